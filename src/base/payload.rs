@@ -1,0 +1,43 @@
+//! Plain values that events carry.
+
+use std::time::Duration;
+
+use super::digest::Digest;
+use super::platform::Platform;
+
+/// How a step or node came to its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The work was done in this run.
+    Built,
+    /// An earlier result was found by its key; no byte was touched.
+    Reused,
+    /// Equal work was under way for somebody else in this run, and its result was shared.
+    Shared,
+}
+
+/// What a build node produced, for the summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSummary {
+    pub platform: Platform,
+    pub manifest: Digest,
+    /// Compressed size of config and layers in bytes.
+    pub size: u64,
+    pub layers: usize,
+}
+
+/// Where the time of a build node went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepCounts {
+    pub built: usize,
+    pub reused: usize,
+    /// Time spent in steps that ran under emulation.
+    pub emulated: Duration,
+}
+
+/// Which of a process's two streams a log line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}

@@ -1,0 +1,5 @@
+//! `mab` builds container images for several platforms from one declarative file.
+
+pub mod base;
+pub mod diag;
+pub mod oci;
