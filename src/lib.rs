@@ -5,3 +5,6 @@ pub mod diag;
 pub mod oci;
 pub mod pattern;
 pub mod dockerfile;
+pub mod event;
+pub mod facts;
+pub mod model;

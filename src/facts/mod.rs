@@ -1,0 +1,58 @@
+//! Surroundings read once and passed on as plain values: environment, host, git.
+//!
+//! With facts as arguments the compiler from file to plan is a pure function. Does not know what the
+//! values are used for.
+
+mod env;
+mod git;
+mod host;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+pub use self::git::{Error as GitError, GitFacts};
+pub use self::host::Directories;
+use crate::base::Platform;
+
+/// Everything the outside world says.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub environment: BTreeMap<String, String>,
+    /// The platform of this machine.
+    pub host: Platform,
+    pub directories: Directories,
+    /// Filled by [`GitFacts::read`] when somebody asks for git; reading costs four processes.
+    pub git: Option<GitFacts>,
+    pub now: Timestamp,
+}
+
+impl Facts {
+    /// Reads everything but git.
+    pub fn read() -> std::io::Result<Self> {
+        let environment = env::read();
+        let directories = Directories::from_environment(&environment, std::env::current_dir()?);
+        let host = match Platform::host() {
+            // Containers run Linux also where the command line tool does not.
+            platform if platform.os == "darwin" || platform.os == "windows" => {
+                Platform::linux(&platform.architecture)
+            }
+            platform => platform,
+        };
+        Ok(Self { environment, host, directories, git: None, now: Timestamp::now() })
+    }
+
+    /// A made-up `linux/amd64` machine with an empty environment, the same on every run.
+    pub fn for_test() -> Self {
+        let environment = BTreeMap::new();
+        let directories = Directories::from_environment(&environment, PathBuf::from("/project"));
+        Self {
+            environment,
+            host: Platform::linux("amd64"),
+            directories,
+            git: None,
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The validated project: every name resolved, every template rendered, every platform's values set.
+//!
+//! Made by `config`, read by `plan` and `lint`. Knows neither TOML nor templates; places are kept for
+//! messages. Paths are absolute.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::base::{Digest, Platform, Reference};
+use crate::diag::{Located, Place};
+
+/// A whole build file with its includes.
+#[derive(Clone, Debug)]
+pub struct Project {
+    pub name: String,
+    /// The directory of the root file.
+    pub root: PathBuf,
+    pub default_branch: Option<String>,
+    /// Every target that can be built, by name; templates (`_name`) are not among them.
+    pub targets: BTreeMap<String, Target>,
+    pub groups: BTreeMap<String, Group>,
+}
+
+/// Targets, or groups, by one name.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: String,
+    pub description: Option<String>,
+    pub targets: Vec<Located<String>>,
+    pub place: Option<Place>,
+    pub delivery: Delivery,
+}
+
+/// What a group may say about the delivery of its members.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivery {
+    pub push: Option<bool>,
+    pub load: Option<bool>,
+    pub outputs: Option<Vec<Located<Output>>>,
+}
+
+/// What the user names: one image for all its platforms.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub name: String,
+    pub description: Option<String>,
+    /// Where the target is declared.
+    pub place: Option<Place>,
+    /// One per platform, in the order of the file.
+    pub variants: Vec<Variant>,
+    /// Every name the image gets: image × tag.
+    pub tags: Vec<Located<Reference>>,
+    /// Image repositories without tags, for pushes by digest.
+    pub images: Vec<Located<Reference>>,
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, each with the level it is for.
+    pub annotations: Vec<Annotation>,
+    pub outputs: Vec<Located<Output>>,
+    /// Targets that must be done first.
+    pub needs: Vec<Located<String>>,
+}
+
+/// What one platform's build node is made of.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    pub platform: Located<Platform>,
+    pub context: Located<Context>,
+    pub dockerfile: Dockerfile,
+    /// Bake's `target`: the stage to build; the last one otherwise.
+    pub stage: Option<Located<String>>,
+    pub args: BTreeMap<String, Located<String>>,
+    pub contexts: BTreeMap<String, Located<Context>>,
+    pub emulate: Emulate,
+    pub no_cache: bool,
+    /// Ask registries for newer base images even when the store has one.
+    pub pull: bool,
+    pub network: Network,
+    /// Bytes of `/dev/shm`; 64 MiB when not set.
+    pub shm_size: Option<u64>,
+    /// `/etc/hosts` lines by host name.
+    pub extra_hosts: BTreeMap<String, String>,
+}
+
+/// Where a Dockerfile comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Dockerfile {
+    /// A path relative to the context; absolute ones stand for themselves.
+    File(Located<PathBuf>),
+    Inline(Located<String>),
+}
+
+/// Where files or a base image come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// A directory, absolute.
+    Directory(PathBuf),
+    /// `docker-image://`
+    Image(Reference),
+    /// `oci-layout://path[:tag][@digest]`, the path absolute.
+    OciLayout { path: PathBuf, tag: Option<String>, digest: Option<Digest> },
+    /// `target:NAME`: the result of another target for the same platform.
+    Target(String),
+}
+
+/// What to do when a platform needs emulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Emulate {
+    Allow,
+    #[default]
+    Warn,
+    Deny,
+}
+
+/// The network of RUN steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Network {
+    #[default]
+    Default,
+    None,
+    Host,
+}
+
+/// A key and value on a document of the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    pub level: AnnotationLevel,
+    /// Only for this platform's manifest or descriptor.
+    pub platform: Option<Platform>,
+    pub key: String,
+    pub value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnnotationLevel {
+    Manifest,
+    Index,
+    ManifestDescriptor,
+    IndexDescriptor,
+}
+
+/// Where a result goes besides the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// `type=image` (or `registry`): into a registry when `push`.
+    Image { names: Vec<Reference>, push: bool, options: ExportOptions },
+    /// `type=oci`: an OCI layout as tar file, or as directory when `tar` is false.
+    Oci { dest: Dest, tar: bool, options: ExportOptions },
+    /// `type=docker`: an archive for `docker load`; without dest, into a Docker Engine.
+    Docker { dest: Option<Dest>, options: ExportOptions },
+    /// `type=local`: the root file system as a directory.
+    Local { dest: PathBuf, platform_split: Option<bool> },
+    /// `type=tar`: the root file system as a tar.
+    Tar { dest: Dest, platform_split: Option<bool> },
+    /// `type=cacheonly`: the store alone.
+    CacheOnly,
+}
+
+/// A file, or standard output (`-`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dest {
+    Path(PathBuf),
+    Stdout,
+}
+
+/// How an image is written out. Part of the export key, never of the node key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// OCI media types; Docker's when false.
+    pub oci_media_types: bool,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self { oci_media_types: true }
+    }
+}
+
+impl Target {
+    pub fn variant(&self, platform: &Platform) -> Option<&Variant> {
+        self.variants.iter().find(|variant| variant.platform.value == *platform)
+    }
+}
