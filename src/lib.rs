@@ -7,4 +7,5 @@ pub mod pattern;
 pub mod dockerfile;
 pub mod event;
 pub mod facts;
+pub mod layer;
 pub mod model;

@@ -1,0 +1,48 @@
+//! Layers: tar archives that say what changed in a file tree.
+//!
+//! A layer is a blob and, beside it, an [`Index`] of its entries. [`LayerWriter`] makes both in one pass from
+//! entries, [`LayerReader`] reads what others made, [`ContentReader`] fetches single files.
+//! Nothing here knows of images, Dockerfiles or engines.
+
+#[cfg(target_os = "linux")]
+mod apply;
+mod compress;
+mod content;
+mod decompress;
+#[cfg(target_os = "linux")]
+mod diff;
+mod entry;
+mod error;
+mod index;
+mod index_codec;
+mod path;
+mod pipeline;
+mod read;
+#[cfg(target_os = "linux")]
+mod rooted;
+mod tar_header;
+mod tar_member;
+mod tar_sparse;
+mod tree;
+mod write;
+
+#[cfg(target_os = "linux")]
+pub use apply::{Applier, ApplyOptions, ApplyReport, Form, Ids};
+pub use compress::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
+pub use content::ContentReader;
+#[cfg(target_os = "linux")]
+pub use diff::{DiffReport, export_upper};
+pub use entry::{Entry, EntryKind, EntrySink};
+pub use error::LayerError;
+pub use index::{Block, Index, IndexedEntry, MAX_METADATA_BYTES};
+pub use path::MAX_PATH_BYTES;
+pub use read::{LayerReader, MAX_ENTRIES};
+pub use tar_member::MAX_EXTENSION_BYTES;
+pub use tar_sparse::MAX_SEGMENTS;
+pub use tree::{NodeRef, Origin, Tree, TreeError, is_independent};
+pub use write::{FinishedLayer, LayerOptions, LayerWriter};
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Blocks in, the compressed blob out in the same order, both digests taken on the way.
+//!
+//! ```text
+//!            ┌▶ hash of the blocks ──────────────────────────────▶ diff id
+//! push(block)┤
+//!            └▶ queue of results, in order ─▶ hash and write one by one ─▶ digest, size
+//!                   ▲ filled by workers, in any order
+//! ```
+//! The queue is bounded, so a slow disk holds back whoever pushes, and memory stays a few blocks per worker.
+//! The bytes do not depend on the number of workers. A layer of one block never starts a thread.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::compress::{BlockCompressor, Compression};
+use crate::base::{Digest, Hasher};
+
+type Bytes = Arc<Vec<u8>>;
+
+/// More workers than this gain nothing: hashing is the limit by then.
+const MAX_WORKERS: usize = 16;
+
+/// What became of the blocks.
+pub(super) struct Written {
+    pub(super) diff_id: Digest,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// Where each block begins in the blob.
+    pub(super) starts: Vec<u64>,
+}
+
+pub(super) fn default_workers() -> usize {
+    thread::available_parallelism().map_or(1, |count| count.get()).min(MAX_WORKERS)
+}
+
+pub(super) struct Pipeline {
+    out: State,
+    compression: Compression,
+    workers: usize,
+}
+
+enum State {
+    /// Nothing pushed yet, or one block, which may stay the only one.
+    Idle(File, Option<Vec<u8>>),
+    Running(Threads),
+    Failed,
+}
+
+impl Pipeline {
+    pub(super) fn new(out: File, compression: Compression, workers: usize) -> io::Result<Self> {
+        // Refuses a wrong level before there is anything to lose.
+        BlockCompressor::new(compression)?;
+        Ok(Self { out: State::Idle(out, None), compression, workers })
+    }
+
+    pub(super) fn push(&mut self, block: Vec<u8>) -> io::Result<()> {
+        match std::mem::replace(&mut self.out, State::Failed) {
+            State::Idle(file, None) => self.out = State::Idle(file, Some(block)),
+            State::Idle(file, Some(first)) => {
+                let threads = Threads::start(file, self.compression, self.workers)?;
+                let threads = threads.push(first)?;
+                self.out = State::Running(threads.push(block)?);
+            }
+            State::Running(threads) => self.out = State::Running(threads.push(block)?),
+            State::Failed => return Err(io::Error::other("writing the layer has failed before")),
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> io::Result<Written> {
+        match self.out {
+            State::Idle(file, block) => write_alone(file, self.compression, block.unwrap_or_default()),
+            State::Running(threads) => threads.finish(),
+            State::Failed => Err(io::Error::other("writing the layer has failed before")),
+        }
+    }
+}
+
+fn write_alone(file: File, compression: Compression, block: Vec<u8>) -> io::Result<Written> {
+    let block = Arc::new(block);
+    let diff_id = Digest::of(&*block);
+    let mut output = Output::new(file);
+    output.write(&BlockCompressor::new(compression)?.compress(&block)?)?;
+    let (digest, size, starts) = output.finish();
+    Ok(Written { diff_id, digest, size, starts })
+}
+
+/// The blob as far as it is written.
+struct Output {
+    file: File,
+    hasher: Hasher,
+    size: u64,
+    starts: Vec<u64>,
+}
+
+impl Output {
+    fn new(file: File) -> Self {
+        Self { file, hasher: Hasher::new(), size: 0, starts: Vec::new() }
+    }
+
+    fn write(&mut self, compressed: &[u8]) -> io::Result<()> {
+        self.starts.push(self.size);
+        self.file.write_all(compressed)?;
+        self.hasher.update(compressed);
+        self.size += compressed.len() as u64;
+        Ok(())
+    }
+
+    fn finish(self) -> (Digest, u64, Vec<u64>) {
+        (self.hasher.finish(), self.size, self.starts)
+    }
+}
+
+struct Job {
+    block: Bytes,
+    done: SyncSender<io::Result<Bytes>>,
+}
+
+/// The running pipeline. Its threads end when the queues close, which dropping it does.
+struct Threads {
+    /// Not there for blobs that are not compressed: their diff id is their digest.
+    hasher: Option<(SyncSender<Bytes>, JoinHandle<Digest>)>,
+    jobs: SyncSender<Job>,
+    results: SyncSender<Receiver<io::Result<Bytes>>>,
+    output: JoinHandle<io::Result<Output>>,
+}
+
+impl Threads {
+    fn start(file: File, compression: Compression, workers: usize) -> io::Result<Self> {
+        let workers = if compression == Compression::None { 1 } else { workers.max(1) };
+        let depth = 2 * workers;
+        let (jobs, queue) = sync_channel(depth);
+        let (results, ordered) = sync_channel(depth);
+        let hasher = (compression != Compression::None).then(|| {
+            let (hash, blocks) = sync_channel(depth);
+            spawn("layer-hash", move || hash_blocks(&blocks)).map(|hasher| (hash, hasher))
+        });
+        let output = spawn("layer-write", move || write_results(file, &ordered))?;
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..workers {
+            let queue = Arc::clone(&queue);
+            let mut compressor = BlockCompressor::new(compression)?;
+            spawn("layer-compress", move || compress_jobs(&mut compressor, &queue))?;
+        }
+        Ok(Self { hasher: hasher.transpose()?, jobs, results, output })
+    }
+
+    /// Waits while the queue is full. When the blob cannot be written, says why and is gone.
+    fn push(self, block: Vec<u8>) -> io::Result<Self> {
+        let block = Arc::new(block);
+        let (done, result) = sync_channel(1);
+        let accepted = self.results.send(result).is_ok()
+            && self.jobs.send(Job { block: Arc::clone(&block), done }).is_ok()
+            && self.hasher.as_ref().is_none_or(|(hash, _)| hash.send(block).is_ok());
+        if accepted {
+            return Ok(self);
+        }
+        match self.finish() {
+            Err(error) => Err(error),
+            Ok(_) => Err(io::Error::other("a thread writing the layer ended early")),
+        }
+    }
+
+    fn finish(self) -> io::Result<Written> {
+        let Self { hasher, jobs, results, output } = self;
+        drop((jobs, results));
+        let diff_id = hasher.map(|(hash, hasher)| {
+            drop(hash);
+            join(hasher)
+        });
+        let (digest, size, starts) = join(output)??.finish();
+        Ok(Written { diff_id: diff_id.transpose()?.unwrap_or(digest), digest, size, starts })
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_string()).spawn(run)
+}
+
+fn join<T>(handle: JoinHandle<T>) -> io::Result<T> {
+    handle.join().map_err(|_| io::Error::other("a thread writing the layer panicked"))
+}
+
+fn hash_blocks(blocks: &Receiver<Bytes>) -> Digest {
+    let mut hasher = Hasher::new();
+    for block in blocks {
+        hasher.update(&block);
+    }
+    hasher.finish()
+}
+
+fn compress_jobs(compressor: &mut BlockCompressor, queue: &Mutex<Receiver<Job>>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { block, done }) = next else { return };
+        // Nobody waits for the result any more when writing has failed, which the writer reports itself.
+        let _ = done.send(compressor.compress(&block));
+    }
+}
+
+fn write_results(file: File, results: &Receiver<Receiver<io::Result<Bytes>>>) -> io::Result<Output> {
+    let mut output = Output::new(file);
+    for result in results {
+        let compressed =
+            result.recv().map_err(|_| io::Error::other("a compressing thread ended early"))??;
+        output.write(&compressed)?;
+    }
+    Ok(output)
+}
