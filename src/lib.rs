@@ -9,3 +9,4 @@ pub mod event;
 pub mod facts;
 pub mod layer;
 pub mod model;
+pub mod store;
