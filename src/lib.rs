@@ -10,3 +10,4 @@ pub mod facts;
 pub mod layer;
 pub mod model;
 pub mod store;
+pub mod context;

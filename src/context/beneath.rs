@@ -1,0 +1,76 @@
+//! Opening what is beneath a directory, never following a link and never leaving it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+
+/// Opens `path`, clean and relative, beneath `root`. An empty path is the root itself.
+pub(super) fn open_beneath(root: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let path = if path.is_empty() { &b"."[..] } else { path };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    // The kernel gives up with AGAIN when something was renamed meanwhile and it cannot be sure.
+    for _ in 0..16 {
+        match openat2(&root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            // Kernels before 5.6, and sandboxes that know no such call.
+            Err(Errno::NOSYS | Errno::PERM) => return open_stepwise(root, path, flags),
+            opened => return Ok(opened?),
+        }
+    }
+    open_stepwise(root, path, flags)
+}
+
+fn open_stepwise(root: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let mut components: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let last = components.pop().unwrap_or(b".");
+    if components.iter().chain([&last]).any(|component| *component == b"..") {
+        return Err(Errno::XDEV.into());
+    }
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut directory = openat(&root, ".", step, Mode::empty())?;
+    for component in components {
+        directory = openat(&directory, component, step, Mode::empty())?;
+    }
+    Ok(openat(&directory, last, flags, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_leads_out() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::write(folder.path().join("outside"), "x").unwrap();
+        fs::write(root.join("a/b/file"), "x").unwrap();
+        symlink("a", root.join("link")).unwrap();
+        symlink("/etc/passwd", root.join("passwd")).unwrap();
+        let directory = File::open(&root).unwrap();
+        for (path, expected) in [
+            ("a/b/file", true),
+            ("", true),
+            ("a/b", true),
+            ("link/b/file", false),
+            ("passwd", false),
+            ("../outside", false),
+            ("a/../../outside", false),
+            ("/etc/passwd", false),
+        ] {
+            let opened = open_beneath(&directory, path.as_bytes(), OFlags::RDONLY);
+            assert_eq!(opened.is_ok(), expected, "{path}");
+            if !path.starts_with('/') {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+                let path = if path.is_empty() { "." } else { path };
+                assert_eq!(open_stepwise(&directory, path.as_bytes(), flags).is_ok(), expected, "{path}");
+            }
+        }
+    }
+}
