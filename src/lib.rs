@@ -11,3 +11,4 @@ pub mod layer;
 pub mod model;
 pub mod store;
 pub mod context;
+pub mod registry;

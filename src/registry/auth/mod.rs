@@ -1,0 +1,12 @@
+//! Who the client is to a registry: challenges, tokens, and where credentials come from.
+
+mod authenticator;
+mod challenge;
+mod credentials;
+mod docker_config;
+mod helper;
+mod token;
+
+pub use authenticator::{Authenticator, Scope};
+pub use challenge::Challenge;
+pub use credentials::{Credential, CredentialPlaces, Credentials};

@@ -1,0 +1,87 @@
+//! The client: one value for all registries of a run, cheap to clone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::auth::Credentials;
+use super::endpoint::{Endpoint, Repository};
+use super::error::RegistryError;
+use super::host::Host;
+use super::retry::{Retries, retrying};
+use super::transport::Transport;
+use crate::base::Reference;
+
+/// Told how many of how many bytes are done.
+pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
+
+/// How a client behaves. Plain values; nothing is read from the environment but what the libraries beneath
+/// read themselves: HTTPS_PROXY and its kin, SSL_CERT_FILE, SSL_CERT_DIR.
+#[derive(Clone)]
+pub struct RegistryOptions {
+    pub credentials: Credentials,
+    pub retries: Retries,
+    pub user_agent: String,
+    /// Registries that may be spoken to without TLS, as a reference names them: `registry.local:5000`. Those on
+    /// loopback always may.
+    pub insecure: Vec<String>,
+    /// Roots that are trusted besides the system's, each in PEM.
+    pub root_certificates: Vec<Vec<u8>>,
+    /// How many exchanges with one registry run at once.
+    pub concurrency: usize,
+    pub connect_timeout: Duration,
+    /// How long a connection may be silent.
+    pub stall: Duration,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self {
+            credentials: Credentials::none(),
+            retries: Retries::default(),
+            user_agent: concat!("mab/", env!("CARGO_PKG_VERSION")).to_string(),
+            insecure: Vec::new(),
+            root_certificates: Vec::new(),
+            concurrency: 8,
+            connect_timeout: Duration::from_secs(20),
+            stall: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The client of all registries.
+#[derive(Clone)]
+pub struct Registry {
+    transport: Arc<Transport>,
+    endpoints: Arc<Mutex<BTreeMap<Host, SharedEndpoint>>>,
+}
+
+/// Connected to by whoever comes first; a failure is not remembered.
+type SharedEndpoint = Arc<OnceCell<Arc<Endpoint>>>;
+
+impl Registry {
+    /// Makes the client; nothing is contacted and no certificate is read before the first request.
+    pub fn new(options: RegistryOptions) -> Self {
+        Self { transport: Arc::new(Transport::new(options)), endpoints: Arc::default() }
+    }
+
+    pub(super) fn retries(&self) -> &Retries {
+        &self.transport.options().retries
+    }
+
+    pub(super) async fn repository(&self, reference: &Reference) -> Result<Repository, RegistryError> {
+        let host = Host::of(reference.registry());
+        let shared = {
+            let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(endpoints.entry(host.clone()).or_default())
+        };
+        let connect = || async {
+            let credentials = self.transport.options().credentials.clone();
+            Endpoint::connect(host.clone(), Arc::clone(&self.transport), credentials).await.map(Arc::new)
+        };
+        let endpoint = shared.get_or_try_init(|| retrying(self.retries(), connect)).await?;
+        Ok(endpoint.repository(reference.repository()))
+    }
+}

@@ -1,0 +1,170 @@
+//! Blobs from a registry, resumed where a connection broke.
+
+use std::io::Write;
+
+use reqwest::Method;
+use reqwest::StatusCode;
+use reqwest::header::RANGE;
+
+use super::client::{Progress, Registry};
+use super::endpoint::{Call, Repository};
+use super::error::RegistryError;
+use super::retry::Attempts;
+use super::transport::{Body, Response, local};
+use crate::base::{Hasher, Reference};
+use crate::oci::Descriptor;
+
+/// How many tries a blob gets in all, as a multiple of those without progress: a flaky line finishes, a registry
+/// that sends a byte per connection does not keep a build busy for ever.
+const PATIENCE_FOR_A_BLOB: u32 = 8;
+
+impl Registry {
+    /// Writes a blob, and succeeds only if what was written has the descriptor's size and digest; until then the
+    /// caller must not use it.
+    pub async fn pull_blob(
+        &self,
+        repository: &Reference,
+        blob: &Descriptor,
+        to: &mut (impl Write + Send),
+        progress: Progress<'_>,
+    ) -> Result<(), RegistryError> {
+        let what = format!("blob {} of `{}`", blob.digest, repository.name());
+        let repository = self.repository(repository).await?;
+        let _permit = repository.permit().await;
+        let mut pull = Pull { repository: &repository, blob, what, done: 0, hasher: Hasher::new() };
+        let mut attempts = Attempts::new(self.retries());
+        let mut left = self.retries().attempts.saturating_mul(PATIENCE_FOR_A_BLOB);
+        loop {
+            let before = pull.done;
+            let Err(error) = pull.attempt(to, progress).await else { break };
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return Err(error);
+            }
+            if pull.done > before {
+                attempts.reset();
+            }
+            attempts.after(error).await?;
+        }
+        pull.verified()
+    }
+
+    /// A blob in memory, for configs and other small documents.
+    pub async fn blob_bytes(
+        &self,
+        repository: &Reference,
+        blob: &Descriptor,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        if blob.size > limit {
+            let what = format!("blob {} of `{}`", blob.digest, repository.name());
+            return Err(RegistryError::TooLarge { what, limit });
+        }
+        let mut bytes = Vec::new();
+        self.pull_blob(repository, blob, &mut bytes, &|_, _| {}).await?;
+        Ok(bytes)
+    }
+}
+
+/// A blob on its way.
+struct Pull<'a> {
+    repository: &'a Repository,
+    blob: &'a Descriptor,
+    what: String,
+    done: u64,
+    hasher: Hasher,
+}
+
+impl Pull<'_> {
+    /// Gets the rest of the blob.
+    async fn attempt(
+        &mut self,
+        to: &mut (impl Write + Send),
+        progress: Progress<'_>,
+    ) -> Result<(), RegistryError> {
+        if self.done == self.blob.size && self.done > 0 {
+            return Ok(());
+        }
+        let mut response = self.request().await?;
+        let mut known = self.known_bytes(&response)?;
+        while let Some(chunk) = response.chunk().await? {
+            let skipped = known.min(chunk.len() as u64);
+            known -= skipped;
+            let chunk = &chunk[skipped as usize..];
+            if self.done + chunk.len() as u64 > self.blob.size {
+                return Err(self.wrong_size(self.done + chunk.len() as u64));
+            }
+            to.write_all(chunk).map_err(|cause| local(&self.what, &cause))?;
+            self.hasher.update(chunk);
+            self.done += chunk.len() as u64;
+            progress(self.done, self.blob.size);
+        }
+        if self.done < self.blob.size {
+            let cause = format!("{} ends after {} of {} bytes", self.what, self.done, self.blob.size);
+            return Err(RegistryError::Broken { host: self.repository.host().to_string(), cause });
+        }
+        Ok(())
+    }
+
+    async fn request(&self) -> Result<Response, RegistryError> {
+        let range = (self.done > 0).then(|| (RANGE, format!("bytes={}-", self.done)));
+        let call = Call {
+            method: Method::GET,
+            url: self.repository.url(&format!("blobs/{}", self.blob.digest))?,
+            headers: range.into_iter().collect(),
+            scopes: vec![self.repository.scope(false)],
+            body: Body::Empty,
+            what: &self.what,
+        };
+        self.repository.send(call).await
+    }
+
+    /// How many bytes at the answer's start were received before: none if the range was honoured, all if it was
+    /// ignored.
+    fn known_bytes(&self, response: &Response) -> Result<u64, RegistryError> {
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return Ok(self.done);
+        }
+        let begins = response.header("content-range").and_then(range_start);
+        match begins {
+            Some(begin) if begin <= self.done => Ok(self.done - begin),
+            _ => Err(self
+                .repository
+                .protocol(format!("it answers with another part of {} than asked for", self.what))),
+        }
+    }
+
+    fn verified(self) -> Result<(), RegistryError> {
+        let actual = self.hasher.finish();
+        if actual == self.blob.digest {
+            return Ok(());
+        }
+        Err(RegistryError::DigestMismatch { what: self.what, expected: self.blob.digest, actual })
+    }
+
+    fn wrong_size(&self, actual: u64) -> RegistryError {
+        RegistryError::SizeMismatch { what: self.what.clone(), expected: self.blob.size, actual }
+    }
+}
+
+/// The first byte of `bytes 5-9/10`.
+fn range_start(header: &str) -> Option<u64> {
+    header.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_of_ranges() {
+        for (header, expected) in [
+            ("bytes 5-9/10", Some(5)),
+            ("bytes 0-0/*", Some(0)),
+            ("bytes */10", None),
+            ("items 5-9/10", None),
+        ] {
+            assert_eq!(range_start(header), expected, "{header}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Blobs to a registry: not at all if they are there, by mounting if a neighbour has them, else streamed.
+
+use std::fs::File;
+use std::io;
+
+use reqwest::header::{CONTENT_TYPE, HeaderName};
+use reqwest::{Method, StatusCode, Url};
+
+use super::auth::Scope;
+use super::client::{Progress, Registry};
+use super::endpoint::{Call, Repository};
+use super::error::RegistryError;
+use super::retry::{Attempts, retrying};
+use super::transport::{Body, Response};
+use crate::base::{Digest, Reference};
+use crate::oci::Descriptor;
+
+/// Opens a blob's bytes from the start, once for every try.
+pub type OpenBlob<'a> = &'a (dyn Fn() -> io::Result<File> + Send + Sync);
+
+/// How a blob came to be in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    AlreadyThere,
+    Mounted,
+    Uploaded,
+}
+
+impl Registry {
+    pub async fn has_blob(&self, repository: &Reference, digest: Digest) -> Result<bool, RegistryError> {
+        let repository = self.repository(repository).await?;
+        let _permit = repository.permit().await;
+        let scope = repository.scope(false);
+        retrying(self.retries(), || has_blob_once(&repository, digest, &scope)).await
+    }
+
+    /// Brings a blob into a repository. `mount_from` names repositories of the same registry that may have it, the
+    /// likeliest first.
+    pub async fn push_blob(
+        &self,
+        repository: &Reference,
+        blob: &Descriptor,
+        open: OpenBlob<'_>,
+        mount_from: &[String],
+        progress: Progress<'_>,
+    ) -> Result<Pushed, RegistryError> {
+        let what = format!("blob {} in `{}`", blob.digest, repository.name());
+        let repository = self.repository(repository).await?;
+        let _permit = repository.permit().await;
+        let push = Push { repository: &repository, blob, open, mount_from, progress, what };
+        let mut attempts = Attempts::new(self.retries());
+        loop {
+            match push.attempt().await {
+                Ok(pushed) => return Ok(pushed),
+                Err(error) => attempts.after(error).await?,
+            }
+        }
+    }
+
+    /// Whether the credentials may push to the repository: begins an upload and drops it.
+    pub async fn check_push(&self, repository: &Reference) -> Result<(), RegistryError> {
+        let what = format!("pushing to `{}`", repository.name());
+        let repository = self.repository(repository).await?;
+        let _permit = repository.permit().await;
+        let begin = || async {
+            let url = repository.url("blobs/uploads/")?;
+            let response =
+                repository.send(call(Method::POST, url, vec![repository.scope(true)], &what)).await?;
+            repository.location(&response)
+        };
+        let location = retrying(self.retries(), begin).await?;
+        // Not every registry can drop an upload; those that cannot forget it after a while.
+        let _ = repository.send(call(Method::DELETE, location, vec![repository.scope(true)], &what)).await;
+        Ok(())
+    }
+}
+
+fn call(method: Method, url: Url, scopes: Vec<Scope>, what: &str) -> Call<'_> {
+    let headers: Vec<(HeaderName, String)> = Vec::new();
+    Call { method, url, headers, scopes, body: Body::Empty, what }
+}
+
+async fn has_blob_once(
+    repository: &Repository,
+    digest: Digest,
+    scope: &Scope,
+) -> Result<bool, RegistryError> {
+    let url = repository.url(&format!("blobs/{digest}"))?;
+    let what = format!("blob {digest} of `{}`", repository.name());
+    match repository.send(call(Method::HEAD, url, vec![scope.clone()], &what)).await {
+        Ok(_) => Ok(true),
+        Err(RegistryError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A blob on its way.
+struct Push<'a> {
+    repository: &'a Repository,
+    blob: &'a Descriptor,
+    open: OpenBlob<'a>,
+    mount_from: &'a [String],
+    progress: Progress<'a>,
+    what: String,
+}
+
+impl Push<'_> {
+    /// Asks first every time: an upload whose answer was lost did arrive.
+    async fn attempt(&self) -> Result<Pushed, RegistryError> {
+        let scope = self.repository.scope(true);
+        if has_blob_once(self.repository, self.blob.digest, &scope).await? {
+            return Ok(Pushed::AlreadyThere);
+        }
+        let begun = match self.mount().await? {
+            Mount::Done => return Ok(Pushed::Mounted),
+            Mount::Refused(begun) => begun,
+        };
+        let location = match begun {
+            Some(location) => location,
+            None => self.begin().await?,
+        };
+        self.upload(location).await?;
+        (self.progress)(self.blob.size, self.blob.size);
+        Ok(Pushed::Uploaded)
+    }
+
+    /// Tries the neighbours. One that does not have the blob costs nothing: the answer begins an upload.
+    async fn mount(&self) -> Result<Mount, RegistryError> {
+        let mut begun = None;
+        for from in self.mount_from.iter().filter(|from| *from != self.repository.name()) {
+            let mut url = self.repository.url("blobs/uploads/")?;
+            url.query_pairs_mut()
+                .append_pair("mount", &self.blob.digest.to_string())
+                .append_pair("from", from);
+            let source = Scope { repository: from.clone(), push: false };
+            let asked = call(Method::POST, url, vec![self.repository.scope(true), source], &self.what);
+            match self.repository.send(asked).await {
+                Ok(response) if response.status() == StatusCode::CREATED => return Ok(Mount::Done),
+                Ok(response) => begun = self.repository.location(&response).ok(),
+                Err(error) if error.is_transient() => return Err(error),
+                // Not allowed to read there, or mounting is not supported: the plain upload decides.
+                Err(_) => {}
+            }
+        }
+        Ok(Mount::Refused(begun))
+    }
+
+    async fn begin(&self) -> Result<Url, RegistryError> {
+        let url = self.repository.url("blobs/uploads/")?;
+        let asked = call(Method::POST, url, vec![self.repository.scope(true)], &self.what);
+        let response = self.repository.send(asked).await?;
+        self.repository.location(&response)
+    }
+
+    /// POST then PUT, the upload every registry knows.
+    async fn upload(&self, mut location: Url) -> Result<(), RegistryError> {
+        location.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
+        let (open, size, progress) = (self.open, self.blob.size, self.progress);
+        let body = if size == 0 { Body::Empty } else { Body::Blob { open, size, progress } };
+        let headers = vec![(CONTENT_TYPE, "application/octet-stream".to_string())];
+        let scopes = vec![self.repository.scope(true)];
+        let put = Call { method: Method::PUT, url: location, headers, scopes, body, what: &self.what };
+        let response = self.repository.send(put).await.map_err(lost_upload)?;
+        self.confirmed(&response)
+    }
+
+    fn confirmed(&self, response: &Response) -> Result<(), RegistryError> {
+        let told = response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+        match told {
+            Some(actual) if actual != self.blob.digest => Err(RegistryError::DigestMismatch {
+                what: self.what.clone(),
+                expected: self.blob.digest,
+                actual,
+            }),
+            _ if response.status().is_success() => Ok(()),
+            _ => Err(self
+                .repository
+                .protocol(format!("an upload is answered with status {}", response.status()))),
+        }
+    }
+}
+
+enum Mount {
+    Done,
+    /// With the upload that was begun instead, if one was.
+    Refused(Option<Url>),
+}
+
+/// A registry that forgot the upload, as those behind a load balancer do, is asked for a new one.
+fn lost_upload(error: RegistryError) -> RegistryError {
+    match error {
+        RegistryError::Refused { host, status, code, detail, .. }
+            if status == 416 || matches!(code.as_str(), "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID") =>
+        {
+            RegistryError::Unavailable { host, status, detail, retry_after: None }
+        }
+        other => other,
+    }
+}
