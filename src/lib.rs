@@ -12,3 +12,4 @@ pub mod model;
 pub mod store;
 pub mod context;
 pub mod registry;
+pub mod steps;

@@ -1,0 +1,475 @@
+//! Stages to steps: resolves what FROM and `--from` mean and walks the reachable stages in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::instructions::{StageLowerer, supported};
+use super::op::{BaseImage, Lowered, LoweredBase, Op, Step};
+use super::scope::{Globals, Scope};
+use super::setting::{BaseRequest, Setting};
+use crate::base::{Platform, StepId};
+use crate::diag::{Located, Place, Problem, Source};
+use crate::dockerfile::{
+    Frontend, Instruction, InstructionKind, Stage, StageGraph, StageSource, UnknownStage, expand_word,
+    parse_instruction_line,
+};
+use crate::model::Context;
+use crate::oci::{History, ImageConfig};
+
+/// Base images that are known, by name (or key of a named context) and platform.
+pub type BaseImages = BTreeMap<(String, Platform), BaseImage>;
+
+/// What Docker gives an image that says nothing about it.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why a setting was not lowered.
+#[derive(Clone, Debug)]
+pub enum LowerError {
+    /// These images must be known first. Asking again with them may ask for more, since triggers of a
+    /// base can name others.
+    Missing(Vec<BaseRequest>),
+    Problems(Vec<Problem>),
+}
+
+/// Lowers `setting` with what is known of base images.
+pub fn lower(setting: &Setting<'_>, bases: &BaseImages) -> Result<Lowered, LowerError> {
+    let mut lowerer = Lowerer::new(setting, bases).map_err(LowerError::Problems)?;
+    let wanted = lowerer.wanted_stage().map_err(|problem| LowerError::Problems(vec![*problem]))?;
+    for index in lowerer.graph.reachable(wanted) {
+        lowerer.stage(index);
+    }
+    lowerer.finish(wanted)
+}
+
+/// The images that the Dockerfile alone says are needed.
+pub fn base_requests(setting: &Setting<'_>) -> Result<Vec<BaseRequest>, Vec<Problem>> {
+    match lower(setting, &BaseImages::new()) {
+        Ok(_) => Ok(Vec::new()),
+        Err(LowerError::Missing(requests)) => Ok(requests),
+        Err(LowerError::Problems(problems)) => Err(problems),
+    }
+}
+
+/// The state of a build while stages are lowered.
+pub(super) struct Lowerer<'a> {
+    pub setting: &'a Setting<'a>,
+    known: &'a BaseImages,
+    pub globals: Globals,
+    graph: StageGraph,
+    froms: Vec<ExpandedFrom>,
+    steps: Vec<Step>,
+    bases: Vec<LoweredBase>,
+    /// Stages that were looked at, whether they could be lowered or not.
+    begun: BTreeSet<usize>,
+    /// Stages that are being lowered, outermost first.
+    open: Vec<usize>,
+    done: BTreeMap<usize, StageState>,
+    missing: Vec<BaseRequest>,
+    problems: Vec<Problem>,
+}
+
+struct ExpandedFrom {
+    image: String,
+    platform: Option<Platform>,
+}
+
+/// What a stage has come to.
+#[derive(Clone, Debug)]
+pub(super) struct StageState {
+    pub title: String,
+    pub platform: Platform,
+    pub files: StepId,
+    pub config: ImageConfig,
+    pub base_history: usize,
+    pub scope: Scope,
+}
+
+impl<'a> Lowerer<'a> {
+    fn new(setting: &'a Setting<'a>, known: &'a BaseImages) -> Result<Self, Vec<Problem>> {
+        check_frontend(setting).map_err(|problem| vec![*problem])?;
+        let stage = setting.stage.map_or("default", |stage| stage.value.as_str());
+        let mut globals = Globals::new(setting.target, setting.build, stage, setting.args);
+        let mut problems = Vec::new();
+        for instruction in &setting.dockerfile.global_args {
+            declare_globals(setting, instruction, &mut globals, &mut problems);
+        }
+        let mut froms = Vec::new();
+        for stage in &setting.dockerfile.stages {
+            match expand_from(setting, stage, &globals) {
+                Ok(from) => froms.push(from),
+                Err(problem) => problems.push(*problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let base_of = |stage: &Stage| froms[stage.index].image.clone();
+        let is_context = |name: &str| setting.contexts.contains_key(name);
+        let graph = StageGraph::new(setting.dockerfile, &base_of, &is_context)?;
+        Ok(Self {
+            setting,
+            known,
+            globals,
+            graph,
+            froms,
+            steps: Vec::new(),
+            bases: Vec::new(),
+            begun: BTreeSet::new(),
+            open: Vec::new(),
+            done: BTreeMap::new(),
+            missing: Vec::new(),
+            problems: Vec::new(),
+        })
+    }
+
+    fn wanted_stage(&self) -> Result<usize, Box<Problem>> {
+        let wanted = self.setting.stage;
+        self.graph.find(wanted.map(|stage| stage.value.as_str())).map_err(|unknown| {
+            let problem = unknown_stage("dockerfile::unknown-stage", &unknown);
+            Box::new(match wanted.and_then(|stage| stage.place.clone()) {
+                Some(place) => problem.at(place, "asked for here"),
+                None => problem,
+            })
+        })
+    }
+
+    fn stage(&mut self, index: usize) {
+        let dockerfile = self.setting.dockerfile;
+        let stage = &dockerfile.stages[index];
+        if !self.begun.insert(index) {
+            return;
+        }
+        let Some((state, triggers)) = self.begin_stage(stage) else { return self.survey(stage) };
+        self.open.push(index);
+        let mut lowerer = StageLowerer::new(self, state);
+        for trigger in &triggers {
+            lowerer.instruction(trigger);
+        }
+        if !lowerer.lowerer.graph.stages()[index].replaced {
+            for instruction in &stage.instructions {
+                lowerer.instruction(instruction);
+            }
+        }
+        let state = lowerer.state;
+        self.open.pop();
+        self.done.insert(index, state);
+    }
+
+    /// What can be said of a stage whose base is not known yet: the images it copies from, and what is wrong
+    /// whatever the base is. Asked early, all of it comes before any network.
+    fn survey(&mut self, stage: &Stage) {
+        if self.graph.stages()[stage.index].replaced {
+            return;
+        }
+        let platform = self.platform_of(stage.index);
+        for instruction in &stage.instructions {
+            if let Err(problem) = supported(instruction) {
+                self.problem_of(instruction, *problem);
+            } else if let InstructionKind::Copy(copy) = &instruction.kind
+                && let Some(from) = &copy.from
+            {
+                self.copy_from(from, &platform, &instruction.place);
+            }
+        }
+    }
+
+    /// The platform that a stage is for: its own FROM's, or that of the stage it begins with.
+    fn platform_of(&self, index: usize) -> Platform {
+        let mut first = index;
+        while let StageSource::Stage(base) = self.graph.stages()[first].base {
+            first = base;
+        }
+        self.froms[first].platform.clone().unwrap_or_else(|| self.setting.target.clone())
+    }
+
+    /// The state after FROM, and the base's triggers; `None` when the base is not known yet.
+    fn begin_stage(&mut self, stage: &Stage) -> Option<(StageState, Vec<Instruction>)> {
+        let graph_stage = self.graph.stages()[stage.index].clone();
+        let place = stage.from.image.place.clone().unwrap_or_else(|| stage.place.clone());
+        let platform = self.froms[stage.index].platform.clone();
+        let mut state = match &graph_stage.base {
+            StageSource::Stage(base) => self.done.get(base)?.clone(),
+            StageSource::External(name) if graph_stage.replaced => {
+                let name = stage.name.clone().unwrap_or_else(|| name.clone());
+                self.external_stage(&name, platform, stage, &place)?
+            }
+            StageSource::External(name) => self.external_stage(name, platform, stage, &place)?,
+        };
+        state.title = stage.title();
+        for entry in state.config.config.env.clone() {
+            let (name, value) = entry.split_once('=').unwrap_or((&entry, ""));
+            state.scope.set(name, value);
+        }
+        let triggers = state.config.config.on_build.take().unwrap_or_default();
+        Some((state, self.parse_triggers(&triggers, &self.froms[stage.index].image.clone())))
+    }
+
+    fn external_stage(
+        &mut self,
+        name: &str,
+        platform: Option<Platform>,
+        stage: &Stage,
+        place: &Place,
+    ) -> Option<StageState> {
+        let platform = platform.unwrap_or_else(|| self.setting.target.clone());
+        let (files, mut config) = self.external(name, &platform, place, Some(&stage.from.text))?;
+        config.extra.clear();
+        config.config.extra.clear();
+        if config.config.env("PATH").is_none() {
+            config.config.set_env("PATH", DEFAULT_PATH);
+        }
+        fill_history(&mut config);
+        let base_history = config.history.len();
+        let title = stage.title();
+        Some(StageState { title, platform, files, config, base_history, scope: Scope::default() })
+    }
+
+    fn parse_triggers(&mut self, triggers: &[String], image: &str) -> Vec<Instruction> {
+        let mut parsed = Vec::new();
+        for text in triggers {
+            match parse_instruction_line(&Source::new(format!("ONBUILD of {image}"), text.clone())) {
+                Ok(instruction) => parsed.push(instruction),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        parsed
+    }
+
+    /// The file system and config of an image that is no stage; `None` when it is not known yet.
+    fn external(
+        &mut self,
+        name: &str,
+        platform: &Platform,
+        place: &Place,
+        text: Option<&str>,
+    ) -> Option<(StepId, ImageConfig)> {
+        let context = self.setting.context(name);
+        if name == "scratch" && context.is_none() {
+            let mut config = ImageConfig::empty(platform);
+            config.config.working_dir = "/".to_string();
+            let files = self.add_step("scratch", "FROM scratch", Some(place), platform, Op::Scratch);
+            return Some((files, config));
+        }
+        let key = context.map_or(name, |(key, _)| key).to_string();
+        let Some(image) = self.known.get(&(key.clone(), platform.clone())).cloned() else {
+            let request = BaseRequest { name: key, platform: platform.clone(), place: place.clone() };
+            if !self
+                .missing
+                .iter()
+                .any(|known| known.name == request.name && known.platform == request.platform)
+            {
+                self.missing.push(request);
+            }
+            return None;
+        };
+        let config = ImageConfig::clone(&image.config);
+        let known = self.bases.iter().position(|base| base.name == key && base.platform == *platform);
+        let base = known.unwrap_or_else(|| {
+            self.bases.push(LoweredBase { name: key, platform: platform.clone(), image });
+            self.bases.len() - 1
+        });
+        let text = text.map_or_else(|| format!("FROM {name}"), str::to_string);
+        Some((self.add_step(name, &text, Some(place), platform, Op::Base(base)), config))
+    }
+
+    /// Where a `COPY --from` reads: a step, or a named context.
+    pub(super) fn copy_from(
+        &mut self,
+        from: &Located<String>,
+        platform: &Platform,
+        place: &Place,
+    ) -> Option<Copied> {
+        let place = from.place.as_ref().unwrap_or(place);
+        let source = match self.graph.copy_source(&from.value) {
+            Ok(source) => source,
+            Err(unknown) => {
+                self.problem(
+                    unknown_stage("dockerfile::unknown-stage", &unknown)
+                        .at(place.clone(), "copied from here"),
+                );
+                return None;
+            }
+        };
+        match source {
+            StageSource::Stage(index) => {
+                self.ensure_stage(index, place);
+                self.done.get(&index).map(|state| Copied::Step(state.files))
+            }
+            StageSource::External(name) => match self.setting.context(&name) {
+                Some((key, Context::Directory(_))) => Some(Copied::Context(key.to_string())),
+                _ => self.external(&name, platform, place, None).map(|(files, _)| Copied::Step(files)),
+            },
+        }
+    }
+
+    /// Lowers a stage that only a trigger of a base image names: the graph does not know of that.
+    fn ensure_stage(&mut self, index: usize, place: &Place) {
+        if self.begun.contains(&index) && !self.open.contains(&index) {
+            return;
+        }
+        let needed = self.graph.reachable(index);
+        if let Some(open) = needed.iter().find(|needed| self.open.contains(needed)) {
+            let title = self.setting.dockerfile.stages[*open].title();
+            let message = format!("stage `{title}` needs itself, by way of a trigger of its base image");
+            return self.problem(
+                Problem::input("dockerfile::stage-cycle", message).at(place.clone(), "copied from here"),
+            );
+        }
+        for needed in needed {
+            self.stage(needed);
+        }
+    }
+
+    pub(super) fn add_step(
+        &mut self,
+        stage: &str,
+        text: &str,
+        place: Option<&Place>,
+        platform: &Platform,
+        op: Op,
+    ) -> StepId {
+        let id = StepId(u32::try_from(self.steps.len()).expect("a Dockerfile has fewer than 2^32 steps"));
+        let (stage, text) = (stage.to_string(), text.to_string());
+        self.steps.push(Step { id, stage, text, place: place.cloned(), platform: platform.clone(), op });
+        id
+    }
+
+    pub(super) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// A problem of an instruction, which is where it is unless it says so itself.
+    pub(super) fn problem_of(&mut self, instruction: &Instruction, problem: Problem) {
+        let is_placed = !problem.labels.is_empty();
+        self.problem(if is_placed { problem } else { problem.at(instruction.place.clone(), "here") });
+    }
+
+    fn finish(mut self, wanted: usize) -> Result<Lowered, LowerError> {
+        // Problems first: what is wrong stays wrong, and asking for images takes time.
+        if !self.problems.is_empty() {
+            return Err(LowerError::Problems(self.problems));
+        }
+        if !self.missing.is_empty() {
+            return Err(LowerError::Missing(self.missing));
+        }
+        let mut state = self.done.remove(&wanted).expect("every reachable stage was lowered");
+        state.config.set_platform(self.setting.target);
+        for (key, value) in self.setting.labels {
+            state.config.config.labels.insert(key.clone(), value.clone());
+        }
+        Ok(Lowered {
+            steps: self.steps,
+            result: state.files,
+            config: state.config,
+            bases: self.bases,
+            base_history: state.base_history,
+        })
+    }
+}
+
+/// What a `--from` turned out to be.
+pub(super) enum Copied {
+    Step(StepId),
+    Context(String),
+}
+
+/// An image with more layers than its history tells of gets entries for the rest, as BuildKit does it.
+fn fill_history(config: &mut ImageConfig) {
+    let told = config.history.iter().filter(|entry| !entry.empty_layer).count();
+    for _ in told..config.rootfs.diff_ids.len() {
+        let comment = Some("buildkit.exporter.image.v0".to_string());
+        config.history.push(History { comment, created: config.created.clone(), ..History::default() });
+    }
+}
+
+fn check_frontend(setting: &Setting<'_>) -> Result<(), Box<Problem>> {
+    let directive = setting.dockerfile.directives.syntax.as_ref();
+    let (frontend, place) = match setting.args.get("BUILDKIT_SYNTAX") {
+        Some(given) => (Frontend::of(&given.value), given.place.clone()),
+        None => (setting.dockerfile.directives.frontend(), directive.and_then(|syntax| syntax.place.clone())),
+    };
+    match frontend {
+        Frontend::Official { .. } => Ok(()),
+        Frontend::Other(name) => {
+            let problem = Problem::input("dockerfile::frontend", format!("the frontend `{name}` is not built in"))
+                .help("mab reads `docker/dockerfile` itself; other frontends need BuildKit, which this version cannot drive yet");
+            Err(Box::new(match place {
+                Some(place) => problem.at(place, "asked for here"),
+                None => problem,
+            }))
+        }
+    }
+}
+
+fn declare_globals(
+    setting: &Setting<'_>,
+    instruction: &Instruction,
+    globals: &mut Globals,
+    problems: &mut Vec<Problem>,
+) {
+    let InstructionKind::Arg(arg) = &instruction.kind else { return };
+    for declaration in &arg.declarations {
+        let expanded = declaration
+            .default
+            .as_ref()
+            .map(|word| expand_word(word, setting.dockerfile.directives.escape, &|name| globals.get(name)));
+        match expanded.transpose() {
+            Ok(default) => globals.declare(&declaration.name, default.map(|text| text.value), setting.args),
+            Err(error) => problems.push(
+                Problem::input("dockerfile::expand", error.to_string())
+                    .at(instruction.place.clone(), "in this default"),
+            ),
+        }
+    }
+}
+
+fn expand_from(
+    setting: &Setting<'_>,
+    stage: &Stage,
+    globals: &Globals,
+) -> Result<ExpandedFrom, Box<Problem>> {
+    let expand = |word: &Located<String>| {
+        let place = || word.place.clone().unwrap_or_else(|| stage.place.clone());
+        expand_word(&word.value, setting.dockerfile.directives.escape, &|name| globals.get(name))
+            .map(|text| (text.value, place()))
+            .map_err(|error| {
+                Box::new(Problem::input("dockerfile::expand", error.to_string()).at(place(), "in this word"))
+            })
+    };
+    let (image, place) = expand(&stage.from.image)?;
+    if image.is_empty() {
+        return Err(Box::new(
+            Problem::input(
+                "dockerfile::empty-base",
+                format!("the base name `{}` is empty", stage.from.image.value),
+            )
+            .at(place, "expands to nothing")
+            .help("only arguments declared before the first FROM have a value here; give it a default"),
+        ));
+    }
+    let platform = match &stage.from.platform {
+        None => None,
+        Some(word) => {
+            let (text, place) = expand(word)?;
+            let parsed = text.parse::<Platform>();
+            Some(parsed.map_err(|error| {
+                Box::new(Problem::input("dockerfile::platform", error.to_string()).at(place, "this platform"))
+            })?)
+        }
+    };
+    Ok(ExpandedFrom { image, platform })
+}
+
+fn unknown_stage(code: &'static str, unknown: &UnknownStage) -> Problem {
+    let problem = Problem::input(code, unknown.to_string());
+    match &unknown.meant {
+        Some(meant) => problem.help(format!("did you mean `{meant}`?")),
+        None => problem,
+    }
+}
+
+impl BaseImage {
+    pub fn new(manifest: crate::base::Digest, config: Arc<ImageConfig>) -> Self {
+        Self { manifest, config }
+    }
+}

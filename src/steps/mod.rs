@@ -1,0 +1,30 @@
+//! Dockerfile, arguments, platform and base configs, lowered to steps. Pure: nothing runs, nothing is read.
+//!
+//! [`lower()`] turns a [`Setting`] into [`Lowered`]: file-system steps and the finished config. `reach` says
+//! what of a context a step needs, `placement` where it goes, `parts` what a step's identity is made of.
+//! Semantics follow BuildKit's dockerfile frontend for `docker/dockerfile` 1.26.
+
+mod chmod;
+mod history;
+mod instructions;
+mod lower;
+mod op;
+mod parts;
+mod placement;
+mod reach;
+mod scope;
+mod setting;
+
+pub use chmod::ParseChmodError;
+pub use lower::{BaseImages, LowerError, base_requests, lower};
+pub use op::{
+    BaseImage, Chmod, CopyFrom, CopyOp, InlineFile, Lowered, LoweredBase, MakeDirectoryOp, Op, RunOp, Script,
+    Step,
+};
+pub use parts::{lowered_parts, step_parts};
+pub use placement::{Content, Owner, PlaceError, Placed, Placement, Settings, place_copy, place_directory};
+pub use reach::{ReachError, Selection, select};
+pub use setting::{BaseRequest, Setting};
+
+#[cfg(test)]
+mod tests;

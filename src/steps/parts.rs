@@ -1,0 +1,122 @@
+//! The named parts of steps' identities: what of an operation decides its result, and nothing else.
+//!
+//! Inputs are not here: a step's key covers the *results* of its inputs, which the caller adds.
+//! Outside identity: proxy variables, the text and place of the instruction, the stage's name.
+
+use super::op::{Chmod, CopyFrom, CopyOp, Lowered, MakeDirectoryOp, Op, RunOp, Step};
+use crate::base::{Digest, Parts};
+use crate::model::Network;
+
+/// The parts of one step's operation.
+pub fn step_parts(step: &Step) -> Parts {
+    let mut parts = match &step.op {
+        Op::Scratch => named("scratch"),
+        Op::Base(_) => named("base"),
+        Op::Run(run) => run_parts(run),
+        Op::Copy(copy) => copy_parts(copy),
+        Op::MakeDirectory(make) => make_directory_parts(make),
+    };
+    if matches!(step.op, Op::Run(_)) {
+        parts.text("platform", step.platform.to_string());
+    }
+    parts
+}
+
+/// The parts of a whole lowered build: every step with how it is wired to others, and the config.
+pub fn lowered_parts(lowered: &Lowered) -> Parts {
+    let mut steps = Parts::new();
+    for step in &lowered.steps {
+        let mut parts = step_parts(step);
+        for (place, input) in step.op.inputs().iter().enumerate() {
+            parts.text(format!("input {place}"), input.to_string());
+        }
+        if let Op::Base(base) = step.op {
+            let base = &lowered.bases[base];
+            parts.digest_of("manifest", base.image.manifest);
+        }
+        steps.parts(step.id.to_string(), parts);
+    }
+    let mut parts = Parts::new();
+    parts.parts("steps", steps);
+    parts.text("result", lowered.result.to_string());
+    parts.digest_of("config", Digest::of(lowered.config.to_bytes()));
+    parts
+}
+
+fn named(kind: &str) -> Parts {
+    let mut parts = Parts::new();
+    parts.text("op", kind);
+    parts
+}
+
+fn run_parts(run: &RunOp) -> Parts {
+    let mut parts = named("run");
+    parts.parts("argv", numbered(&run.argv));
+    let mut env = Parts::new();
+    for entry in &run.env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        env.text(name, value);
+    }
+    parts.parts("env", env);
+    parts.text("cwd", &run.cwd);
+    parts.text("user", &run.user);
+    parts.text(
+        "network",
+        match run.network {
+            Network::Default => "default",
+            Network::None => "none",
+            Network::Host => "host",
+        },
+    );
+    parts.text("shm-size", run.shm_size.to_string());
+    parts.text("hostname", &run.hostname);
+    let mut hosts = Parts::new();
+    for (name, address) in &run.extra_hosts {
+        hosts.text(name, address);
+    }
+    parts.parts("hosts", hosts);
+    if let Some(script) = &run.script {
+        parts.text(format!("script {}", script.name), &script.content);
+    }
+    parts
+}
+
+fn copy_parts(copy: &CopyOp) -> Parts {
+    let mut parts = named("copy");
+    if let CopyFrom::Context(name) = &copy.from {
+        parts.text("context", name);
+    }
+    parts.parts("sources", numbered(&copy.sources));
+    for (place, file) in copy.inline.iter().enumerate() {
+        parts.text(format!("inline {place} {}", file.name), &file.content);
+    }
+    parts.text("destination", &copy.destination);
+    parts.text("chown", copy.chown.as_deref().unwrap_or(""));
+    parts.text(
+        "chmod",
+        match &copy.chmod {
+            None => String::new(),
+            Some(Chmod::Octal(mode)) => format!("{mode:o}"),
+            Some(Chmod::Symbolic(text)) => text.clone(),
+        },
+    );
+    parts.text("link", copy.link.to_string());
+    parts.parts("exclude", numbered(&copy.exclude));
+    parts.text("unpack", copy.unpack.to_string());
+    parts
+}
+
+fn make_directory_parts(make: &MakeDirectoryOp) -> Parts {
+    let mut parts = named("make-directory");
+    parts.text("path", &make.path);
+    parts.text("user", &make.user);
+    parts
+}
+
+fn numbered(values: &[String]) -> Parts {
+    let mut parts = Parts::new();
+    for (place, value) in values.iter().enumerate() {
+        parts.text(place.to_string(), value);
+    }
+    parts
+}
