@@ -13,3 +13,4 @@ pub mod store;
 pub mod context;
 pub mod registry;
 pub mod steps;
+pub mod config;

@@ -1,0 +1,132 @@
+//! Groups: members that exist, no circles.
+
+use std::collections::BTreeMap;
+
+use super::declare::{Declarations, GroupDeclaration, is_template};
+use super::keys;
+use super::output;
+use super::text::Text;
+use crate::diag::{Located, Problem};
+use crate::model::{Delivery, Group};
+
+const DEEPEST: usize = 64;
+
+pub fn resolve(
+    declared: &Declarations,
+    render: impl Fn(&Text) -> Result<String, Problem>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Group> {
+    let mut groups = BTreeMap::new();
+    for (name, group) in &declared.groups {
+        check_members(declared, group, problems);
+        let outputs = group.outputs.as_ref().map(|outputs| {
+            let mut resolved = Vec::new();
+            for output in outputs {
+                match output::resolve(output, &render) {
+                    Ok(output) => resolved.extend(output),
+                    Err(found) => problems.extend(found),
+                }
+            }
+            resolved
+        });
+        groups.insert(
+            name.clone(),
+            Group {
+                name: name.clone(),
+                description: group.description.as_ref().map(|text| text.value.clone()),
+                targets: group
+                    .targets
+                    .iter()
+                    .map(|member| Located::new(member.value.clone(), member.place()))
+                    .collect(),
+                place: Some(group.place.clone()),
+                delivery: Delivery { push: group.push, load: group.load, outputs },
+            },
+        );
+    }
+    check_circles(declared, problems);
+    groups
+}
+
+fn check_members(declared: &Declarations, group: &GroupDeclaration, problems: &mut Vec<Problem>) {
+    for member in &group.targets {
+        let name = member.value.as_str();
+        let is_target = declared.targets.contains_key(name);
+        if is_target && is_template(name) {
+            problems.push(
+                Problem::input(
+                    "config::template-target",
+                    format!("`{name}` is a template and is never built"),
+                )
+                .at(member.place(), "a template")
+                .help("take it out; names with a leading underscore are for `inherits`"),
+            );
+        } else if !is_target && !declared.groups.contains_key(name) {
+            let known: Vec<&str> =
+                buildable(declared).chain(declared.groups.keys().map(String::as_str)).collect();
+            problems.push(unknown("target or group", name, member, known));
+        }
+    }
+}
+
+/// The names of targets that can be built.
+pub fn buildable(declared: &Declarations) -> impl Iterator<Item = &str> {
+    declared.targets.keys().map(String::as_str).filter(|name| !is_template(name))
+}
+
+/// The problem of `name` in `text`, which is none of `known`.
+pub fn unknown(kind: &str, name: &str, text: &Text, known: Vec<&str>) -> Problem {
+    let help = match keys::suggestion(name, known.clone()) {
+        Some(suggestion) => suggestion,
+        None if known.is_empty() => "no target is declared".to_string(),
+        None => format!("there are {}", keys::quoted_list(known)),
+    };
+    Problem::input("config::unknown-name", format!("there is no {kind} `{name}`"))
+        .at(text.place(), "not declared")
+        .help(help)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Done,
+}
+
+fn check_circles(declared: &Declarations, problems: &mut Vec<Problem>) {
+    let mut states = BTreeMap::new();
+    for name in declared.groups.keys() {
+        visit(declared, name, &mut Vec::new(), &mut states, problems);
+    }
+}
+
+fn visit<'a>(
+    declared: &'a Declarations,
+    name: &'a str,
+    path: &mut Vec<&'a str>,
+    states: &mut BTreeMap<&'a str, State>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(group) = declared.groups.get(name).filter(|_| !states.contains_key(name)) else { return };
+    states.insert(name, State::Open);
+    path.push(name);
+    for member in &group.targets {
+        let name = member.value.as_str();
+        if states.get(name) == Some(&State::Open) {
+            let start = path.iter().position(|step| *step == name).unwrap_or(0);
+            let chain: Vec<&str> = path[start..].iter().copied().chain([name]).collect();
+            problems.push(
+                Problem::input("config::cycle", format!("groups run in a circle: {}", chain.join(" → ")))
+                    .at(member.place(), "closes the circle"),
+            );
+        } else if path.len() >= DEEPEST {
+            problems.push(
+                Problem::input("config::too-deep", format!("groups go deeper than {DEEPEST}"))
+                    .at(member.place(), "here"),
+            );
+        } else {
+            visit(declared, name, path, states, problems);
+        }
+    }
+    path.pop();
+    states.insert(name, State::Done);
+}

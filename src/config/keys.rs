@@ -1,0 +1,211 @@
+//! What to say about a key: known, not in this version yet, another tool's word, or a slip.
+
+use super::schema;
+use crate::diag::{Problem, nearest};
+
+/// A table of the file with its own set of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    Root,
+    Project,
+    Var,
+    Group,
+    Target,
+    On,
+}
+
+impl Section {
+    /// The keys that there are.
+    pub fn known(self) -> Vec<String> {
+        match self {
+            Self::Root => schema::keys_of::<schema::BuildFile>(),
+            Self::Project => schema::keys_of::<schema::Project>(),
+            Self::Var => schema::keys_of::<schema::Var>(),
+            Self::Group => schema::keys_of::<schema::Group>(),
+            Self::Target => schema::keys_of::<schema::Target>(),
+            Self::On => schema::keys_of::<schema::On>(),
+        }
+    }
+
+    /// Keys of the format that this version cannot honour yet.
+    fn later(self) -> &'static [&'static str] {
+        match self {
+            Self::Root => &["cache", "builder", "lint", "policy"],
+            Self::Project => &[],
+            Self::Var => &["type", "sensitive", "validation"],
+            Self::Group => &["tags", "tag-rules", "annotations", "attest", "cache", "cache-to", "require"],
+            Self::Target => &[
+                "append",
+                "attest",
+                "cache",
+                "cache-from",
+                "cache-to",
+                "call",
+                "entitlements",
+                "matrix",
+                "no-cache-filter",
+                "policy",
+                "remove",
+                "require",
+                "resources",
+                "secret",
+                "source-date-epoch",
+                "ssh",
+                "tag-rules",
+                "test",
+                "ulimits",
+                "verify",
+            ],
+            Self::On => &["allow-failure", "test", "verify", "worker-labels"],
+        }
+    }
+
+    /// What somebody probably means who writes the word another format has for it.
+    fn advice(self, key: &str) -> Option<&'static str> {
+        match (self, key) {
+            (Self::Root, "variable") => Some("variables are in `[vars]`, or `[var.NAME]`"),
+            (Self::Root, "services") => Some("write one `[target.NAME]` for each service"),
+            (Self::Target | Self::On, "target") => Some("the stage to build is `stage`"),
+            (Self::Target, "name") => Some("a target is named by its table: `[target.NAME]`"),
+            (Self::Target, "push") => {
+                Some("write `output = [\"type=registry\"]`, or `push = true` in a group")
+            }
+            (Self::Target, "load") => Some("write `output = [\"type=docker\"]`, or `load = true` in a group"),
+            (Self::Target, "depends-on" | "depends_on") => Some("targets to wait for are in `needs`"),
+            _ => None,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Root => "the build file",
+            Self::Project => "`[project]`",
+            Self::Var => "a variable",
+            Self::Group => "a group",
+            Self::Target => "a target",
+            Self::On => "an `on` table",
+        }
+    }
+}
+
+/// The problem of `key`, which the reader of `section` does not know; without its place.
+pub fn problem_of(section: Section, key: &str) -> Problem {
+    if section.later().contains(&key) {
+        return not_yet(&format!("`{key}`"));
+    }
+    let problem = Problem::input("config::unknown-key", format!("{} has no key `{key}`", section.title()));
+    if let Some(advice) = section.advice(key) {
+        return problem.help(advice);
+    }
+    let known = section.known();
+    match suggestion(key, known.iter().map(String::as_str)) {
+        Some(suggestion) => problem.help(suggestion),
+        None => problem.help(format!("the keys are {}", quoted_list(known.iter().map(String::as_str)))),
+    }
+}
+
+/// The problem of something the format has and this version has not.
+pub fn not_yet(what: &str) -> Problem {
+    Problem::input("config::not-yet", format!("{what} is not supported by this version of mab yet"))
+        .help("take it out, or build with a version that has it; it is never ignored in silence")
+}
+
+/// `did you mean …?` with the nearest candidate, and the next one when that is near as well.
+pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    // A key from another tool is often ours in snake_case.
+    let kebab = word.replace('_', "-");
+    if kebab != word && candidates.clone().into_iter().any(|candidate| candidate == kebab) {
+        return Some(format!("did you mean `{kebab}`?"));
+    }
+    // Every other letter is one slip away from a letter.
+    if word.chars().count() < 2 {
+        return None;
+    }
+    let first = nearest(word, candidates.clone())?;
+    let second = nearest(word, candidates.into_iter().filter(|candidate| *candidate != first));
+    Some(match second {
+        Some(second) => format!("did you mean `{first}` or `{second}`?"),
+        None => format!("did you mean `{first}`?"),
+    })
+}
+
+/// `a`, `b` and `c`; long lists are cut.
+pub fn quoted_list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 40;
+    let mut words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    if words.len() > MOST {
+        let hidden = words.len() - MOST;
+        words.truncate(MOST);
+        return format!("{} and {hidden} more", words.join(", "));
+    }
+    match words.pop() {
+        None => "none".to_string(),
+        Some(last) if words.is_empty() => last,
+        Some(last) => format!("{} and {last}", words.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::super::files::{Entry, Files};
+    use super::super::load::load;
+    use super::*;
+
+    struct OneFile(String);
+
+    impl Files for OneFile {
+        fn read(&self, _path: &Path) -> io::Result<String> {
+            Ok(self.0.clone())
+        }
+
+        fn list(&self, _directory: &Path) -> io::Result<Vec<Entry>> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// A date fits no key, so that a key that is known gives a problem of another kind.
+    fn codes(header: &str, key: &str) -> Vec<&'static str> {
+        let text = format!("{header}\n{key} = 1979-05-27\n");
+        let loaded = load(Path::new("/multiarch.toml"), &OneFile(text));
+        loaded.problems.iter().map(|problem| problem.code).collect()
+    }
+
+    #[test]
+    fn the_reader_knows_exactly_the_keys_of_the_schema() {
+        for (section, header) in [
+            (Section::Root, ""),
+            (Section::Project, "[project]"),
+            (Section::Var, "[var.x]"),
+            (Section::Group, "[group.x]"),
+            (Section::Target, "[target.x]"),
+            (Section::On, "[target.x.on.\"linux/arm64\"]"),
+        ] {
+            let known = section.known();
+            assert!(known.len() > 3, "{section:?}");
+            for key in &known {
+                assert!(codes(header, key).contains(&"config::wrong-type"), "{section:?} {key}");
+            }
+            for key in section.later() {
+                assert!(codes(header, key).contains(&"config::not-yet"), "{section:?} {key}");
+                assert!(!known.iter().any(|known| known == key), "{section:?} {key}");
+            }
+            assert!(codes(header, "no-such-key").contains(&"config::unknown-key"), "{section:?}");
+        }
+    }
+
+    #[test]
+    fn suggestions_show_the_next_best_as_well() {
+        let known = ["context", "contexts", "tags", "no-cache"];
+        for (word, expected) in [
+            ("contex", Some("did you mean `context` or `contexts`?")),
+            ("tgas", Some("did you mean `tags`?")),
+            ("no_cache", Some("did you mean `no-cache`?")),
+            ("volumes", None),
+        ] {
+            assert_eq!(suggestion(word, known).as_deref(), expected, "{word}");
+        }
+    }
+}

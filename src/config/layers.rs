@@ -1,0 +1,156 @@
+//! The layers of a target's values, weakest first, and how one value comes out of them.
+//!
+//! Built-in defaults are where values are used; then `[project]`, inherited targets in order, the target,
+//! and for one platform the `on` tables in the same order. Lists and single values replace, tables merge
+//! per key.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use super::declare::{Declarations, Layer, TargetDeclaration};
+use super::keys;
+use crate::base::Platform;
+use crate::diag::Problem;
+
+/// Deeper chains of `inherits` are refused, so that hostile files cannot exhaust the stack.
+const DEEPEST: usize = 64;
+
+/// Layers, weakest first.
+pub struct Layers<'a>(Vec<&'a Layer>);
+
+impl<'a> Layers<'a> {
+    /// What the strongest layer says.
+    pub fn last<T>(&self, field: impl Fn(&'a Layer) -> Option<T>) -> Option<T> {
+        self.0.iter().rev().find_map(|layer| field(layer))
+    }
+
+    /// The entries of all layers, the strongest of each name.
+    pub fn merged<T>(
+        &self,
+        field: impl Fn(&'a Layer) -> &'a BTreeMap<String, T>,
+    ) -> BTreeMap<&'a str, &'a T> {
+        let entries = self.0.iter().flat_map(|layer| field(layer));
+        entries.map(|(name, value)| (name.as_str(), value)).collect()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'a Layer> {
+        self.0.iter().copied()
+    }
+}
+
+/// A target with everything it inherits, weakest first, itself last.
+pub type Lineage<'a> = Rc<Vec<&'a TargetDeclaration>>;
+
+pub fn common<'a>(declared: &'a Declarations, lineage: &Lineage<'a>) -> Layers<'a> {
+    let targets = lineage.iter().map(|target| &target.layer);
+    Layers(std::iter::once(&declared.project.layer).chain(targets).collect())
+}
+
+/// The layers of one platform: those of the target, then every `on` table for the platform. An inherited
+/// `on` table is stronger than the target's own plain keys, as it says more about the platform.
+pub fn of_platform<'a>(common: &Layers<'a>, lineage: &Lineage<'a>, platform: &Platform) -> Layers<'a> {
+    let on = lineage.iter().flat_map(|target| &target.on);
+    let on = on.filter(|(name, _)| name.value == *platform).map(|(_, layer)| layer);
+    Layers(common.iter().chain(on).collect())
+}
+
+/// Follows `inherits`, each target once per run.
+pub struct Ancestry<'a> {
+    declared: &'a Declarations,
+    known: HashMap<&'a str, State<'a>>,
+}
+
+enum State<'a> {
+    Open,
+    /// `None` when the target takes part in a cycle or is too deep.
+    Done(Option<Lineage<'a>>),
+}
+
+impl<'a> Ancestry<'a> {
+    pub fn new(declared: &'a Declarations) -> Self {
+        Self { declared, known: HashMap::new() }
+    }
+
+    /// The lineage of `name`, a declared target; what is wrong with it is reported once.
+    pub fn lineage(&mut self, name: &'a str, problems: &mut Vec<Problem>) -> Option<Lineage<'a>> {
+        self.visit(name, &mut Vec::new(), problems)
+    }
+
+    fn visit(
+        &mut self,
+        name: &'a str,
+        path: &mut Vec<&'a str>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Lineage<'a>> {
+        if let Some(State::Done(lineage)) = self.known.get(name) {
+            return lineage.clone();
+        }
+        let target = self.declared.targets.get(name)?;
+        self.known.insert(name, State::Open);
+        path.push(name);
+        let lineage = self.collect(target, path, problems);
+        path.pop();
+        self.known.insert(name, State::Done(lineage.clone()));
+        lineage
+    }
+
+    fn collect(
+        &mut self,
+        target: &'a TargetDeclaration,
+        path: &mut Vec<&'a str>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Lineage<'a>> {
+        let mut sound = true;
+        let mut collected: Vec<&'a TargetDeclaration> = Vec::new();
+        for parent in &target.inherits {
+            let name = parent.value.as_str();
+            if matches!(self.known.get(name), Some(State::Open)) {
+                let start = path.iter().position(|step| *step == name).unwrap_or(0);
+                let chain: Vec<&str> = path[start..].iter().copied().chain([name]).collect();
+                problems.push(
+                    Problem::input(
+                        "config::cycle",
+                        format!("`inherits` runs in a circle: {}", chain.join(" → ")),
+                    )
+                    .at(parent.place(), "closes the circle"),
+                );
+                sound = false;
+            } else if !self.declared.targets.contains_key(name) {
+                let help = keys::suggestion(
+                    name,
+                    self.declared.targets.keys().map(String::as_str).collect::<Vec<_>>(),
+                );
+                let mut problem =
+                    Problem::input("config::unknown-name", format!("there is no target `{name}`"))
+                        .at(parent.place(), "not a target");
+                problem.help = help;
+                problems.push(problem);
+            } else if path.len() >= DEEPEST {
+                problems.push(
+                    Problem::input(
+                        "config::too-deep",
+                        format!("`inherits` goes deeper than {DEEPEST} targets"),
+                    )
+                    .at(parent.place(), "here"),
+                );
+                sound = false;
+            } else {
+                match self.visit(name, path, problems) {
+                    Some(lineage) => collected.extend(lineage.iter()),
+                    None => sound = false,
+                }
+            }
+        }
+        collected.push(target);
+        sound.then(|| Rc::new(without_repeats(collected)))
+    }
+}
+
+/// Keeps the last of each: an earlier one cannot win over it, so it changes nothing.
+fn without_repeats(targets: Vec<&TargetDeclaration>) -> Vec<&TargetDeclaration> {
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<_> =
+        targets.into_iter().rev().filter(|target| seen.insert(std::ptr::from_ref(*target))).collect();
+    kept.reverse();
+    kept
+}

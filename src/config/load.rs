@@ -1,0 +1,146 @@
+//! The root file and its includes to declarations, names that are declared twice reported.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use super::declare::Declarations;
+use super::files::{self, Files};
+use super::read::{self, FileDeclarations, Rank};
+use super::table::Reader;
+use super::text::{File, Text, clean};
+use crate::diag::{Place, Problem, Source};
+
+/// Everything read and nothing resolved.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The directory of the root file.
+    pub root: PathBuf,
+    pub(super) declared: Declarations,
+    pub(super) problems: Vec<Problem>,
+    /// A file could not be read or parsed, so that names may be missing.
+    pub(super) incomplete: bool,
+    pub(super) uses_git: bool,
+}
+
+/// Reads `root_file`, an absolute path, and what it includes. Never fails: problems are part of the result
+/// and come out of `resolve` together with those found there.
+pub fn load(root_file: &Path, files: &dyn Files) -> Loaded {
+    let root_file = clean(root_file);
+    let root = root_file.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let mut loaded = Loaded {
+        root,
+        declared: Declarations::default(),
+        problems: Vec::new(),
+        incomplete: false,
+        uses_git: false,
+    };
+    let include = loaded.load_file(&root_file, files, Rank::Root, None);
+    let mut seen = vec![root_file];
+    for pattern in &include {
+        for path in loaded.matching(pattern, files) {
+            if !seen.contains(&path) {
+                loaded.load_file(&path, files, Rank::Included, Some(pattern));
+                seen.push(path);
+            }
+        }
+    }
+    loaded
+}
+
+impl Loaded {
+    fn matching(&self, pattern: &Text, files: &dyn Files) -> Vec<PathBuf> {
+        if files::has_wildcard(&pattern.value) {
+            files::glob(files, &pattern.file.directory, &pattern.value)
+        } else {
+            vec![pattern.resolve_path(&pattern.value)]
+        }
+    }
+
+    /// Reads one file into the declarations; gives its include patterns.
+    fn load_file(&mut self, path: &Path, files: &dyn Files, rank: Rank, asked: Option<&Text>) -> Vec<Text> {
+        let name = relative(path, &self.root);
+        let text = match files.read(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let mut problem =
+                    Problem::input("config::unreadable", format!("cannot read `{name}`: {error}"));
+                if let Some(pattern) = asked {
+                    problem = problem.at(pattern.place(), "included here");
+                }
+                self.problems.push(problem);
+                self.incomplete = true;
+                return Vec::new();
+            }
+        };
+        let file = Arc::new(File {
+            source: Source::new(name, text),
+            directory: path.parent().unwrap_or(Path::new("/")).to_path_buf(),
+        });
+        let (document, errors) = DeTable::parse_recoverable(&file.source.text);
+        if !errors.is_empty() {
+            // What recovery made of the rest would give problems that are not there.
+            self.incomplete = true;
+            self.problems.extend(errors.iter().map(|error| syntax_problem(&file, error)));
+            return Vec::new();
+        }
+        let mut reader = Reader { file: file.clone(), problems: &mut self.problems, uses_git: false };
+        let found = read::read(&mut reader, document.get_ref(), rank);
+        self.uses_git |= reader.uses_git;
+        self.add(found)
+    }
+
+    fn add(&mut self, found: FileDeclarations) -> Vec<Text> {
+        let Self { declared, problems, .. } = self;
+        if let Some(project) = found.project {
+            declared.project = project;
+        }
+        insert_all(&mut declared.vars, found.vars, "variable", |var| &var.place, problems);
+        insert_all(&mut declared.groups, found.groups, "group", |group| &group.place, problems);
+        insert_all(&mut declared.targets, found.targets, "target", |target| &target.place, problems);
+        found.include
+    }
+}
+
+fn insert_all<T>(
+    known: &mut BTreeMap<String, T>,
+    found: Vec<(String, T)>,
+    kind: &str,
+    place: impl Fn(&T) -> &Place,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, declaration) in found {
+        match known.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(declaration);
+            }
+            Entry::Occupied(entry) => problems.push(
+                Problem::input("config::duplicate", format!("{kind} `{}` is declared twice", entry.key()))
+                    .at(place(&declaration).clone(), "declared again here")
+                    .at(place(entry.get()).clone(), "first declared here")
+                    .help("rename one of them"),
+            ),
+        }
+    }
+}
+
+fn syntax_problem(file: &File, error: &toml::de::Error) -> Problem {
+    let message = error.message().replace('\n', ", ");
+    let span = error.span().unwrap_or_default();
+    Problem::input("config::syntax", message).at(file.place(span), "not TOML")
+}
+
+/// `path` as somebody in `directory` types it.
+fn relative(path: &Path, directory: &Path) -> String {
+    let mut up = PathBuf::new();
+    for ancestor in directory.ancestors() {
+        if let Ok(rest) = path.strip_prefix(ancestor) {
+            return up.join(rest).display().to_string();
+        }
+        up.push(Component::ParentDir);
+    }
+    path.display().to_string()
+}

@@ -1,0 +1,68 @@
+//! multiarch.toml to the validated model, all problems collected.
+//!
+//! [`load()`] reads the files, [`resolve()`] makes the model of them; in between the caller asks
+//! [`needs_git`] and completes the facts. Neither reads the environment, the clock or the working
+//! directory. On the way:
+//!
+//! ```text
+//! files ─ table, read ─▶ declare (places, templates unrendered) ─ layers, vars, template ─▶ target ─▶ model
+//! ```
+//!
+//! Knows nothing of running builds: contexts and Dockerfiles are named, not looked at.
+
+mod annotation;
+mod context;
+mod declare;
+mod files;
+mod filters;
+mod groups;
+mod keys;
+mod layers;
+mod load;
+mod names;
+mod output;
+mod read;
+mod resolve;
+pub mod schema;
+mod size;
+mod table;
+mod target;
+mod template;
+mod text;
+mod vars;
+
+use std::path::{Path, PathBuf};
+
+pub use files::{Disk, Entry, Files};
+pub use load::{Loaded, load};
+pub use output::parse as parse_output;
+pub use resolve::{Overrides, resolve};
+
+/// The name of the build file.
+pub const FILE_NAME: &str = "multiarch.toml";
+
+/// The build file of `directory` or of the nearest directory above it.
+pub fn find(directory: &Path) -> Option<PathBuf> {
+    directory.ancestors().map(|ancestor| ancestor.join(FILE_NAME)).find(|path| path.is_file())
+}
+
+/// Whether a template asks for `git`, which costs processes to answer.
+pub fn needs_git(loaded: &Loaded) -> bool {
+    loaded.uses_git
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn the_nearest_file_above_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("a/b");
+        std::fs::create_dir_all(&inner).unwrap();
+        assert_eq!(find(&inner), None);
+        let file = directory.path().join("multiarch.toml");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(find(&inner), Some(file));
+    }
+}

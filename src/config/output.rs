@@ -1,0 +1,319 @@
+//! Outputs: bake's `type=…,key=value`, a directory, or a table.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::declare::OutputDeclaration;
+use super::keys;
+use super::text::{File, Text};
+use crate::base::Reference;
+use crate::diag::{Located, Place, Problem, Source};
+use crate::model::{Dest, ExportOptions, Output};
+
+const TYPES: [&str; 7] = ["image", "registry", "oci", "docker", "local", "tar", "cacheonly"];
+
+/// Keys of BuildKit's exporters that are not here yet.
+const LATER: [&str; 19] = [
+    "annotation",
+    "attestation-inline",
+    "attestation-prefix",
+    "compression",
+    "compression-level",
+    "context",
+    "dangling-name-prefix",
+    "force-compression",
+    "mode",
+    "name-canonical",
+    "oci-artifact",
+    "platform",
+    "prefer-nondist-layers",
+    "push-by-digest",
+    "registry.insecure",
+    "rewrite-timestamp",
+    "source-date-epoch",
+    "store",
+    "unpack",
+];
+
+/// One `key=value` of an output, rendered.
+struct Entry {
+    key: String,
+    value: String,
+    key_place: Place,
+    value_place: Place,
+}
+
+/// An output's entries while they are taken out one by one.
+struct Entries<'a> {
+    kind: &'a str,
+    /// Whose file paths are relative to.
+    text: &'a Text,
+    place: Place,
+    rest: Vec<Entry>,
+    problems: Vec<Problem>,
+}
+
+/// The output with its templates rendered by `render`; `None` when it comes out empty.
+pub fn resolve(
+    declared: &OutputDeclaration,
+    render: impl Fn(&Text) -> Result<String, Problem>,
+) -> Result<Option<Located<Output>>, Vec<Problem>> {
+    match declared {
+        OutputDeclaration::Line(text) => {
+            let line = render(text).map_err(|problem| vec![problem])?;
+            if line.trim().is_empty() {
+                return Ok(None);
+            }
+            let entries = line_entries(text, &line).map_err(|problem| vec![problem])?;
+            from_entries(text, text.place(), entries).map(Some)
+        }
+        OutputDeclaration::Table { place, entries } => {
+            let mut rendered = Vec::new();
+            for (key, text) in entries {
+                let value = render(text).map_err(|problem| vec![problem])?;
+                rendered.push(Entry {
+                    key: key.value.clone(),
+                    value,
+                    key_place: key.place.clone().unwrap_or_else(|| text.place()),
+                    value_place: text.place(),
+                });
+            }
+            match entries.first() {
+                Some((_, text)) => from_entries(text, place.clone(), rendered).map(Some),
+                None => Err(vec![missing_type(place.clone())]),
+            }
+        }
+    }
+}
+
+/// An output given on the command line; its paths are relative to `directory`.
+pub fn parse(line: &str, directory: &Path) -> Result<Output, Vec<Problem>> {
+    let source = Source::new("--output", line);
+    let file = Arc::new(File { source, directory: directory.to_path_buf() });
+    let text = Text::new(line, &file, 0..line.len());
+    let resolved = resolve(&OutputDeclaration::Line(text.clone()), |text| Ok(text.value.clone()))?;
+    resolved.map(|output| output.value).ok_or_else(|| vec![missing_type(text.place())])
+}
+
+fn line_entries(text: &Text, line: &str) -> Result<Vec<Entry>, Problem> {
+    let entry = |key: &str, value: &str| Entry {
+        key: key.to_string(),
+        value: value.to_string(),
+        key_place: text.place(),
+        value_place: text.place(),
+    };
+    if !line.contains('=') {
+        // Bake: a bare word is the directory of a local output, and `-` a tar to standard output.
+        let kind = if line == "-" { "tar" } else { "local" };
+        return Ok(vec![entry("type", kind), entry("dest", line)]);
+    }
+    let bad = |message: String| Problem::input("config::bad-output", message).at(text.place(), "here");
+    let fields = split_csv(line).ok_or_else(|| bad(format!("a quote is not closed in `{line}`")))?;
+    fields
+        .iter()
+        .map(|field| match field.split_once('=') {
+            Some((key, value)) => Ok(entry(&key.trim().to_ascii_lowercase(), value)),
+            None => Err(bad(format!("`{field}` is not of the form `key=value`"))),
+        })
+        .collect()
+}
+
+/// The fields of one CSV record; quotes protect commas and are doubled to stand for themselves.
+fn split_csv(line: &str) -> Option<Vec<String>> {
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = line.chars().peekable();
+    while let Some(c) = characters.next() {
+        let field = fields.last_mut()?;
+        match c {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                field.push('"');
+                characters.next();
+            }
+            '"' if quoted || field.is_empty() => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            c => field.push(c),
+        }
+    }
+    (!quoted).then_some(fields)
+}
+
+fn missing_type(place: Place) -> Problem {
+    Problem::input("config::bad-output", "the output has no `type`")
+        .at(place, "no `type`")
+        .help(format!("the types are {}", keys::quoted_list(TYPES)))
+}
+
+fn from_entries(text: &Text, place: Place, mut rest: Vec<Entry>) -> Result<Located<Output>, Vec<Problem>> {
+    let Some(index) = rest.iter().position(|entry| entry.key == "type") else {
+        return Err(vec![missing_type(place)]);
+    };
+    let kind = rest.remove(index);
+    let mut entries = Entries { kind: &kind.value, text, place, rest, problems: Vec::new() };
+    let output = match kind.value.as_str() {
+        "image" => entries.image(false),
+        "registry" => entries.image(true),
+        "oci" => entries.oci(),
+        "docker" => entries.docker(),
+        "local" => entries.local(),
+        "tar" => entries.tar(),
+        "cacheonly" => Some(Output::CacheOnly),
+        other => {
+            let help = keys::suggestion(other, TYPES)
+                .unwrap_or_else(|| format!("the types are {}", keys::quoted_list(TYPES)));
+            let problem = Problem::input("config::bad-output", format!("there is no output type `{other}`"));
+            return Err(vec![problem.at(kind.value_place, "not a type").help(help)]);
+        }
+    };
+    entries.finish(output)
+}
+
+impl Entries<'_> {
+    fn image(&mut self, pushed: bool) -> Option<Output> {
+        let names = self.names();
+        let push = self.boolean("push").unwrap_or(pushed);
+        let options = self.options(true);
+        Some(Output::Image { names, push, options })
+    }
+
+    fn oci(&mut self) -> Option<Output> {
+        let tar = self.boolean("tar").unwrap_or(true);
+        let options = self.options(true);
+        let dest = self.dest(true)?;
+        if !tar && dest == Dest::Stdout {
+            let problem =
+                Problem::input("config::bad-output", "a directory cannot be written to standard output");
+            self.problems.push(problem.at(self.place.clone(), "`tar` is false and `dest` is `-`"));
+        }
+        Some(Output::Oci { dest, tar, options })
+    }
+
+    fn docker(&mut self) -> Option<Output> {
+        let options = self.options(false);
+        Some(Output::Docker { dest: self.dest(false), options })
+    }
+
+    fn local(&mut self) -> Option<Output> {
+        let platform_split = self.boolean("platform-split");
+        match self.dest(true)? {
+            Dest::Path(dest) => Some(Output::Local { dest, platform_split }),
+            Dest::Stdout => {
+                let problem =
+                    Problem::input("config::bad-output", "a directory cannot be written to standard output");
+                self.problems.push(problem.at(self.place.clone(), "`dest` is `-`").help("`type=tar` can"));
+                None
+            }
+        }
+    }
+
+    fn tar(&mut self) -> Option<Output> {
+        let platform_split = self.boolean("platform-split");
+        Some(Output::Tar { dest: self.dest(true)?, platform_split })
+    }
+
+    /// Docker archives have Docker's media types unless told otherwise.
+    fn options(&mut self, oci_media_types: bool) -> ExportOptions {
+        ExportOptions { oci_media_types: self.boolean("oci-mediatypes").unwrap_or(oci_media_types) }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Entry> {
+        let index = self.rest.iter().position(|entry| entry.key == key)?;
+        Some(self.rest.remove(index))
+    }
+
+    fn boolean(&mut self, key: &str) -> Option<bool> {
+        let entry = self.take(key)?;
+        let parsed = match entry.value.as_str() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        };
+        if parsed.is_none() {
+            self.problems.push(
+                Problem::input("config::bad-output", format!("`{key}` must be `true` or `false`"))
+                    .at(entry.value_place, "neither of them"),
+            );
+        }
+        parsed
+    }
+
+    fn dest(&mut self, needed: bool) -> Option<Dest> {
+        let dest = self.take("dest").filter(|entry| !entry.value.is_empty());
+        match dest {
+            Some(entry) if entry.value == "-" => Some(Dest::Stdout),
+            Some(entry) => {
+                let path: PathBuf = self.text.resolve_path(&entry.value);
+                Some(Dest::Path(path))
+            }
+            None if needed => {
+                self.problems.push(
+                    Problem::input(
+                        "config::bad-output",
+                        format!("an output of type `{}` needs `dest`", self.kind),
+                    )
+                    .at(self.place.clone(), "no `dest`"),
+                );
+                None
+            }
+            None => None,
+        }
+    }
+
+    fn names(&mut self) -> Vec<Reference> {
+        let Some(entry) = self.take("name") else { return Vec::new() };
+        let mut names = Vec::new();
+        for name in entry.value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match name.parse() {
+                Ok(reference) => names.push(reference),
+                Err(error) => {
+                    let error: crate::base::reference::ParseReferenceError = error;
+                    let problem = Problem::input("config::bad-reference", error.to_string());
+                    self.problems.push(problem.at(entry.value_place.clone(), "not an image reference"));
+                }
+            }
+        }
+        names
+    }
+
+    fn finish(mut self, output: Option<Output>) -> Result<Located<Output>, Vec<Problem>> {
+        for entry in std::mem::take(&mut self.rest) {
+            let root = entry.key.split('.').next().unwrap_or_default();
+            let problem = if LATER.contains(&entry.key.as_str()) || LATER.contains(&root) {
+                keys::not_yet(&format!("the output key `{}`", entry.key))
+                    .at(entry.key_place, "not supported yet")
+            } else {
+                let message = format!("an output of type `{}` has no key `{}`", self.kind, entry.key);
+                let known = ["type", "dest", "name", "push", "tar", "platform-split", "oci-mediatypes"];
+                let mut problem =
+                    Problem::input("config::unknown-key", message).at(entry.key_place, "unknown key");
+                problem.help =
+                    keys::suggestion(&entry.key, known).filter(|_| !known.contains(&entry.key.as_str()));
+                problem
+            };
+            self.problems.push(problem);
+        }
+        match output {
+            Some(output) if self.problems.is_empty() => Ok(Located::new(output, self.place)),
+            _ => Err(self.problems),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_csv;
+
+    #[test]
+    fn csv_has_quotes() {
+        for (line, expected) in [
+            ("a=1,b=2", Some(vec!["a=1", "b=2"])),
+            ("a=1,\"b=2,3\"", Some(vec!["a=1", "b=2,3"])),
+            ("\"a=\"\"x\"\"\"", Some(vec!["a=\"x\""])),
+            ("a=\"x\"", Some(vec!["a=\"x\""])),
+            ("\"a", None),
+        ] {
+            let fields = split_csv(line);
+            assert_eq!(fields, expected.map(|all| all.into_iter().map(str::to_string).collect()), "{line}");
+        }
+    }
+}

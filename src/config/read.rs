@@ -1,0 +1,466 @@
+//! One file's TOML to declarations. Keys are matched here, with a reader for each; unknown ones are
+//! reported and skipped, so that one run shows every problem of the file.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use toml::de::{DeTable, DeValue};
+
+use super::declare::{
+    AnnotationsDeclaration, DockerfileDeclaration, GroupDeclaration, Layer, OutputDeclaration,
+    ProjectDeclaration, Scalar, TargetDeclaration, VarDeclaration,
+};
+use super::keys::{self, Section};
+use super::size;
+use super::table::{Key, Reader, Role, Value, integer};
+use super::text::Text;
+use crate::base::Platform;
+use crate::diag::{Located, Place, Problem};
+use crate::model::{Emulate, Network};
+
+/// What one file declares, in the order of the file; names may repeat.
+#[derive(Debug, Default)]
+pub struct FileDeclarations {
+    pub include: Vec<Text>,
+    pub project: Option<ProjectDeclaration>,
+    pub vars: Vec<(String, VarDeclaration)>,
+    pub groups: Vec<(String, GroupDeclaration)>,
+    pub targets: Vec<(String, TargetDeclaration)>,
+}
+
+/// Whether a file was named by the user or found through `include`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    Root,
+    Included,
+}
+
+pub fn read(reader: &mut Reader<'_>, document: &DeTable<'_>, rank: Rank) -> FileDeclarations {
+    let mut found = FileDeclarations::default();
+    for (key, value) in document {
+        match key.get_ref().as_ref() {
+            "version" => check_version(reader, value),
+            word @ ("include" | "project") if rank == Rank::Included => {
+                let place = reader.place(key.span());
+                reader.report(
+                    Problem::input("config::root-only", format!("`{word}` is for the root file alone"))
+                        .at(place, "in an included file")
+                        .help("included files hold vars, groups and targets"),
+                );
+            }
+            "include" => found.include = reader.texts("include", value, Role::Plain).unwrap_or_default(),
+            "project" => found.project = Some(read_project(reader, value)),
+            "vars" => {
+                for (name, var) in declared(reader, "vars", "variable", value, read_short_var) {
+                    found.vars.push((name, var));
+                }
+            }
+            "var" => found.vars.extend(declared(reader, "var", "variable", value, read_var)),
+            "group" => found.groups = declared(reader, "group", "group", value, read_group),
+            "target" => found.targets = declared(reader, "target", "target", value, read_target),
+            _ => reader.unknown_key(Section::Root, key),
+        }
+    }
+    found
+}
+
+fn check_version(reader: &mut Reader<'_>, value: &Value<'_>) {
+    match value.get_ref() {
+        DeValue::Integer(number) if integer(number) == Some(1) => {}
+        DeValue::Integer(number) => {
+            let place = reader.place(value.span());
+            reader.report(
+                Problem::input("config::version", format!("version `{number}` of the format is not known"))
+                    .at(place, "not a known version")
+                    .help("this mab reads version 1"),
+            );
+        }
+        _ => reader.mismatch("version", value, "the number 1"),
+    }
+}
+
+/// The members of a table of declarations.
+fn declared<T>(
+    reader: &mut Reader<'_>,
+    key: &str,
+    kind: &str,
+    value: &Value<'_>,
+    read_one: impl Fn(&mut Reader<'_>, Place, &Value<'_>) -> Option<T>,
+) -> Vec<(String, T)> {
+    let mut members = Vec::new();
+    for (name, value) in reader.table(key, value).into_iter().flatten() {
+        let place = reader.place(name.span());
+        // The members are read in any case, for the problems in them.
+        let member = read_one(reader, place, value);
+        if let (Some(name), Some(member)) = (reader.name(kind, name), member) {
+            members.push((name, member));
+        }
+    }
+    members
+}
+
+fn read_project(reader: &mut Reader<'_>, value: &Value<'_>) -> ProjectDeclaration {
+    let mut project = ProjectDeclaration::default();
+    let mut images = Images::default();
+    for (key, value) in reader.table("project", value).into_iter().flatten() {
+        match key.get_ref().as_ref() {
+            "name" => project.name = reader.text("name", value, Role::Plain),
+            "image" | "images" => images.read(reader, key, value),
+            "platforms" => project.layer.platforms = read_platforms(reader, value),
+            "default-branch" => project.default_branch = reader.text("default-branch", value, Role::Plain),
+            _ => reader.unknown_key(Section::Project, key),
+        }
+    }
+    project.layer.images = images.texts;
+    project
+}
+
+fn read_short_var(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<VarDeclaration> {
+    if value.get_ref().is_table() {
+        let at = reader.place(value.span());
+        reader.report(
+            Problem::input("config::wrong-type", "a variable in `[vars]` is a plain value")
+                .at(at, "not a string, a number or a boolean")
+                .help("the long form is `[var.NAME]`, without the `s`"),
+        );
+        return None;
+    }
+    let default = read_default(reader, "vars", value);
+    Some(VarDeclaration { place, default, one_of: None, env: None })
+}
+
+fn read_default(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<Located<Scalar>> {
+    let scalar = match value.get_ref() {
+        DeValue::String(_) => Scalar::Text(reader.text(key, value, Role::Plain)?.value),
+        _ => reader.scalar(key, value)?,
+    };
+    Some(Located::new(scalar, reader.place(value.span())))
+}
+
+fn read_var(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<VarDeclaration> {
+    let mut var = VarDeclaration { place, default: None, one_of: None, env: None };
+    for (key, value) in reader.table("var", value)? {
+        match key.get_ref().as_ref() {
+            "default" => var.default = read_default(reader, "default", value),
+            "one-of" => {
+                let values = reader.list("one-of", value, "a list of values").unwrap_or_default();
+                let values = values.into_iter().filter_map(|value| reader.scalar("one-of", value)).collect();
+                var.one_of = Some(Located::new(values, reader.place(value.span())));
+            }
+            "env" => var.env = reader.text("env", value, Role::Plain),
+            "help" => {
+                reader.text("help", value, Role::Raw);
+            }
+            _ => reader.unknown_key(Section::Var, key),
+        }
+    }
+    Some(var)
+}
+
+fn read_group(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<GroupDeclaration> {
+    let table = reader.table("group", value)?;
+    let mut group = GroupDeclaration {
+        place: place.clone(),
+        description: None,
+        targets: Vec::new(),
+        push: None,
+        load: None,
+        outputs: None,
+    };
+    let mut has_targets = false;
+    for (key, value) in table {
+        match key.get_ref().as_ref() {
+            "targets" => {
+                has_targets = true;
+                group.targets = reader.texts("targets", value, Role::Plain).unwrap_or_default();
+            }
+            "description" => group.description = reader.text("description", value, Role::Raw),
+            "push" => group.push = reader.boolean("push", value),
+            "load" => group.load = reader.boolean("load", value),
+            "output" => group.outputs = read_outputs(reader, value),
+            _ => reader.unknown_key(Section::Group, key),
+        }
+    }
+    if !has_targets {
+        reader.report(
+            Problem::input("config::missing-key", "a group needs `targets`")
+                .at(place, "names no targets")
+                .help("write `targets = [\"…\"]`"),
+        );
+    }
+    Some(group)
+}
+
+fn read_target(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<TargetDeclaration> {
+    let table = reader.table("target", value)?;
+    let mut target = TargetDeclaration {
+        place,
+        file: reader.file.clone(),
+        inherits: Vec::new(),
+        layer: Layer::default(),
+        on: Vec::new(),
+    };
+    let mut images = Images::default();
+    let mut dockerfile = Dockerfile::default();
+    for (key, value) in table {
+        match key.get_ref().as_ref() {
+            "inherits" => target.inherits = reader.texts("inherits", value, Role::Plain).unwrap_or_default(),
+            "on" => target.on = read_on(reader, value),
+            "image" | "images" => images.read(reader, key, value),
+            "dockerfile" | "dockerfile-inline" => dockerfile.read(reader, key, value),
+            _ => read_layer_key(reader, &mut target.layer, key, value),
+        }
+    }
+    target.layer.images = images.texts;
+    target.layer.dockerfile = dockerfile.declaration;
+    Some(target)
+}
+
+/// The keys of a target that stand for themselves.
+fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, value: &Value<'_>) {
+    match key.get_ref().as_ref() {
+        "description" => layer.description = reader.text("description", value, Role::Raw),
+        "context" => layer.context = reader.text("context", value, Role::Template),
+        "stage" => layer.stage = reader.text("stage", value, Role::Plain),
+        "args" => layer.args = reader.text_table("args", value, Role::Template),
+        "contexts" => layer.contexts = reader.text_table("contexts", value, Role::Template),
+        "platforms" => layer.platforms = read_platforms(reader, value),
+        "tags" => layer.tags = reader.texts("tags", value, Role::Template),
+        "labels" => layer.labels = reader.text_table("labels", value, Role::Template),
+        "annotations" => layer.annotations = read_annotations(reader, value),
+        "output" => layer.outputs = read_outputs(reader, value),
+        "needs" => layer.needs = reader.texts("needs", value, Role::Plain),
+        "no-cache" => layer.no_cache = reader.boolean("no-cache", value),
+        "pull" => layer.pull = reader.boolean("pull", value),
+        "network" => layer.network = read_word(reader, "network", value, NETWORKS),
+        "shm-size" => layer.shm_size = read_size(reader, value),
+        "extra-hosts" => layer.extra_hosts = read_hosts(reader, value),
+        "emulate" => layer.emulate = read_word(reader, "emulate", value, EMULATIONS),
+        _ => reader.unknown_key(Section::Target, key),
+    }
+}
+
+fn read_on(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<(Located<Platform>, Layer)> {
+    let mut tables: Vec<(Located<Platform>, Layer)> = Vec::new();
+    for (name, value) in reader.table("on", value).into_iter().flatten() {
+        let layer = read_on_layer(reader, value);
+        let name = Text::new(name.get_ref(), &reader.file, name.span());
+        let Some(platform) = reader.parsed("config::bad-platform", &name, str::parse::<Platform>) else {
+            continue;
+        };
+        if let Some((first, _)) = tables.iter().find(|(known, _)| known.value == platform.value) {
+            let mut problem = Problem::input(
+                "config::duplicate",
+                format!("there are two tables for platform `{}`", platform.value),
+            )
+            .at(name.place(), "again here");
+            if let Some(place) = &first.place {
+                problem = problem.at(place.clone(), "first here");
+            }
+            reader.report(problem.help("write one table with the keys of both"));
+            continue;
+        }
+        tables.push((platform, layer));
+    }
+    tables
+}
+
+fn read_on_layer(reader: &mut Reader<'_>, value: &Value<'_>) -> Layer {
+    let mut layer = Layer::default();
+    let mut dockerfile = Dockerfile::default();
+    for (key, value) in reader.table("on", value).into_iter().flatten() {
+        match key.get_ref().as_ref() {
+            "dockerfile" => dockerfile.read(reader, key, value),
+            "context" | "contexts" | "stage" | "args" | "emulate" => {
+                read_layer_key(reader, &mut layer, key, value);
+            }
+            _ => reader.unknown_key(Section::On, key),
+        }
+    }
+    layer.dockerfile = dockerfile.declaration;
+    layer
+}
+
+fn read_platforms(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<Located<Platform>>> {
+    let texts = reader.texts("platforms", value, Role::Plain)?;
+    if value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
+        let place = reader.place(value.span());
+        reader.report(
+            Problem::input("config::no-platform", "`platforms` is empty")
+                .at(place, "no platform")
+                .help("name at least one, or leave the key out for the default"),
+        );
+        return None;
+    }
+    let mut platforms: Vec<Located<Platform>> = Vec::new();
+    for text in texts {
+        let Some(platform) = reader.parsed("config::bad-platform", &text, str::parse::<Platform>) else {
+            continue;
+        };
+        if platforms.contains(&platform) {
+            reader.report(
+                Problem::input("config::duplicate", format!("platform `{}` is listed twice", platform.value))
+                    .at(text.place(), "the same platform again"),
+            );
+        } else {
+            platforms.push(platform);
+        }
+    }
+    (!platforms.is_empty()).then_some(platforms)
+}
+
+fn read_annotations(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<AnnotationsDeclaration> {
+    Some(match value.get_ref() {
+        DeValue::Table(_) => {
+            AnnotationsDeclaration::Table(reader.text_table("annotations", value, Role::Template))
+        }
+        DeValue::Array(_) => {
+            AnnotationsDeclaration::List(reader.texts("annotations", value, Role::Template)?)
+        }
+        _ => {
+            reader.mismatch("annotations", value, "a list of strings or a table");
+            return None;
+        }
+    })
+}
+
+fn read_outputs(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<OutputDeclaration>> {
+    let members = reader.list("output", value, "a list of outputs")?;
+    let mut outputs = Vec::new();
+    for member in members {
+        match member.get_ref() {
+            DeValue::Table(table) => {
+                let mut entries = Vec::new();
+                for (key, value) in table {
+                    if let Some(text) = reader.scalar_text(key.get_ref(), value, Role::Template) {
+                        let name = Located::new(key.get_ref().to_string(), reader.place(key.span()));
+                        entries.push((name, text));
+                    }
+                }
+                outputs.push(OutputDeclaration::Table { place: reader.place(member.span()), entries });
+            }
+            DeValue::String(_) => {
+                outputs.extend(reader.text("output", member, Role::Template).map(OutputDeclaration::Line));
+            }
+            _ => reader.mismatch("output", member, "a string or a table"),
+        }
+    }
+    Some(outputs)
+}
+
+const NETWORKS: &[(&str, Network)] =
+    &[("default", Network::Default), ("none", Network::None), ("host", Network::Host)];
+const EMULATIONS: &[(&str, Emulate)] =
+    &[("allow", Emulate::Allow), ("warn", Emulate::Warn), ("deny", Emulate::Deny)];
+
+fn read_word<T: Copy>(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value<'_>,
+    words: &[(&str, T)],
+) -> Option<T> {
+    let word = reader.string(key, value)?;
+    let found = words.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
+    if found.is_none() {
+        let place = reader.place(value.span());
+        let choices = keys::quoted_list(words.iter().map(|(known, _)| *known));
+        reader.report(
+            Problem::input("config::bad-value", format!("`{key}` cannot be `{word}`"))
+                .at(place, "not a known word")
+                .help(format!("the values are {choices}")),
+        );
+    }
+    found
+}
+
+fn read_size(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u64> {
+    let size = match value.get_ref() {
+        DeValue::Integer(number) => integer(number).and_then(|bytes| u64::try_from(bytes).ok()),
+        DeValue::String(text) => size::parse(text),
+        _ => {
+            reader.mismatch("shm-size", value, "a number of bytes or a text such as `64m`");
+            return None;
+        }
+    };
+    if size.is_none() {
+        let place = reader.place(value.span());
+        reader.report(
+            Problem::input("config::bad-value", "`shm-size` is not a size")
+                .at(place, "not a size")
+                .help("write bytes, or a whole number with a unit: `b`, `k`, `m` or `g`"),
+        );
+    }
+    size
+}
+
+fn read_hosts(reader: &mut Reader<'_>, value: &Value<'_>) -> BTreeMap<String, String> {
+    let mut hosts = BTreeMap::new();
+    for (host, text) in reader.text_table("extra-hosts", value, Role::Plain) {
+        if text.value == "host-gateway" {
+            let problem = keys::not_yet("`host-gateway`").at(text.place(), "not supported yet");
+            reader.report(problem);
+        } else if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '#') {
+            reader.report(
+                Problem::input("config::bad-value", format!("`{host}` is not a host name"))
+                    .at(text.place(), "of this entry"),
+            );
+        } else if text.value.parse::<IpAddr>().is_err() {
+            reader.report(
+                Problem::input("config::bad-value", format!("`{}` is not an IP address", text.value))
+                    .at(text.place(), "not an IP address"),
+            );
+        } else {
+            hosts.insert(host, text.value);
+        }
+    }
+    hosts
+}
+
+/// `image` and `images`, of which a table may have one.
+#[derive(Default)]
+struct Images {
+    texts: Option<Vec<Text>>,
+    place: Option<Place>,
+}
+
+impl Images {
+    fn read(&mut self, reader: &mut Reader<'_>, key: &Key<'_>, value: &Value<'_>) {
+        let place = reader.place(key.span());
+        if let Some(first) = self.place.replace(place.clone()) {
+            reader.report(either_or("image", "images", place, first));
+            return;
+        }
+        self.texts = match key.get_ref().as_ref() {
+            "image" => reader.text("image", value, Role::Template).map(|text| vec![text]),
+            _ => reader.texts("images", value, Role::Template),
+        };
+    }
+}
+
+/// `dockerfile` and `dockerfile-inline`, of which a table may have one.
+#[derive(Default)]
+struct Dockerfile {
+    declaration: Option<DockerfileDeclaration>,
+    place: Option<Place>,
+}
+
+impl Dockerfile {
+    fn read(&mut self, reader: &mut Reader<'_>, key: &Key<'_>, value: &Value<'_>) {
+        let place = reader.place(key.span());
+        if let Some(first) = self.place.replace(place.clone()) {
+            reader.report(either_or("dockerfile", "dockerfile-inline", place, first));
+            return;
+        }
+        self.declaration = match key.get_ref().as_ref() {
+            "dockerfile" => reader.text("dockerfile", value, Role::Plain).map(DockerfileDeclaration::File),
+            _ => reader.text("dockerfile-inline", value, Role::Raw).map(DockerfileDeclaration::Inline),
+        };
+    }
+}
+
+fn either_or(one: &str, other: &str, again: Place, first: Place) -> Problem {
+    Problem::input("config::conflict", format!("`{one}` and `{other}` say the same thing twice"))
+        .at(again, "both cannot hold")
+        .at(first, "already said here")
+        .help("keep one of them")
+}

@@ -1,0 +1,165 @@
+//! Declarations, facts and overrides to the model; every problem of the run in one list.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use minijinja::value::Value;
+
+use super::declare::{Declarations, is_template};
+use super::filters;
+use super::groups;
+use super::layers::Ancestry;
+use super::load::Loaded;
+use super::target::{self, World};
+use super::template::Templates;
+use super::vars;
+use crate::base::Platform;
+use crate::diag::{Problem, Severity};
+use crate::facts::{Facts, GitFacts};
+use crate::model::Project;
+
+/// What the command line says about this run.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--var NAME=VALUE`
+    pub vars: BTreeMap<String, String>,
+    /// `--platform`: of its platforms, every target keeps these; empty means all.
+    pub platforms: Vec<Platform>,
+}
+
+/// The model and the warnings; or every problem, warnings among them.
+pub fn resolve(
+    loaded: &Loaded,
+    facts: &Facts,
+    overrides: &Overrides,
+) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
+    let mut problems = loaded.problems.clone();
+    // With a file missing every name in it would be reported as unknown.
+    if loaded.incomplete {
+        return Err(in_order(problems));
+    }
+    let project = resolve_project(loaded, facts, overrides, &mut problems);
+    let problems = in_order(problems);
+    if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((project, problems)) }
+}
+
+fn resolve_project(
+    loaded: &Loaded,
+    facts: &Facts,
+    overrides: &Overrides,
+    problems: &mut Vec<Problem>,
+) -> Project {
+    let declared = &loaded.declared;
+    let vars = vars::resolve(&declared.vars, &overrides.vars, &facts.environment, problems);
+    let environment = filters::environment(&facts.environment);
+    let name = project_name(loaded);
+    let mut shared = vec![
+        ("vars", Value::from_pairs(vars.values.iter().map(|(name, value)| (name.as_str(), value)))),
+        ("project", Value::from_pairs([("name", name.as_str())])),
+    ];
+    shared.extend(facts.git.as_ref().map(|git| ("git", git_member(git))));
+    let templates = Templates::new(&environment, vars.unset);
+    let world = World { declared, templates, shared, host: &facts.host, wanted: &overrides.platforms };
+
+    check_names(declared, problems);
+    let mut ancestry = Ancestry::new(declared);
+    let mut targets = BTreeMap::new();
+    for (name, declaration) in &declared.targets {
+        let lineage = ancestry.lineage(name, problems);
+        let Some(lineage) = lineage.filter(|_| !is_template(name)) else { continue };
+        targets.insert(name.clone(), target::resolve(&world, name, declaration, lineage, problems));
+    }
+    let scope = world.scope(None, None);
+    let render = |text: &_| world.templates.render(text, &scope).map(Cow::into_owned);
+    let groups = groups::resolve(declared, render, problems);
+    check_wanted(&world, &mut ancestry, problems);
+    Project {
+        name,
+        root: loaded.root.clone(),
+        default_branch: declared.project.default_branch.as_ref().map(|text| text.value.clone()),
+        targets,
+        groups,
+    }
+}
+
+fn project_name(loaded: &Loaded) -> String {
+    match &loaded.declared.project.name {
+        Some(name) => name.value.clone(),
+        None => loaded.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+    }
+}
+
+fn git_member(git: &GitFacts) -> Value {
+    let text = |text: &str| Some(Value::from(text));
+    let members = [
+        ("sha", text(&git.sha)),
+        ("branch", git.branch.as_deref().and_then(text)),
+        ("tag", git.tags.last().map(String::as_str).and_then(text)),
+        ("tags", Some(git.tags.iter().map(String::as_str).collect())),
+        ("dirty", Some(Value::from(git.dirty))),
+        ("commit_date", text(&git.commit_date.to_string())),
+        ("commit_time", Some(Value::from(git.commit_date.as_second()))),
+    ];
+    Value::from_pairs(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
+}
+
+fn check_names(declared: &Declarations, problems: &mut Vec<Problem>) {
+    for (name, group) in &declared.groups {
+        if let Some(target) = declared.targets.get(name) {
+            problems.push(
+                Problem::input("config::duplicate", format!("`{name}` is a target and a group"))
+                    .at(group.place.clone(), "a group here")
+                    .at(target.place.clone(), "a target here")
+                    .help("rename one of them"),
+            );
+        }
+    }
+}
+
+/// A platform that no target has is a slip; one that only some have narrows those.
+fn check_wanted<'a>(world: &World<'a, '_>, ancestry: &mut Ancestry<'a>, problems: &mut Vec<Problem>) {
+    if world.wanted.is_empty() {
+        return;
+    }
+    let mut known = BTreeSet::new();
+    for name in groups::buildable(world.declared) {
+        let Some(lineage) = ancestry.lineage(name, &mut Vec::new()) else { continue };
+        let layers = super::layers::common(world.declared, &lineage);
+        match layers.last(|layer| layer.platforms.as_ref()) {
+            Some(platforms) => known.extend(platforms.iter().map(|platform| &platform.value)),
+            None => {
+                known.insert(world.host);
+            }
+        }
+    }
+    for platform in world.wanted.iter().filter(|platform| !known.contains(platform)) {
+        let names: Vec<String> = known.iter().map(|platform| platform.to_string()).collect();
+        problems.push(
+            Problem::input("config::unknown-platform", format!("no target is built for `{platform}`"))
+                .help(format!("`--platform` chooses from {}", names.join(", "))),
+        );
+    }
+}
+
+/// Sorted by place, each once: a template that many targets inherit is wrong only once.
+fn in_order(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<(Key, Problem)> = Vec::new();
+    for problem in problems {
+        let key = key(&problem);
+        if seen.insert(key.clone()) {
+            kept.push((key, problem));
+        }
+    }
+    kept.sort_by(|(a, _), (b, _)| a.cmp(b));
+    kept.into_iter().map(|(_, problem)| problem).collect()
+}
+
+type Key = (String, usize, &'static str, String, Severity);
+
+fn key(problem: &Problem) -> Key {
+    let place = problem.labels.first().map(|label| &label.place);
+    let name = place.map(|place| place.source.name.clone()).unwrap_or_default();
+    let start = place.map(|place| place.span.start).unwrap_or_default();
+    (name, start, problem.code, problem.message.clone(), problem.severity)
+}

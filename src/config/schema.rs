@@ -1,0 +1,252 @@
+//! The shape of multiarch.toml for editors: types that exist for their JSON schema.
+//!
+//! Their doc comments are the documentation of the keys, and their fields are the one list of keys that
+//! there are: the reader takes its suggestions from here, and a test holds that it knows each of them.
+//! Keys of the contract that this version does not have yet are in `keys`.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::Value;
+
+/// The build file of mab.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BuildFile {
+    /// The version of the format; 1, also when it is not given.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: Option<u32>,
+    /// Further files with vars, targets and groups; patterns with `*`, `?` and `**`, relative to this file.
+    pub include: Option<Vec<String>>,
+    /// What holds for all targets. Only in the root file.
+    pub project: Option<Project>,
+    /// Variables with their defaults, for templates as `vars.NAME`. `--var NAME=VALUE` and `MAB_VAR_NAME`
+    /// override them.
+    pub vars: Option<BTreeMap<String, Scalar>>,
+    /// Variables with more to say about them than a default.
+    pub var: Option<BTreeMap<String, Var>>,
+    /// Several targets by one name.
+    pub group: Option<BTreeMap<String, Group>>,
+    /// Images to build. A name with a leading underscore is a template for `inherits`.
+    pub target: Option<BTreeMap<String, Target>>,
+}
+
+/// A string, a number or a boolean.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+}
+
+/// What holds for all targets.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Project {
+    /// The name of the project; the name of its directory when it is not given.
+    pub name: Option<String>,
+    /// The image repository of a target that names none. A template.
+    pub image: Option<String>,
+    /// Several image repositories. Templates.
+    pub images: Option<Vec<String>>,
+    /// The platforms of a target that names none; the host's when there are none here either.
+    pub platforms: Option<Vec<String>>,
+    /// The branch that releases come from.
+    pub default_branch: Option<String>,
+}
+
+/// A variable.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Var {
+    /// The value when nothing else gives one.
+    pub default: Option<Scalar>,
+    /// The values it may have.
+    pub one_of: Option<Vec<Scalar>>,
+    /// An environment variable that gives the value.
+    pub env: Option<String>,
+    /// What it is for.
+    pub help: Option<String>,
+}
+
+/// Several targets by one name.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Group {
+    /// Targets, and other groups.
+    pub targets: Vec<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Push the images of the members.
+    pub push: Option<bool>,
+    /// Load the images of the members into a Docker Engine.
+    pub load: Option<bool>,
+    /// Where the results of the members go, instead of their own outputs.
+    pub output: Option<Vec<Output>>,
+}
+
+/// An image to build.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Target {
+    /// Targets whose keys this one starts from; later ones win over earlier ones.
+    pub inherits: Option<Vec<String>>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The directory COPY takes files from, relative to this file; the file's own when it is not given. A
+    /// template.
+    pub context: Option<String>,
+    /// The Dockerfile, relative to the context; `Dockerfile` when it is not given.
+    pub dockerfile: Option<String>,
+    /// The text of the Dockerfile itself.
+    pub dockerfile_inline: Option<String>,
+    /// The stage to build; the last one when it is not given.
+    pub stage: Option<String>,
+    /// Build arguments. Templates.
+    pub args: Option<BTreeMap<String, Scalar>>,
+    /// Further contexts by name: a directory, `target:NAME`, `docker-image://REF` or
+    /// `oci-layout://PATH[:TAG][@DIGEST]`. An empty value takes an inherited one away. Templates.
+    pub contexts: Option<BTreeMap<String, String>>,
+    /// The platforms to build for.
+    #[schemars(length(min = 1))]
+    pub platforms: Option<Vec<String>>,
+    /// Names of the image: bare tags go to every image repository, full references stand for themselves.
+    /// Templates; those that come out empty are left out.
+    pub tags: Option<Vec<String>>,
+    /// The image repository. A template.
+    pub image: Option<String>,
+    /// Several image repositories. Templates.
+    pub images: Option<Vec<String>>,
+    /// Labels of the image. Templates.
+    pub labels: Option<BTreeMap<String, Scalar>>,
+    /// Annotations: a list of `[level[platform]:]key=value`, or a table for the manifests. Templates.
+    pub annotations: Option<Annotations>,
+    /// Where the result goes besides the store. Templates.
+    pub output: Option<Vec<Output>>,
+    /// Targets that must be done before this one starts.
+    pub needs: Option<Vec<String>>,
+    /// Build without using results of earlier runs.
+    pub no_cache: Option<bool>,
+    /// Ask registries for newer base images.
+    pub pull: Option<bool>,
+    /// The network of RUN steps.
+    pub network: Option<Network>,
+    /// The size of `/dev/shm`: bytes, or a text such as `64m`.
+    pub shm_size: Option<Size>,
+    /// Addresses by host name, for `/etc/hosts`.
+    pub extra_hosts: Option<BTreeMap<String, String>>,
+    /// What to do when a platform needs emulation; `warn` when it is not given.
+    pub emulate: Option<Emulate>,
+    /// What is different for one platform.
+    pub on: Option<BTreeMap<String, On>>,
+}
+
+/// What is different for one platform of a target.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct On {
+    /// The directory COPY takes files from. A template.
+    pub context: Option<String>,
+    /// Further contexts by name. Templates.
+    pub contexts: Option<BTreeMap<String, String>>,
+    /// The Dockerfile, relative to the context.
+    pub dockerfile: Option<String>,
+    /// The stage to build.
+    pub stage: Option<String>,
+    /// Build arguments. Templates.
+    pub args: Option<BTreeMap<String, Scalar>>,
+    /// What to do when the platform needs emulation.
+    pub emulate: Option<Emulate>,
+}
+
+/// Annotations of an image.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum Annotations {
+    List(Vec<String>),
+    Table(BTreeMap<String, Scalar>),
+}
+
+/// An output: bake's `type=…,key=value`, the directory of a local one, or a table.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum Output {
+    Line(String),
+    Table(OutputTable),
+}
+
+/// An output as a table.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OutputTable {
+    /// What kind of output it is.
+    pub r#type: OutputType,
+    /// The file or directory to write, relative to this file; `-` is standard output.
+    pub dest: Option<String>,
+    /// The names of the image, with commas between them; the target's tags when it is not given.
+    pub name: Option<String>,
+    /// Push the image.
+    pub push: Option<bool>,
+    /// One tar file; otherwise a directory.
+    pub tar: Option<bool>,
+    /// One directory for each platform.
+    pub platform_split: Option<bool>,
+    /// OCI's media types; otherwise Docker's.
+    pub oci_mediatypes: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputType {
+    Image,
+    Registry,
+    Oci,
+    Docker,
+    Local,
+    Tar,
+    Cacheonly,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    Default,
+    None,
+    Host,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Emulate {
+    Allow,
+    Warn,
+    Deny,
+}
+
+/// Bytes, or a text such as `64m`.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum Size {
+    Bytes(u64),
+    Text(String),
+}
+
+/// The schema as the text of `schema/multiarch.schema.json`.
+pub fn json() -> String {
+    let generator: SchemaGenerator = SchemaSettings::draft2020_12().into_generator();
+    let schema = generator.into_root_schema_for::<BuildFile>();
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema is plain JSON");
+    text.push('\n');
+    text
+}
+
+/// The keys of one of the types above, in its order.
+pub(super) fn keys_of<T: JsonSchema>() -> Vec<String> {
+    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    match schema.get("properties").and_then(Value::as_object) {
+        Some(properties) => properties.keys().cloned().collect(),
+        None => Vec::new(),
+    }
+}

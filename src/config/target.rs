@@ -1,0 +1,364 @@
+//! One target: its layers rendered, parsed and put together, for all platforms and for each.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use minijinja::value::Value;
+
+use super::annotation;
+use super::context::{self, is_tag};
+use super::declare::{
+    AnnotationsDeclaration, Declarations, DockerfileDeclaration, TargetDeclaration, is_template,
+};
+use super::groups::{buildable, unknown};
+use super::layers::{self, Layers, Lineage};
+use super::output;
+use super::template::{Scope, Templates};
+use super::text::Text;
+use crate::base::{Platform, Reference};
+use crate::diag::{Located, Problem};
+use crate::model::{Annotation, AnnotationLevel, Context, Dockerfile, Output, Target, Variant};
+
+/// What all targets share.
+pub struct World<'a, 'e> {
+    pub declared: &'a Declarations,
+    pub templates: Templates<'e>,
+    /// The members of every scope: `vars`, `project`, `git`.
+    pub shared: Vec<(&'static str, Value)>,
+    pub host: &'a Platform,
+    /// What `--platform` leaves; empty when it was not given.
+    pub wanted: &'a [Platform],
+}
+
+/// One target while it is resolved.
+struct Resolver<'w, 'a, 'e> {
+    world: &'w World<'a, 'e>,
+    name: &'a str,
+    declaration: &'a TargetDeclaration,
+    common: Layers<'a>,
+    lineage: Lineage<'a>,
+    scope: Scope,
+    problems: &'w mut Vec<Problem>,
+}
+
+pub fn resolve<'a>(
+    world: &World<'a, '_>,
+    name: &'a str,
+    declaration: &'a TargetDeclaration,
+    lineage: Lineage<'a>,
+    problems: &mut Vec<Problem>,
+) -> Target {
+    let common = layers::common(world.declared, &lineage);
+    let scope = world.scope(target_member(name), None);
+    Resolver { world, name, declaration, common, lineage, scope, problems }.target()
+}
+
+fn target_member(name: &str) -> Option<Value> {
+    Some(Value::from_pairs([("name", name)]))
+}
+
+impl World<'_, '_> {
+    pub fn scope(&self, target: Option<Value>, platform: Option<Value>) -> Scope {
+        let own = [("target", target), ("platform", platform)];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Scope::new(self.shared.iter().cloned().chain(own))
+    }
+}
+
+fn platform_member(platform: &Platform) -> Value {
+    Value::from_pairs([
+        ("os", Value::from(&platform.os)),
+        ("arch", Value::from(&platform.architecture)),
+        ("variant", Value::from(platform.variant.as_deref().unwrap_or(""))),
+        ("slug", Value::from(platform.file_name())),
+        ("name", Value::from(platform.to_string())),
+    ])
+}
+
+impl<'a> Resolver<'_, 'a, '_> {
+    fn target(mut self) -> Target {
+        let platforms = self.platforms();
+        self.check_on(&platforms);
+        let images = self.images();
+        let wanted = self.world.wanted;
+        let narrowed = platforms.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.value));
+        Target {
+            name: self.name.to_string(),
+            description: self.common.last(|layer| layer.description.as_ref()).map(|text| text.value.clone()),
+            place: Some(self.declaration.place.clone()),
+            variants: narrowed.map(|platform| self.variant(platform)).collect(),
+            tags: self.tags(&images),
+            images,
+            labels: self.labels(),
+            annotations: self.annotations(&platforms),
+            outputs: self.outputs(),
+            needs: self.needs(),
+        }
+    }
+
+    fn platforms(&self) -> Vec<Located<Platform>> {
+        match self.common.last(|layer| layer.platforms.as_ref()) {
+            Some(platforms) => platforms.clone(),
+            None => vec![Located::unplaced(self.world.host.clone())],
+        }
+    }
+
+    /// Templates may speak of platforms that some of their targets lack; a target itself may not.
+    fn check_on(&mut self, platforms: &[Located<Platform>]) {
+        for (platform, _) in &self.declaration.on {
+            if !platforms.contains(platform) {
+                let known: Vec<String> = platforms.iter().map(|known| known.value.to_string()).collect();
+                let message = format!("target `{}` is not built for `{}`", self.name, platform.value);
+                let mut problem = Problem::input("config::unknown-platform", message)
+                    .help(format!("its platforms are {}", known.join(", ")));
+                if let Some(place) = &platform.place {
+                    problem = problem.at(place.clone(), "not one of its platforms");
+                }
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    /// The rendered text, or nothing and a problem.
+    fn render<'t>(&mut self, text: &'t Text) -> Option<Cow<'t, str>> {
+        match self.world.templates.render(text, &self.scope) {
+            Ok(rendered) => Some(rendered),
+            Err(problem) => {
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    fn parsed<T, E: Display>(
+        &mut self,
+        code: &'static str,
+        text: &Text,
+        result: Result<T, E>,
+    ) -> Option<Located<T>> {
+        match result {
+            Ok(value) => Some(Located::new(value, text.place())),
+            Err(error) => {
+                self.problems.push(Problem::input(code, error.to_string()).at(text.place(), "here"));
+                None
+            }
+        }
+    }
+
+    /// Rendered members of a list; empty ones are left out, so that a condition can take one away.
+    fn rendered_list(&mut self, texts: Option<&'a Vec<Text>>) -> Vec<(&'a Text, Cow<'a, str>)> {
+        let texts = texts.into_iter().flatten();
+        let rendered = texts.filter_map(|text| Some((text, self.render(text)?)));
+        rendered.filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    fn images(&mut self) -> Vec<Located<Reference>> {
+        let texts = self.common.last(|layer| layer.images.as_ref());
+        let mut images: Vec<Located<Reference>> = Vec::new();
+        for (text, value) in self.rendered_list(texts) {
+            let image = self.parsed("config::bad-reference", text, context::parse_repository(&value));
+            images.extend(image.filter(|image| !images.contains(image)));
+        }
+        images
+    }
+
+    fn tags(&mut self, images: &[Located<Reference>]) -> Vec<Located<Reference>> {
+        let texts = self.common.last(|layer| layer.tags.as_ref());
+        let mut seen = BTreeSet::new();
+        let mut tags = Vec::new();
+        for (text, value) in self.rendered_list(texts) {
+            let names = if is_tag(&value) && !images.is_empty() {
+                images.iter().map(|image| image.value.with_tag(&value)).collect()
+            } else {
+                vec![value.parse::<Reference>()]
+            };
+            for name in names {
+                let name = self.parsed("config::bad-reference", text, name);
+                tags.extend(name.filter(|name| seen.insert(name.value.clone())));
+            }
+        }
+        tags
+    }
+
+    fn labels(&mut self) -> BTreeMap<String, String> {
+        let labels = self.common.merged(|layer| &layer.labels);
+        let labels = labels.into_iter();
+        labels.filter_map(|(key, text)| Some((key.to_string(), self.render(text)?.into_owned()))).collect()
+    }
+
+    fn annotations(&mut self, platforms: &[Located<Platform>]) -> Vec<Annotation> {
+        let mut annotations: Vec<Annotation> = Vec::new();
+        let declared: Vec<&'a AnnotationsDeclaration> =
+            self.common.iter().filter_map(|layer| layer.annotations.as_ref()).collect();
+        for declaration in declared {
+            match declaration {
+                AnnotationsDeclaration::List(texts) => {
+                    annotations.clear();
+                    for (text, value) in self.rendered_list(Some(texts)) {
+                        let parsed = annotation::parse(&value);
+                        let parsed = self.parsed("config::bad-annotation", text, parsed);
+                        let parsed = parsed.map(|found| found.value).unwrap_or_default();
+                        self.check_annotation_platforms(text, &parsed, platforms);
+                        annotations.extend(parsed);
+                    }
+                }
+                AnnotationsDeclaration::Table(table) => {
+                    for (key, text) in table {
+                        let Some(value) = self.render(text).map(Cow::into_owned) else { continue };
+                        let level = AnnotationLevel::Manifest;
+                        annotations.retain(|known| {
+                            (known.level, &known.platform, &known.key) != (level, &None, key)
+                        });
+                        annotations.push(Annotation { level, platform: None, key: key.clone(), value });
+                    }
+                }
+            }
+        }
+        annotations
+    }
+
+    fn check_annotation_platforms(
+        &mut self,
+        text: &Text,
+        found: &[Annotation],
+        platforms: &[Located<Platform>],
+    ) {
+        for platform in found.iter().filter_map(|annotation| annotation.platform.as_ref()) {
+            if !platforms.iter().any(|known| known.value == *platform) {
+                let message = format!("target `{}` is not built for `{platform}`", self.name);
+                let problem = Problem::input("config::unknown-platform", message);
+                self.problems.push(problem.at(text.place(), "for no platform of the target"));
+            }
+        }
+    }
+
+    fn outputs(&mut self) -> Vec<Located<Output>> {
+        let declared = self.common.last(|layer| layer.outputs.as_ref());
+        let mut outputs = Vec::new();
+        for declaration in declared.into_iter().flatten() {
+            let render = |text: &Text| self.world.templates.render(text, &self.scope).map(Cow::into_owned);
+            match output::resolve(declaration, render) {
+                Ok(output) => outputs.extend(output),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        outputs
+    }
+
+    fn needs(&mut self) -> Vec<Located<String>> {
+        let texts = self.common.last(|layer| layer.needs.as_ref());
+        let mut needs = Vec::new();
+        for text in texts.into_iter().flatten() {
+            self.check_target(text, &text.value);
+            needs.push(Located::new(text.value.clone(), text.place()));
+        }
+        needs
+    }
+
+    /// Whether `name` can be built; `text` is where it stands.
+    fn check_target(&mut self, text: &Text, name: &str) {
+        let declared = self.world.declared;
+        if declared.targets.contains_key(name) {
+            if is_template(name) {
+                let message = format!("`{name}` is a template and is never built");
+                let problem = Problem::input("config::template-target", message);
+                self.problems.push(problem.at(text.place(), "a template"));
+            }
+            return;
+        }
+        if declared.groups.contains_key(name) {
+            let problem =
+                Problem::input("config::unknown-name", format!("`{name}` is a group, not a target"));
+            self.problems.push(problem.at(text.place(), "a group").help("name its targets one by one"));
+            return;
+        }
+        self.problems.push(unknown("target", name, text, buildable(declared).collect()));
+    }
+
+    fn variant(&mut self, platform: &Located<Platform>) -> Variant {
+        let layers = layers::of_platform(&self.common, &self.lineage, &platform.value);
+        let scope = self.world.scope(target_member(self.name), Some(platform_member(&platform.value)));
+        let common = std::mem::replace(&mut self.scope, scope);
+        let variant = Variant {
+            platform: platform.clone(),
+            context: self.context(&layers),
+            dockerfile: dockerfile(&layers),
+            stage: layers
+                .last(|layer| layer.stage.as_ref())
+                .map(|text| Located::new(text.value.clone(), text.place())),
+            args: self.args(&layers),
+            contexts: self.contexts(&layers),
+            emulate: layers.last(|layer| layer.emulate).unwrap_or_default(),
+            no_cache: layers.last(|layer| layer.no_cache).unwrap_or(false),
+            pull: layers.last(|layer| layer.pull).unwrap_or(false),
+            network: layers.last(|layer| layer.network).unwrap_or_default(),
+            shm_size: layers.last(|layer| layer.shm_size),
+            extra_hosts: owned(layers.merged(|layer| &layer.extra_hosts)),
+        };
+        self.scope = common;
+        variant
+    }
+
+    fn context(&mut self, layers: &Layers<'_>) -> Located<Context> {
+        let own = || Located::unplaced(Context::Directory(self.declaration.file.directory.clone()));
+        let default = own();
+        let Some(text) = layers.last(|layer| layer.context.as_ref()) else { return default };
+        let Some(value) = self.render(text) else { return default };
+        match context::parse_main(text, &value) {
+            Ok(context) => Located::new(context, text.place()),
+            Err(problem) => {
+                self.problems.push(problem);
+                default
+            }
+        }
+    }
+
+    fn args(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<String>> {
+        let mut args = BTreeMap::new();
+        for (name, text) in layers.merged(|layer| &layer.args) {
+            if let Some(value) = self.render(text) {
+                args.insert(name.to_string(), Located::new(value.into_owned(), text.place()));
+            }
+        }
+        args
+    }
+
+    fn contexts(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<Context>> {
+        let mut contexts = BTreeMap::new();
+        for (name, text) in layers.merged(|layer| &layer.contexts) {
+            let Some(value) = self.render(text) else { continue };
+            // Bake: an empty value takes an inherited context away.
+            if value.is_empty() {
+                continue;
+            }
+            match context::parse_named(text, &value) {
+                Ok(context) => {
+                    if let Context::Target(target) = &context {
+                        self.check_target(text, target);
+                    }
+                    contexts.insert(name.to_string(), Located::new(context, text.place()));
+                }
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        contexts
+    }
+}
+
+fn dockerfile(layers: &Layers<'_>) -> Dockerfile {
+    match layers.last(|layer| layer.dockerfile.as_ref()) {
+        Some(DockerfileDeclaration::File(text)) => {
+            Dockerfile::File(Located::new(PathBuf::from(&text.value), text.place()))
+        }
+        Some(DockerfileDeclaration::Inline(text)) => {
+            Dockerfile::Inline(Located::new(text.value.clone(), text.place()))
+        }
+        None => Dockerfile::File(Located::unplaced(PathBuf::from("Dockerfile"))),
+    }
+}
+
+fn owned(entries: BTreeMap<&str, &String>) -> BTreeMap<String, String> {
+    entries.into_iter().map(|(key, value)| (key.to_string(), value.clone())).collect()
+}
