@@ -14,3 +14,4 @@ pub mod context;
 pub mod registry;
 pub mod steps;
 pub mod config;
+pub mod plan;

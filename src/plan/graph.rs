@@ -1,0 +1,147 @@
+//! The immutable graph. petgraph stays behind these methods.
+
+use std::collections::BTreeSet;
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::node::Node;
+use crate::base::NodeId;
+
+/// Nodes and what must be done before what. Node ids count from zero in a topological order.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    graph: DiGraph<Node, ()>,
+}
+
+/// The cycle a graph would have had, as nodes that each wait for the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cycle(pub Vec<NodeId>);
+
+#[cfg(test)]
+impl Plan {
+    /// A plan of `nodes`, for tests of what runs plans; the second of an edge waits for the first.
+    pub fn of(nodes: Vec<Node>, edges: &[(u32, u32)]) -> Self {
+        let mut plan = Self::default();
+        for node in nodes {
+            plan.add(node);
+        }
+        for (dependency, node) in edges {
+            plan.depend(NodeId(*node), NodeId(*dependency));
+        }
+        plan
+    }
+}
+
+impl Plan {
+    pub(super) fn add(&mut self, node: Node) -> NodeId {
+        to_id(self.graph.add_node(node))
+    }
+
+    /// `node` waits for `dependency`.
+    pub(super) fn depend(&mut self, node: NodeId, dependency: NodeId) {
+        self.graph.update_edge(to_index(dependency), to_index(node), ());
+    }
+
+    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.graph[to_index(id)]
+    }
+
+    /// Renumbers the nodes in topological order, or names a cycle.
+    pub(super) fn sorted(self) -> Result<Self, Cycle> {
+        petgraph::algo::toposort(&self.graph, None).map_err(|cycle| self.cycle_through(cycle.node_id()))?;
+        let order = self.first_come_order();
+        let mut sorted = Self::default();
+        let mut places = vec![NodeIndex::end(); order.len()];
+        for old in &order {
+            places[old.index()] = sorted.graph.add_node(self.graph[*old].clone());
+        }
+        for edge in self.graph.edge_indices() {
+            let (from, to) = self.graph.edge_endpoints(edge).expect("the edge was just listed");
+            sorted.graph.add_edge(places[from.index()], places[to.index()], ());
+        }
+        Ok(sorted)
+    }
+
+    /// A topological order in which, of the nodes that could come next, the one added first does: what was
+    /// asked for first is worked on and told first.
+    fn first_come_order(&self) -> Vec<NodeIndex> {
+        let count = |node| self.graph.neighbors_directed(node, Direction::Incoming).count();
+        let mut unmet: Vec<usize> = self.graph.node_indices().map(count).collect();
+        let mut ready: BTreeSet<NodeIndex> =
+            self.graph.node_indices().filter(|node| unmet[node.index()] == 0).collect();
+        let mut order = Vec::with_capacity(unmet.len());
+        while let Some(node) = ready.pop_first() {
+            order.push(node);
+            for next in self.graph.neighbors(node) {
+                unmet[next.index()] -= 1;
+                if unmet[next.index()] == 0 {
+                    ready.insert(next);
+                }
+            }
+        }
+        order
+    }
+
+    fn cycle_through(&self, start: NodeIndex) -> Cycle {
+        // Every node of a strongly connected component reaches `start` again inside the component.
+        let components = petgraph::algo::tarjan_scc(&self.graph);
+        let component = components.into_iter().find(|members| members.contains(&start)).unwrap_or_default();
+        let mut path = vec![start];
+        let mut current = start;
+        while let Some(next) = self
+            .graph
+            .neighbors(current)
+            .find(|next| component.contains(next) && (*next == start || !path.contains(next)))
+        {
+            if next == start {
+                break;
+            }
+            path.push(next);
+            current = next;
+        }
+        Cycle(path.into_iter().map(to_id).collect())
+    }
+
+    pub fn len(&self) -> usize {
+        self.graph.node_count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.graph[to_index(id)]
+    }
+
+    /// Every node, dependencies before what waits for them.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.graph.node_indices().map(|index| (to_id(index), &self.graph[index]))
+    }
+
+    /// What `id` waits for, in the order of ids.
+    pub fn dependencies(&self, id: NodeId) -> Vec<NodeId> {
+        self.neighbours(id, Direction::Incoming)
+    }
+
+    /// What waits for `id`, in the order of ids.
+    pub fn dependents(&self, id: NodeId) -> Vec<NodeId> {
+        self.neighbours(id, Direction::Outgoing)
+    }
+
+    fn neighbours(&self, id: NodeId, direction: Direction) -> Vec<NodeId> {
+        let mut ids: Vec<NodeId> =
+            self.graph.neighbors_directed(to_index(id), direction).map(to_id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+fn to_id(index: NodeIndex) -> NodeId {
+    NodeId(u32::try_from(index.index()).expect("a plan has fewer than 2^32 nodes"))
+}
+
+fn to_index(id: NodeId) -> NodeIndex {
+    NodeIndex::new(id.0 as usize)
+}

@@ -1,0 +1,21 @@
+//! Model, parsed Dockerfiles and facts compiled to an immutable graph of nodes.
+//!
+//! `select` says which targets a request means, `compile` expands them to nodes and edges, `key` gives
+//! a build node its identity. All pure: files were read before, nothing here waits. What a node
+//! *does* is not known here; `run` does it.
+
+mod compile;
+mod conflicts;
+mod graph;
+mod key;
+mod node;
+mod select;
+
+pub use compile::{Dockerfiles, Request, base_source, compile};
+pub use graph::Plan;
+pub use key::{NodeKeyInputs, node_key};
+pub use node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode};
+pub use select::{Selection, select};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! The nodes of the graph: one unit of work each, named for people by target and platform.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::{Digest, NodeId, Platform, Reference};
+use crate::diag::Place;
+use crate::dockerfile::Dockerfile;
+use crate::event::{NodeInfo, NodeKind};
+use crate::model::{Annotation, Output, Variant};
+
+#[derive(Clone, Debug)]
+pub enum Node {
+    Resolve(ResolveNode),
+    Build(Box<BuildNode>),
+    Merge(MergeNode),
+    Publish(PublishNode),
+}
+
+/// Finds out what a base image is: its index and, for every platform asked for, its manifest and config.
+#[derive(Clone, Debug)]
+pub struct ResolveNode {
+    pub source: BaseSource,
+    /// The platforms that build nodes want of it, and where each asks for it.
+    pub wanted: Vec<(Platform, Option<Place>)>,
+}
+
+/// Where a base image that `mab` does not build comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BaseSource {
+    Registry(Reference),
+    OciLayout { path: PathBuf, tag: Option<String>, digest: Option<Digest> },
+}
+
+/// Builds one target for one platform.
+#[derive(Clone, Debug)]
+pub struct BuildNode {
+    pub target: String,
+    pub platform: Platform,
+    pub variant: Variant,
+    pub dockerfile: Arc<Dockerfile>,
+    pub labels: Vec<(String, String)>,
+}
+
+/// Joins a target's platform images into an index and writes the outputs that are files.
+#[derive(Clone, Debug)]
+pub struct MergeNode {
+    pub target: String,
+    pub platforms: Vec<Platform>,
+    pub annotations: Vec<Annotation>,
+    /// Full names: image and tag.
+    pub names: Vec<Reference>,
+    pub outputs: Vec<Output>,
+}
+
+/// Pushes every image of the run and moves the tags, last.
+#[derive(Clone, Debug)]
+pub struct PublishNode {
+    pub targets: Vec<PublishTarget>,
+}
+
+/// One target's images in registries.
+#[derive(Clone, Debug)]
+pub struct PublishTarget {
+    pub target: String,
+    pub names: Vec<Reference>,
+    pub oci_media_types: bool,
+}
+
+impl Node {
+    pub fn info(&self, id: NodeId) -> NodeInfo {
+        match self {
+            Self::Resolve(node) => {
+                NodeInfo { id, kind: NodeKind::Resolve, name: node.source.to_string(), platform: None }
+            }
+            Self::Build(node) => NodeInfo {
+                id,
+                kind: NodeKind::Build,
+                name: node.target.clone(),
+                platform: Some(node.platform.clone()),
+            },
+            Self::Merge(node) => {
+                NodeInfo { id, kind: NodeKind::Merge, name: node.target.clone(), platform: None }
+            }
+            Self::Publish(_) => {
+                NodeInfo { id, kind: NodeKind::Publish, name: "publish".into(), platform: None }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(node) => write!(f, "resolve {}", node.source),
+            Self::Build(node) => write!(f, "build {} {}", node.target, node.platform),
+            Self::Merge(node) => write!(f, "merge {}", node.target),
+            Self::Publish(_) => f.write_str("publish"),
+        }
+    }
+}
+
+impl fmt::Display for BaseSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => f.write_str(&reference.familiar()),
+            Self::OciLayout { path, tag, digest } => {
+                let name =
+                    path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
+                write!(f, "oci-layout:{name}")?;
+                if let Some(tag) = tag {
+                    write!(f, ":{tag}")?;
+                }
+                digest.map_or(Ok(()), |digest| write!(f, "@{digest}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Which targets a request means: names, groups, and what those need.
+
+use std::collections::BTreeSet;
+
+use crate::diag::{Problem, nearest};
+use crate::model::{Context, Delivery, Group, Project, Target};
+
+/// The targets of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Selection<'a> {
+    /// What was asked for, in order: these have outputs.
+    pub requested: Vec<&'a Target>,
+    /// What only others need.
+    pub needed: Vec<&'a Target>,
+    /// What the requested groups say of delivery, by target name.
+    pub delivery: Vec<(String, Delivery)>,
+}
+
+impl<'a> Selection<'a> {
+    pub fn all(&self) -> impl Iterator<Item = &'a Target> {
+        self.requested.iter().chain(&self.needed).copied()
+    }
+}
+
+/// The targets that `names` (targets or groups) mean; without names, the group or target `default`.
+pub fn select<'a>(project: &'a Project, names: &[String]) -> Result<Selection<'a>, Vec<Problem>> {
+    let default = ["default".to_string()];
+    let wanted = if names.is_empty() { &default[..] } else { names };
+    let mut selector = Selector { project, selection: Selection::default(), problems: Vec::new() };
+    for name in wanted {
+        selector.request(name);
+    }
+    selector.add_needed();
+    if selector.problems.is_empty() { Ok(selector.selection) } else { Err(selector.problems) }
+}
+
+struct Selector<'a> {
+    project: &'a Project,
+    selection: Selection<'a>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Selector<'a> {
+    fn request(&mut self, name: &str) {
+        let project = self.project;
+        if let Some(group) = project.groups.get(name) {
+            self.request_group(group, &mut BTreeSet::new(), &[]);
+        } else if let Some(target) = project.targets.get(name) {
+            self.request_target(target, &[]);
+        } else {
+            self.problems.push(unknown(project, name));
+        }
+    }
+
+    /// Groups nest; what an outer group says of delivery comes before what an inner one says.
+    fn request_group(&mut self, group: &'a Group, seen: &mut BTreeSet<&'a str>, outer: &[&'a Delivery]) {
+        if !seen.insert(&group.name) {
+            return;
+        }
+        let delivery: Vec<&Delivery> = outer.iter().copied().chain([&group.delivery]).collect();
+        for member in &group.targets {
+            if let Some(inner) = self.project.groups.get(&member.value) {
+                self.request_group(inner, seen, &delivery);
+            } else if let Some(target) = self.project.targets.get(&member.value) {
+                self.request_target(target, &delivery);
+            }
+        }
+    }
+
+    fn request_target(&mut self, target: &'a Target, delivery: &[&Delivery]) {
+        if !self.selection.requested.iter().any(|known| known.name == target.name) {
+            self.selection.requested.push(target);
+        }
+        for said in delivery.iter().filter(|said| ***said != Delivery::default()) {
+            self.selection.delivery.push((target.name.clone(), (*said).clone()));
+        }
+    }
+
+    fn add_needed(&mut self) {
+        let mut seen: BTreeSet<&str> =
+            self.selection.requested.iter().map(|target| target.name.as_str()).collect();
+        let mut waiting: Vec<&'a Target> = self.selection.requested.iter().rev().copied().collect();
+        while let Some(target) = waiting.pop() {
+            for name in references(target) {
+                if let Some(other) = self.project.targets.get(name)
+                    && seen.insert(&other.name)
+                {
+                    self.selection.needed.push(other);
+                    waiting.push(other);
+                }
+            }
+        }
+    }
+}
+
+/// The names of the targets that `target` builds on or waits for.
+fn references(target: &Target) -> impl Iterator<Item = &str> {
+    let contexts = target.variants.iter().flat_map(|variant| {
+        std::iter::once(&variant.context).chain(variant.contexts.values()).filter_map(
+            |context| match &context.value {
+                Context::Target(name) => Some(name.as_str()),
+                _ => None,
+            },
+        )
+    });
+    contexts.chain(target.needs.iter().map(|name| name.value.as_str()))
+}
+
+fn unknown(project: &Project, name: &str) -> Problem {
+    let names = || project.targets.keys().chain(project.groups.keys()).map(String::as_str);
+    let problem = Problem::input("plan::unknown-target", format!("no target or group is named `{name}`"));
+    if name == "default" {
+        return problem.help("name what to bake (`mab bake TARGET…`), or declare `[group.default]`");
+    }
+    match nearest(name, names()) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.help(format!(
+            "there are: {}",
+            names().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
