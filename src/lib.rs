@@ -15,3 +15,4 @@ pub mod registry;
 pub mod steps;
 pub mod config;
 pub mod plan;
+pub mod engine;

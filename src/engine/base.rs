@@ -1,0 +1,113 @@
+//! Base images: what is known of them, and how their layers come into the store when something must
+//! read them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::job::JobEvents;
+use super::machine::{blocking, io_problem};
+use crate::base::{Digest, Reference};
+use crate::diag::{Kind, Problem};
+use crate::event::Transfer;
+use crate::oci::{Descriptor, ImageConfig};
+use crate::registry::Registry;
+use crate::store::Store;
+
+/// A base image of one platform.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// For messages.
+    pub name: String,
+    pub manifest: Digest,
+    pub config: Arc<ImageConfig>,
+    /// As many as the config has diff ids.
+    pub layers: Vec<Descriptor>,
+    pub origin: Origin,
+}
+
+/// Where layers that the store does not have come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Registry(Reference),
+    /// The directory of an OCI layout.
+    OciLayout(PathBuf),
+    /// Built here: every blob is in the store.
+    Store,
+}
+
+/// Brings one blob into the store, if it is not there yet, and checks its bytes on the way.
+pub async fn fetch_blob(
+    store: &Store,
+    registry: &Registry,
+    origin: &Origin,
+    descriptor: &Descriptor,
+    events: &JobEvents,
+) -> Result<(), Box<Problem>> {
+    if store.blobs().contains(&descriptor.digest) {
+        return Ok(());
+    }
+    match origin {
+        Origin::Registry(reference) => pull(store, registry, reference, descriptor, events).await,
+        Origin::OciLayout(path) => import(store, path, descriptor).await,
+        Origin::Store => Err(Box::new(
+            Problem::new(
+                Kind::Host,
+                "store::missing-blob",
+                format!("the store has lost the blob {}", descriptor.digest),
+            )
+            .help("run again: what is missing is built again"),
+        )),
+    }
+}
+
+async fn pull(
+    store: &Store,
+    registry: &Registry,
+    reference: &Reference,
+    descriptor: &Descriptor,
+    events: &JobEvents,
+) -> Result<(), Box<Problem>> {
+    let writer = store.blobs().writer().map_err(|error| Box::new(error.problem()))?;
+    let (item, events) = (descriptor.digest.short(), events.clone());
+    let progress =
+        move |done: u64, total: u64| events.transfer(Transfer::Pull, item.clone(), done, Some(total));
+    let mut file = writer.file().try_clone().map_err(|error| Box::new(io_problem("write a blob", &error)))?;
+    registry
+        .pull_blob(reference, descriptor, &mut file, &progress)
+        .await
+        .map_err(|error| Box::new(error.problem()))?;
+    writer.commit(&descriptor.digest, descriptor.size).map_err(|error| Box::new(error.problem()))
+}
+
+async fn import(
+    store: &Store,
+    layout: &std::path::Path,
+    descriptor: &Descriptor,
+) -> Result<(), Box<Problem>> {
+    let source = layout.join("blobs/sha256").join(descriptor.digest.hex());
+    let (store, descriptor) = (store.clone(), descriptor.clone());
+    blocking(move || copy_verified(&store, &source, &descriptor)).await
+}
+
+fn copy_verified(
+    store: &Store,
+    source: &std::path::Path,
+    descriptor: &Descriptor,
+) -> Result<(), Box<Problem>> {
+    let damaged = |what: String| {
+        Box::new(
+            Problem::input("oci-layout::blob", format!("blob `{}` {what}", source.display()))
+                .help("make the OCI layout again; its index names a blob that is not there as named"),
+        )
+    };
+    let file = std::fs::File::open(source).map_err(|error| damaged(format!("cannot be read: {error}")))?;
+    let writer = store.blobs().writer().map_err(|error| Box::new(error.problem()))?;
+    // One byte more than promised is enough to know that the blob is another one.
+    let mut reader = crate::base::HashingReader::new(std::io::Read::take(file, descriptor.size + 1));
+    std::io::copy(&mut reader, &mut writer.file())
+        .map_err(|error| Box::new(io_problem("write a blob", &error)))?;
+    if reader.finish() != (descriptor.digest, descriptor.size) {
+        return Err(damaged("has other bytes than its digest says".to_string()));
+    }
+    writer.commit(&descriptor.digest, descriptor.size).map_err(|error| Box::new(error.problem()))
+}

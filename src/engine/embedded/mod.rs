@@ -1,0 +1,168 @@
+//! The engine inside `mab`: no daemon, no privileges beyond a user namespace.
+//!
+//! A job is solved step by step (`solve`). COPY, ADD and WORKDIR write layers straight from their
+//! sources (`file_step`); only RUN unpacks anything (`run_step`, `snapshots`), in a sandbox. What is in
+//! layers is known from their indexes (`layers`).
+
+mod accounts;
+pub mod emulate;
+mod export;
+mod fault;
+mod file_step;
+mod filesystem;
+mod flights;
+mod free_space;
+mod layers;
+mod run_step;
+pub mod sandbox;
+mod snapshots;
+mod solve;
+mod supervisors;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::Semaphore;
+
+use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
+use crate::base::{Digest, Platform};
+use crate::diag::Problem;
+use crate::layer::{Compression, LayerOptions};
+use crate::oci::Descriptor;
+use crate::registry::Registry;
+use crate::steps::{Lowered, Op};
+use crate::store::{BlobWriter, KeyKind, SnapshotKey, Store};
+
+use emulate::Execution;
+use filesystem::{Layer, StepRecord};
+use flights::Flights;
+use layers::Layers;
+use sandbox::HelperTask;
+use solve::{Landed, Solver};
+use supervisors::Supervisors;
+
+/// Builds on this machine.
+pub struct Embedded {
+    this: Weak<Self>,
+    store: Store,
+    layers: Arc<Layers>,
+    supervisors: Supervisors,
+    /// By key, and whether the store may answer.
+    flights: Flights<(Digest, bool), Landed>,
+    permits: Semaphore,
+    /// Unpacked layers that were found in this run.
+    trees: Mutex<HashMap<SnapshotKey, PathBuf>>,
+    info: EngineInfo,
+}
+
+/// What the engine is given.
+pub struct EmbeddedOptions {
+    pub store: Store,
+    pub registry: Registry,
+    /// Steps running at one time.
+    pub jobs: usize,
+}
+
+impl Embedded {
+    pub fn new(options: EmbeddedOptions) -> Arc<Self> {
+        let supervisors = Supervisors::new(&options.store);
+        let info =
+            EngineInfo { kind: "embedded", platform: Platform::host(), degraded: supervisors.degraded() };
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            layers: Arc::new(Layers::new(options.store.clone(), options.registry)),
+            supervisors,
+            store: options.store,
+            flights: Flights::default(),
+            permits: Semaphore::new(options.jobs.max(1)),
+            trees: Mutex::default(),
+            info,
+        })
+    }
+
+    fn trees(&self) -> std::sync::MutexGuard<'_, HashMap<SnapshotKey, PathBuf>> {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How commands of `platform` run here.
+    fn execution(&self, platform: &Platform) -> Execution {
+        self.supervisors.execution(platform)
+    }
+
+    /// Removes unpacked trees that nothing refers to any more, if a helper stands that may.
+    pub async fn tidy(&self) {
+        let Some(supervisor) = self.supervisors.running() else { return };
+        let Ok(paths) = self.store.snapshots().dead_paths() else { return };
+        if !paths.is_empty() {
+            // What cannot be removed now stays dead, and the next run tries again.
+            let _ = supervisor.call(HelperTask::Remove { paths }, &[]).await;
+        }
+    }
+
+    /// A layer that was made before, if all of it is still there.
+    fn recorded(&self, kind: KeyKind, key: &Digest) -> Result<Option<Layer>, Arc<Problem>> {
+        let record = self.store.keys().get(kind, key).map_err(|error| Arc::new(error.problem()))?;
+        // A record that cannot be read is one of another version: a miss.
+        Ok(record
+            .and_then(|record| serde_json::from_slice::<StepRecord>(&record.value).ok())
+            .map(Layer::from))
+    }
+
+    fn layer_options(&self, job: &BuildJob) -> LayerOptions {
+        LayerOptions { compression: Compression::GZIP, clamp_mtime: job.epoch }
+    }
+
+    /// Gives a written layer its name in the store.
+    fn commit_layer(
+        &self,
+        blob: BlobWriter<'_>,
+        finished: crate::layer::FinishedLayer,
+        created: i64,
+    ) -> std::io::Result<Result<Layer, Problem>> {
+        if let Err(error) = blob.commit(&finished.digest, finished.size) {
+            return Ok(Err(error.problem()));
+        }
+        if let Err(problem) = self.layers.remember(finished.diff_id, finished.index) {
+            return Ok(Err(*problem));
+        }
+        let blob = Descriptor::new(finished.media_type, finished.digest, finished.size);
+        Ok(Ok(Layer { diff_id: finished.diff_id, blob, base: None, created }))
+    }
+}
+
+impl Engine for Embedded {
+    fn info(&self) -> EngineInfo {
+        self.info.clone()
+    }
+
+    fn emulators(&self, steps: &Lowered) -> BTreeMap<String, String> {
+        let runs = steps.steps.iter().filter(|step| matches!(step.op, Op::Run(_)));
+        runs.filter_map(|step| {
+            Some((step.platform.to_string(), self.execution(&step.platform).emulator_identity()?))
+        })
+        .collect()
+    }
+
+    async fn build(&self, job: BuildJob) -> Result<BuildOutcome, Box<Problem>> {
+        let this = self.this.upgrade().expect("an engine that builds is alive");
+        let solver = Solver::new(this.clone(), job);
+        let files = solver.solve().await.map_err(|problem| Box::new((*problem).clone()))?;
+        export::complete(&this, &solver.job, &files).await?;
+        let (job, counts) = (solver.job.clone(), solver.counts());
+        fault::blocking(move || export::write(&this, &job, &files, counts)).await
+    }
+}
+
+/// Deletes unpacked trees, whose files may belong to ids that only a user namespace has.
+pub async fn remove_trees(store: &Store, paths: &[PathBuf]) -> Result<(), Box<Problem>> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let supervisor = Supervisors::new(store).any().await?;
+    let removed = supervisor.call(HelperTask::Remove { paths: paths.to_vec() }, &[]).await;
+    removed.map(drop).map_err(|error| Box::new(supervisors::problem(&error)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! What crosses the border between a run and an engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::base::Base;
+use crate::base::payload::{Outcome, StepCounts, Stream};
+use crate::base::{Digest, NodeId, Platform, StepId};
+use crate::context::Context;
+use crate::diag::Problem;
+use crate::event::{Event, EventSink, Transfer};
+use crate::oci::Descriptor;
+use crate::steps::Lowered;
+
+/// Version of what engines make of the same steps. Bumped by hand when results change, never with
+/// `mab`'s own version, so that an upgrade alone rebuilds nothing.
+pub const SEMANTICS: u32 = 1;
+
+/// One stage to build for one platform.
+#[derive(Clone)]
+pub struct BuildJob {
+    /// For messages: the target's name.
+    pub target: String,
+    pub platform: Platform,
+    pub steps: Arc<Lowered>,
+    /// In the order of `steps.bases`.
+    pub bases: Vec<Base>,
+    /// The main context under `None`, named ones under their names.
+    pub contexts: BTreeMap<Option<String>, JobContext>,
+    /// Seconds since the epoch that no time in the image exceeds.
+    pub epoch: Option<i64>,
+    /// The time of the run, for what has no better one.
+    pub now: i64,
+    /// Run every step, whatever the store knows.
+    pub no_cache: bool,
+    pub events: JobEvents,
+}
+
+/// A build context with its walk.
+pub type JobContext = Arc<Context>;
+
+/// A platform image in the store.
+#[derive(Clone, Debug)]
+pub struct BuildOutcome {
+    /// The manifest, with its platform.
+    pub manifest: Descriptor,
+    pub config: Digest,
+    pub size: u64,
+    pub layers: usize,
+    pub counts: StepCounts,
+}
+
+/// Reports the progress of one node.
+#[derive(Clone)]
+pub struct JobEvents {
+    pub node: NodeId,
+    pub sink: Arc<dyn EventSink>,
+}
+
+impl JobEvents {
+    pub fn step_finished(&self, step: StepId, outcome: Outcome, elapsed: Duration) {
+        self.sink.emit(Event::StepFinished { node: self.node, step, outcome, elapsed });
+    }
+
+    pub fn log(&self, step: StepId, stream: Stream, line: String) {
+        self.sink.emit(Event::Log { node: self.node, step, stream, line });
+    }
+
+    pub fn transfer(&self, what: Transfer, item: String, done: u64, total: Option<u64>) {
+        self.sink.emit(Event::Transfer { node: self.node, what, item, done, total });
+    }
+
+    pub fn notice(&self, problem: Problem) {
+        self.sink.emit(Event::Notice { node: Some(self.node), problem: Arc::new(problem) });
+    }
+}
