@@ -16,3 +16,4 @@ pub mod steps;
 pub mod config;
 pub mod plan;
 pub mod engine;
+pub mod publish;

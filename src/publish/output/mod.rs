@@ -1,0 +1,27 @@
+//! Results that are in the store, written out for the user: as OCI layout, as archive for `docker load`,
+//! as plain root file system.
+//!
+//! What `oci`, `docker`, `local` and `tar` write is what BuildKit's exporters of these names write, except
+//! that bytes depend on the image and its names alone: no time of writing anywhere. Files get their final
+//! name when they are complete. Not known here: registries, how the images came to be.
+
+mod archive;
+mod contents;
+mod destination;
+mod docker;
+mod error;
+mod flat;
+#[cfg(target_os = "linux")]
+mod local;
+mod oci;
+mod rootfs;
+
+pub use docker::write_docker_archive;
+pub use error::OutputError;
+#[cfg(target_os = "linux")]
+pub use local::{LocalReport, write_root_directory};
+pub use oci::{write_oci_archive, write_oci_directory};
+pub use rootfs::write_root_tar;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! Pushes an image to its names: blobs, then manifests by digest, the index last of them, then tags.
+//!
+//! No tag moves before everything it leads to is in every repository; a tag that is already right is left. What
+//! a repository has is not sent, and what a neighbouring repository of the same registry has is mounted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::BlobSource;
+use crate::base::{Digest, Reference};
+use crate::diag::{Kind, Problem};
+use crate::oci::{Descriptor, Index, Manifest, media_type};
+use crate::registry::{Pushed, Registry, RegistryError};
+
+/// What goes where.
+pub struct ImagePush<'a> {
+    /// The index, or the manifest of an image for one platform.
+    pub image: &'a Descriptor,
+    /// In the order in which their tags are to move. A name without a tag gets the image by digest only.
+    pub names: &'a [Reference],
+    /// Repositories that hold some of the layers, such as those of the base images.
+    pub mount_from: &'a [Reference],
+}
+
+/// What a push reports while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushEvent {
+    /// Bytes of a blob on their way.
+    Transfer { repository: String, digest: Digest, done: u64, total: u64 },
+    /// A blob stands in a repository.
+    Blob { repository: String, digest: Digest, how: Pushed },
+    /// A name leads to the image.
+    Name(PushedName),
+}
+
+/// A name that leads to the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedName {
+    pub reference: Reference,
+    pub digest: Digest,
+    /// It did before.
+    pub unchanged: bool,
+}
+
+/// Why a push failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PushError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("the image's document {digest} cannot be used: {cause}")]
+    Document { digest: Digest, cause: String },
+}
+
+impl PushError {
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Registry(error) => error.problem(),
+            Self::Document { .. } => Problem::new(Kind::Host, "publish::document", self.to_string()),
+        }
+    }
+}
+
+/// Takes reports, from any thread.
+pub type PushReport<'a> = &'a (dyn Fn(PushEvent) + Send + Sync);
+
+const LARGEST_DOCUMENT: u64 = 4 * 1024 * 1024;
+/// An index of indexes is rare, more is an attack.
+const DEEPEST: usize = 4;
+/// How many blobs of a repository are under way; the client bounds the exchanges with a registry besides.
+const PARALLEL_BLOBS: usize = 8;
+/// More neighbours are not asked for a blob: each refusal begins an upload at the registry.
+const MOST_NEIGHBOURS: usize = 3;
+
+/// Pushes one image and then tags it; the answer has one entry per name, in the order of the names.
+pub async fn push_image(
+    registry: &Registry,
+    blobs: &dyn BlobSource,
+    push: &ImagePush<'_>,
+    report: PushReport<'_>,
+) -> Result<Vec<PushedName>, PushError> {
+    let pushed = push_images(registry, blobs, std::slice::from_ref(push), report).await?;
+    Ok(pushed.into_iter().flatten().collect())
+}
+
+/// Pushes the content of all images, and only when all of it stands moves tags; the answer has one list per
+/// image, in the order given.
+pub async fn push_images(
+    registry: &Registry,
+    blobs: &dyn BlobSource,
+    pushes: &[ImagePush<'_>],
+    report: PushReport<'_>,
+) -> Result<Vec<Vec<PushedName>>, PushError> {
+    let mut prepared = Vec::with_capacity(pushes.len());
+    for push in pushes {
+        let content = Content::read(blobs, push.image)?;
+        let standing = try_join_all(push.names.iter().map(|name| stands(registry, name, push.image))).await?;
+        prepared.push((push, content, standing));
+    }
+    let mut filled: Vec<&Reference> = Vec::new();
+    for (push, content, standing) in &prepared {
+        let work = Work { registry, blobs, content, report };
+        work.push_missing(push, standing, &filled).await?;
+        // What an image shares with the one it is built on need not travel twice.
+        filled.extend(push.names);
+    }
+    let mut pushed = Vec::with_capacity(pushes.len());
+    for (push, content, standing) in &prepared {
+        pushed.push(Work { registry, blobs, content, report }.tag(push, standing).await?);
+    }
+    Ok(pushed)
+}
+
+/// Whether a name's tag already points to the image. A registry that does not let look may still let push, so
+/// only pushing decides about access.
+async fn stands(registry: &Registry, name: &Reference, image: &Descriptor) -> Result<bool, RegistryError> {
+    match tag_of(name) {
+        Some(tag) => {
+            Ok(visible(registry.head(&tag).await)?.is_some_and(|found| found.digest == image.digest))
+        }
+        None => Ok(false),
+    }
+}
+
+fn visible(found: Result<Option<Descriptor>, RegistryError>) -> Result<Option<Descriptor>, RegistryError> {
+    match found {
+        Err(RegistryError::Unauthorized { .. } | RegistryError::Denied { .. }) => Ok(None),
+        other => other,
+    }
+}
+
+/// The name without a digest, if it has a tag.
+fn tag_of(name: &Reference) -> Option<Reference> {
+    name.with_tag(name.tag()?).ok()
+}
+
+/// One push under way.
+struct Work<'a> {
+    registry: &'a Registry,
+    blobs: &'a dyn BlobSource,
+    content: &'a Content,
+    report: PushReport<'a>,
+}
+
+impl Work<'_> {
+    /// Fills every repository whose tags do not stand yet, registries side by side.
+    async fn push_missing(
+        &self,
+        push: &ImagePush<'_>,
+        standing: &[bool],
+        filled: &[&Reference],
+    ) -> Result<(), PushError> {
+        let mut registries: BTreeMap<&str, BTreeMap<&str, &Reference>> = BTreeMap::new();
+        for (name, _) in push.names.iter().zip(standing).filter(|(_, stands)| !**stands) {
+            registries.entry(name.registry()).or_default().insert(name.repository(), name);
+        }
+        let sides = registries.iter().map(|(host, repositories)| {
+            let elsewhere = filled.iter().copied().chain(push.mount_from);
+            let mut neighbours: Vec<String> = Vec::new();
+            for from in elsewhere.filter(|from| from.registry() == *host) {
+                let is_new = !neighbours.iter().any(|known| known == from.repository());
+                if is_new && !repositories.contains_key(from.repository()) {
+                    neighbours.push(from.repository().to_string());
+                }
+            }
+            self.push_registry(repositories.values().copied(), neighbours)
+        });
+        try_join_all(sides).await.map(drop)
+    }
+
+    /// One repository after the other, so that the later ones mount what the first received.
+    async fn push_registry(
+        &self,
+        repositories: impl Iterator<Item = &Reference>,
+        neighbours: Vec<String>,
+    ) -> Result<(), PushError> {
+        let mut filled: Vec<String> = Vec::new();
+        for repository in repositories {
+            let known = filled.iter().chain(&neighbours).take(MOST_NEIGHBOURS).cloned().collect::<Vec<_>>();
+            self.push_content(repository, &known).await?;
+            filled.insert(0, repository.repository().to_string());
+        }
+        Ok(())
+    }
+
+    async fn push_content(&self, repository: &Reference, neighbours: &[String]) -> Result<(), PushError> {
+        let asked = self.content.documents.iter().map(|document| async move {
+            // An index does not prove that its children are still there, a manifest does for its blobs.
+            let is_known = !media_type::is_index(&document.descriptor.media_type)
+                && visible(self.registry.head(&repository.with_digest(document.descriptor.digest)).await)?
+                    .is_some();
+            Ok::<_, PushError>((document, is_known))
+        });
+        let missing = try_join_all(asked)
+            .await?
+            .into_iter()
+            .filter(|(_, is_known)| !is_known)
+            .map(|(document, _)| document);
+        let missing: Vec<&Document> = missing.collect();
+        let mut seen = BTreeSet::new();
+        let blobs: Vec<&Descriptor> = missing
+            .iter()
+            .flat_map(|document| &document.blobs)
+            .filter(|blob| seen.insert(blob.digest))
+            .collect();
+        let pushes: Vec<_> =
+            blobs.into_iter().map(|blob| self.push_blob(repository, blob, neighbours)).collect();
+        stream::iter(pushes).buffer_unordered(PARALLEL_BLOBS).try_collect::<()>().await?;
+        for document in missing {
+            let Document { descriptor, bytes, .. } = document;
+            let by_digest = repository.with_digest(descriptor.digest);
+            self.registry.push_manifest(&by_digest, &descriptor.media_type, bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn push_blob(
+        &self,
+        repository: &Reference,
+        blob: &Descriptor,
+        neighbours: &[String],
+    ) -> Result<(), PushError> {
+        let (name, digest) = (repository.name(), blob.digest);
+        let open = || self.blobs.open(&digest);
+        let progress = |done, total| {
+            (self.report)(PushEvent::Transfer { repository: name.clone(), digest, done, total });
+        };
+        let how = self.registry.push_blob(repository, blob, &open, neighbours, &progress).await?;
+        (self.report)(PushEvent::Blob { repository: name.clone(), digest, how });
+        Ok(())
+    }
+
+    /// In order, one after the other: versions stand before the floating tags that follow them move.
+    async fn tag(&self, push: &ImagePush<'_>, standing: &[bool]) -> Result<Vec<PushedName>, PushError> {
+        let image = self.content.root();
+        let mut done = Vec::new();
+        for (name, &unchanged) in push.names.iter().zip(standing) {
+            if let (Some(tag), false) = (tag_of(name), unchanged) {
+                self.registry.push_manifest(&tag, &image.descriptor.media_type, &image.bytes).await?;
+            }
+            let pushed = PushedName { reference: name.clone(), digest: image.descriptor.digest, unchanged };
+            (self.report)(PushEvent::Name(pushed.clone()));
+            done.push(pushed);
+        }
+        Ok(done)
+    }
+}
+
+/// Everything an image consists of.
+struct Content {
+    /// Children before the index that names them; the last one is the image itself.
+    documents: Vec<Document>,
+}
+
+/// A manifest or index.
+struct Document {
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+    /// What a manifest needs besides itself.
+    blobs: Vec<Descriptor>,
+}
+
+impl Content {
+    fn read(source: &dyn BlobSource, image: &Descriptor) -> Result<Self, PushError> {
+        let mut content = Self { documents: Vec::new() };
+        content.add(source, image, DEEPEST)?;
+        Ok(content)
+    }
+
+    fn root(&self) -> &Document {
+        self.documents.last().expect("reading an image ends with its own document")
+    }
+
+    fn add(
+        &mut self,
+        source: &dyn BlobSource,
+        descriptor: &Descriptor,
+        depth: usize,
+    ) -> Result<(), PushError> {
+        if self.documents.iter().any(|document| document.descriptor.digest == descriptor.digest) {
+            return Ok(());
+        }
+        let failed = |cause: String| PushError::Document { digest: descriptor.digest, cause };
+        let bytes = read_document(source, descriptor).map_err(|cause| failed(cause.to_string()))?;
+        let mut blobs = Vec::new();
+        if media_type::is_index(&descriptor.media_type) {
+            let deeper = depth.checked_sub(1).ok_or_else(|| failed("indexes are nested too deep".into()))?;
+            for child in &Index::parse(&bytes).map_err(|cause| failed(cause.to_string()))?.manifests {
+                self.add(source, child, deeper)?;
+            }
+        } else if media_type::is_manifest(&descriptor.media_type) {
+            let manifest = Manifest::parse(&bytes).map_err(|cause| failed(cause.to_string()))?;
+            blobs.push(manifest.config);
+            // Layers with addresses of their own (Windows base layers) are not distributed with an image.
+            blobs.extend(manifest.layers.into_iter().filter(|layer| layer.urls.is_empty()));
+        } else {
+            return Err(failed(format!("`{}` is neither a manifest nor an index", descriptor.media_type)));
+        }
+        self.documents.push(Document { descriptor: descriptor.clone(), bytes, blobs });
+        Ok(())
+    }
+}
+
+fn read_document(source: &dyn BlobSource, descriptor: &Descriptor) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.open(&descriptor.digest)?.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_DOCUMENT {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than registries accept"));
+    }
+    if Digest::of(&bytes) != descriptor.digest {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its bytes have another digest"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,586 @@
+//! The registry client against registries: one with faults on demand, and Debian's `docker-registry`.
+
+#![allow(clippy::unwrap_used, reason = "the lint knows test functions, not what they call")]
+
+mod support_registry;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mab::base::{Digest, Platform, Reference, Secret};
+use mab::oci::{Descriptor, Index, Manifest, media_type};
+use mab::publish::BlobSource;
+use mab::publish::push::{ImagePush, PushEvent, PushedName, push_image};
+use mab::registry::{Credential, Credentials, Pushed, Registry, RegistryError, RegistryOptions, Retries};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use support_registry::docker::DockerRegistry;
+use support_registry::{Access, Fault, FaultyRegistry};
+
+/// Signed by its own key, for `localhost`, until the year 2126.
+const CERTIFICATE: &[u8] = include_bytes!("support_registry/localhost.pem");
+const LAYER: &[u8] = b"the bytes of a layer, some of which arrive";
+
+fn client(credentials: Credentials) -> Registry {
+    let retries = Retries { first_pause: Duration::ZERO, attempts: 4, ..Retries::default() };
+    Registry::new(RegistryOptions { credentials, retries, ..RegistryOptions::default() })
+}
+
+fn anybody() -> Registry {
+    client(Credentials::none())
+}
+
+fn login(reference: &Reference, username: &str, password: &str) -> Registry {
+    let credential = Credential::Basic { username: username.into(), password: Secret::new(password) };
+    client(Credentials::fixed(reference.registry(), credential))
+}
+
+fn quiet(_: u64, _: u64) {}
+
+fn layer() -> Descriptor {
+    Descriptor::of(media_type::OCI_LAYER_GZIP, LAYER)
+}
+
+fn opened(bytes: &[u8]) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+async fn push_layer(client: &Registry, to: &Reference, from: &[String]) -> Result<Pushed, RegistryError> {
+    client.push_blob(to, &layer(), &|| opened(LAYER), from, &quiet).await
+}
+
+async fn pull_layer(client: &Registry, from: &Reference) -> Result<Vec<u8>, RegistryError> {
+    client.blob_bytes(from, &layer(), 1000).await
+}
+
+/// Blobs in memory, each opened as a file.
+#[derive(Default)]
+struct Blobs(BTreeMap<Digest, Vec<u8>>);
+
+impl Blobs {
+    fn add(&mut self, media_type: &str, bytes: &[u8]) -> Descriptor {
+        let descriptor = Descriptor::of(media_type, bytes);
+        self.0.insert(descriptor.digest, bytes.into());
+        descriptor
+    }
+
+    /// An image for two platforms that share a layer.
+    fn image(&mut self) -> Descriptor {
+        let images = ["amd64", "arm64"].map(|architecture| {
+            let config = self
+                .add(media_type::OCI_CONFIG, format!(r#"{{"architecture":"{architecture}"}}"#).as_bytes());
+            let own = self.add(media_type::OCI_LAYER_GZIP, architecture.as_bytes());
+            let shared = self.add(media_type::OCI_LAYER_GZIP, LAYER);
+            let manifest = Manifest::new(config, vec![shared, own]);
+            self.add(media_type::OCI_MANIFEST, &manifest.to_bytes())
+                .with_platform(&Platform::linux(architecture))
+        });
+        let index = Index::merge(images.to_vec()).unwrap();
+        self.add(media_type::OCI_INDEX, &index.to_bytes())
+    }
+}
+
+impl BlobSource for Blobs {
+    fn open(&self, digest: &Digest) -> io::Result<File> {
+        opened(self.0.get(digest).ok_or(io::ErrorKind::NotFound)?)
+    }
+}
+
+#[tokio::test]
+async fn manifests_are_resolved_and_checked() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let digest =
+        registry.put_manifest("app", "1", media_type::OCI_INDEX, br#"{"schemaVersion":2,"manifests":[]}"#);
+    let (client, tag) = (anybody(), registry.reference("app:1"));
+
+    let head = client.head(&tag).await.unwrap().unwrap();
+    assert_eq!((head.digest, head.size, head.media_type.as_str()), (digest, 34, media_type::OCI_INDEX));
+    let resolved = client.resolve(&tag).await.unwrap();
+    assert_eq!((resolved.descriptor, resolved.bytes.len()), (head, 34));
+    assert_eq!(client.manifest(&tag, digest).await.unwrap().descriptor.digest, digest);
+    assert_eq!(client.head(&registry.reference("app:2")).await, Ok(None));
+    assert!(matches!(
+        client.resolve(&registry.reference("app:2")).await,
+        Err(RegistryError::NotFound { .. })
+    ));
+
+    registry.plan("GET", "manifests", Fault::Corrupt);
+    assert!(
+        matches!(client.resolve(&tag).await, Err(RegistryError::DigestMismatch { expected, .. }) if expected == digest)
+    );
+    registry.plan("HEAD", "manifests", Fault::Answer(405, &[], ""));
+    assert_eq!(client.head(&tag).await.unwrap().unwrap().digest, digest);
+    let schema1 =
+        Fault::Answer(200, &[("content-type", "application/vnd.docker.distribution.manifest.v1+json")], "{}");
+    registry.plan("GET", "manifests", schema1);
+    assert!(matches!(client.resolve(&tag).await, Err(RegistryError::Protocol { .. })));
+}
+
+#[tokio::test]
+async fn answers_are_bounded() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    registry.put_manifest("app", "1", media_type::OCI_MANIFEST, &vec![b' '; 4 * 1024 * 1024 + 1]);
+    let too_large = anybody().resolve(&registry.reference("app:1")).await;
+    assert!(matches!(too_large, Err(RegistryError::TooLarge { .. })));
+
+    registry.put_blob("app", LAYER);
+    let shorter = Descriptor { size: 5, ..layer() };
+    let pulled = anybody().blob_bytes(&registry.reference("app"), &shorter, 1000).await;
+    assert!(matches!(pulled, Err(RegistryError::SizeMismatch { expected: 5, .. })));
+    assert!(matches!(
+        anybody().blob_bytes(&registry.reference("app"), &layer(), 5).await,
+        Err(RegistryError::TooLarge { limit: 5, .. })
+    ));
+}
+
+#[tokio::test]
+async fn tags_come_in_pages() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    for tag in ["a", "b", "c", "d", "e"] {
+        registry.put_manifest("app", tag, media_type::OCI_INDEX, b"{}");
+    }
+    assert_eq!(anybody().tags(&registry.reference("app")).await.unwrap(), ["a", "b", "c", "d", "e"]);
+    assert_eq!(registry.requests("tags/list").len(), 3);
+}
+
+#[tokio::test]
+async fn one_token_serves_all_and_is_renewed() {
+    let registry = FaultyRegistry::start(Access::Token(None)).await;
+    registry.put_blob("app", LAYER);
+    let (client, app) = (anybody(), registry.reference("app"));
+    let pulls = (0..8).map(|_| pull_layer(&client, &app));
+    for pulled in futures_util::future::join_all(pulls).await {
+        assert_eq!(pulled.unwrap(), LAYER);
+    }
+    assert_eq!(registry.requests("/token"), ["GET /token?scope=repository:app:pull&service=test"]);
+
+    registry.plan("GET", "blobs", Fault::Revoke);
+    pull_layer(&client, &app).await.unwrap();
+    assert_eq!(registry.requests("/token").len(), 2);
+}
+
+#[tokio::test]
+async fn a_push_goes_on_when_its_token_ends() {
+    let registry = FaultyRegistry::start(Access::Token(Some("me:secret"))).await;
+    let app = registry.reference("app");
+    registry.plan("PUT", "uploads", Fault::Revoke);
+    assert_eq!(push_layer(&login(&app, "me", "secret"), &app, &[]).await, Ok(Pushed::Uploaded));
+    assert_eq!(registry.blob("app", layer().digest).as_deref(), Some(LAYER));
+    assert_eq!((registry.requests("POST").len(), registry.requests("PUT").len()), (1, 2));
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_how() {
+    let check = async |access: Access, credential: Option<(&str, &str)>, detail: &str, anonymous: bool| {
+        let registry = FaultyRegistry::start(access).await;
+        let reference = registry.reference("app:1");
+        let client = credential.map_or_else(anybody, |(name, password)| login(&reference, name, password));
+        let error = client.resolve(&reference).await.unwrap_err();
+        let RegistryError::Unauthorized { detail: told, anonymous: nobody, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!((told.as_str(), *nobody), (detail, anonymous));
+        let help = error.problem().help.unwrap();
+        assert!(help.contains(&format!("docker login {}", reference.registry())), "{help}");
+    };
+    check(Access::Basic("me:secret"), None, "authentication required", true).await;
+    check(Access::Basic("me:secret"), Some(("me", "wrong")), "authentication required", false).await;
+    check(Access::Token(Some("me:secret")), Some(("me", "wrong")), "incorrect username or password", false)
+        .await;
+    check(Access::Challenge("Negotiate"), Some(("me", "secret")), "authentication required", true).await;
+}
+
+#[tokio::test]
+async fn credentials_of_every_kind_are_shown() {
+    let check = async |access: Access, credential: Credential, token_requests: &[&str]| {
+        let registry = FaultyRegistry::start(access).await;
+        registry.put_blob("app", LAYER);
+        let reference = registry.reference("app");
+        let client = client(Credentials::fixed(reference.registry(), credential));
+        assert_eq!(pull_layer(&client, &reference).await.unwrap(), LAYER);
+        assert_eq!(registry.requests("/token"), token_requests);
+    };
+    let basic = || Credential::Basic { username: "me".into(), password: Secret::new("secret") };
+    let get = "GET /token?scope=repository:app:pull&service=test";
+    check(Access::Basic("me:secret"), basic(), &[]).await;
+    check(Access::Token(Some("me:secret")), basic(), &[get]).await;
+    let identity = Credential::IdentityToken { username: String::new(), token: Secret::new("refresh") };
+    check(Access::Token(Some("refresh")), identity, &["POST /token"]).await;
+    check(Access::Token(None), Credential::RegistryToken(Secret::new("t0")), &[]).await;
+}
+
+#[tokio::test]
+async fn a_server_without_oauth_gets_the_identity_token_as_password() {
+    let registry = FaultyRegistry::start(Access::Token(Some("0:refresh"))).await;
+    registry.put_blob("app", LAYER);
+    registry.plan("POST", "/token", Fault::Answer(404, &[], ""));
+    let reference = registry.reference("app");
+    let identity = Credential::IdentityToken { username: "0".into(), token: Secret::new("refresh") };
+    let client = client(Credentials::fixed(reference.registry(), identity));
+    assert_eq!(pull_layer(&client, &reference).await.unwrap(), LAYER);
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_redirects() {
+    let storage = FaultyRegistry::start(Access::Everybody).await;
+    storage.put_blob("stored", LAYER);
+    let registry = FaultyRegistry::start(Access::Basic("me:secret")).await;
+    registry.put_blob("app", LAYER);
+    let client = login(&registry.reference("app"), "me", "secret");
+    // The first pull teaches the client to show its credentials at once.
+    pull_layer(&client, &registry.reference("app")).await.unwrap();
+    let target = storage.url(&format!("/v2/stored/blobs/{}", layer().digest));
+    registry.plan("GET", "blobs", Fault::Redirect(target));
+    assert_eq!(pull_layer(&client, &registry.reference("app")).await.unwrap(), LAYER);
+    assert_eq!(storage.authorizations(), [None]);
+    assert!(registry.authorizations().last().unwrap().is_some());
+}
+
+#[tokio::test]
+async fn nothing_leaves_over_an_unprotected_line() {
+    let open = r#"Bearer realm="http://token.invalid/token",service="x""#;
+    let registry = FaultyRegistry::start(Access::Challenge(open)).await;
+    let reference = registry.reference("app:1");
+    let refused = login(&reference, "me", "secret").resolve(&reference).await;
+    assert!(
+        matches!(&refused, Err(RegistryError::Protocol { detail, .. }) if detail.contains("not protected by TLS")),
+        "{refused:?}"
+    );
+
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    registry.plan("GET", "manifests", Fault::Redirect("http://other.invalid/".into()));
+    let refused = anybody().resolve(&registry.reference("app:1")).await;
+    assert!(matches!(refused, Err(RegistryError::Protocol { .. })), "{refused:?}");
+    registry.plan("GET", "manifests", Fault::Redirect("file:///etc/passwd".into()));
+    let refused = anybody().resolve(&registry.reference("app:1")).await;
+    assert!(matches!(refused, Err(RegistryError::Protocol { .. })), "{refused:?}");
+    for _ in 0..11 {
+        registry.plan("GET", "manifests", Fault::Redirect(registry.url("/v2/app/manifests/1")));
+    }
+    let refused = anybody().resolve(&registry.reference("app:1")).await;
+    assert!(matches!(refused, Err(RegistryError::Protocol { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn passing_failures_pass_and_lasting_ones_are_named() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    registry.put_manifest("app", "1", media_type::OCI_INDEX, b"{}");
+    let (client, tag) = (anybody(), registry.reference("app:1"));
+    let too_many = Fault::Answer(429, &[("retry-after", "0")], r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#);
+    for fault in [too_many, Fault::Answer(503, &[], ""), Fault::Lost] {
+        registry.plan("GET", "manifests", fault);
+    }
+    assert!(client.resolve(&tag).await.is_ok());
+    assert_eq!(registry.requests("GET /v2/app").len(), 4);
+
+    for _ in 0..4 {
+        registry.plan("GET", "manifests", Fault::Answer(502, &[], "<html>"));
+    }
+    assert!(matches!(client.resolve(&tag).await, Err(RegistryError::Unavailable { status: 502, .. })));
+    registry.plan("GET", "manifests", Fault::Answer(429, &[("retry-after", "3600")], ""));
+    let limited = client.resolve(&tag).await;
+    assert!(
+        matches!(limited, Err(RegistryError::RateLimited { retry_after: Some(after), .. }) if after.as_secs() == 3600)
+    );
+    registry.plan(
+        "GET",
+        "manifests",
+        Fault::Answer(403, &[], r#"{"errors":[{"code":"DENIED","message":"no"}]}"#),
+    );
+    assert!(
+        matches!(client.resolve(&tag).await, Err(RegistryError::Denied { detail, .. }) if detail == "no")
+    );
+}
+
+#[tokio::test]
+async fn loopback_is_asked_for_tls_once() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    registry.put_blob("app", LAYER);
+    let client = anybody();
+    for _ in 0..3 {
+        pull_layer(&client, &registry.reference("app")).await.unwrap();
+    }
+    assert_eq!(registry.greetings(), 1);
+}
+
+/// Answers every request over TLS with an empty index, as `localhost`, and counts them.
+fn tls_registry() -> (String, Arc<AtomicUsize>) {
+    let certificates = CertificateDer::pem_slice_iter(CERTIFICATE).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("support_registry/localhost-key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(certificates, key).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("localhost:{}", listener.local_addr().unwrap().port());
+    let answered = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&answered);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+                head.push(byte[0]);
+            }
+            if head.is_empty() {
+                continue;
+            }
+            counter.fetch_add(1, Ordering::SeqCst);
+            let kind = media_type::OCI_INDEX;
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
+            );
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    (address, answered)
+}
+
+#[tokio::test]
+async fn certificates_are_verified_even_on_loopback() {
+    let (address, answered) = tls_registry();
+    let reference: Reference = format!("{address}/app:1").parse().unwrap();
+    let refused = anybody().resolve(&reference).await;
+    assert!(
+        matches!(&refused, Err(RegistryError::Protocol { detail, .. }) if detail.contains("certificate")),
+        "{refused:?}"
+    );
+    assert_eq!(answered.load(Ordering::SeqCst), 0);
+
+    let known =
+        RegistryOptions { root_certificates: vec![CERTIFICATE.to_vec()], ..RegistryOptions::default() };
+    let resolved = Registry::new(known).resolve(&reference).await.unwrap();
+    assert_eq!(resolved.bytes, b"{}");
+}
+
+#[tokio::test]
+async fn a_silent_host_is_unreachable() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let reference = format!("{}/app:1", listener.local_addr().unwrap()).parse().unwrap();
+    drop(listener);
+    let error = anybody().resolve(&reference).await.unwrap_err();
+    assert!(
+        matches!(&error, RegistryError::Unreachable { cause, .. } if cause.contains("refused")),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn cut_blobs_are_resumed() {
+    let check = async |faults: &[Fault], ranges: usize| {
+        let registry = FaultyRegistry::start(Access::Everybody).await;
+        registry.put_blob("app", LAYER);
+        faults.iter().for_each(|fault| registry.plan("GET", "blobs", fault.clone()));
+        let seen = Mutex::new(Vec::new());
+        let mut bytes = Vec::new();
+        let progress = |done, total| seen.lock().unwrap().push((done, total));
+        anybody().pull_blob(&registry.reference("app"), &layer(), &mut bytes, &progress).await.unwrap();
+        assert_eq!((bytes.as_slice(), registry.requests("GET").len() - 1), (LAYER, ranges), "{faults:?}");
+        let seen = seen.into_inner().unwrap();
+        assert!(
+            seen.is_sorted() && seen.last() == Some(&(LAYER.len() as u64, LAYER.len() as u64)),
+            "{seen:?}"
+        );
+    };
+    check(&[], 1).await;
+    check(&[Fault::Cut(10), Fault::Cut(5)], 3).await;
+    check(&[Fault::Cut(10), Fault::IgnoreRange], 2).await;
+    check(&[Fault::Cut(0), Fault::Lost, Fault::Cut(0)], 4).await;
+    check(&[Fault::Cut(10), Fault::Answer(500, &[], ""), Fault::Cut(1)], 4).await;
+}
+
+#[tokio::test]
+async fn changed_blobs_are_refused() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    registry.put_blob("app", LAYER);
+    registry.plan("GET", "blobs", Fault::Corrupt);
+    let pulled = pull_layer(&anybody(), &registry.reference("app")).await;
+    assert!(
+        matches!(pulled, Err(RegistryError::DigestMismatch { expected, .. }) if expected == layer().digest)
+    );
+    registry.plan("GET", "blobs", Fault::Cut(10));
+    registry.plan("GET", "blobs", Fault::Answer(206, &[("content-range", "bytes 20-21/42")], "xx"));
+    let pulled = pull_layer(&anybody(), &registry.reference("app")).await;
+    assert!(matches!(pulled, Err(RegistryError::Protocol { .. })), "{pulled:?}");
+}
+
+#[tokio::test]
+async fn blobs_are_skipped_mounted_or_uploaded() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let (client, app) = (anybody(), registry.reference("app"));
+    let neighbours = ["empty".to_string(), "base".to_string()];
+    assert_eq!(push_layer(&client, &registry.reference("base"), &[]).await, Ok(Pushed::Uploaded));
+    assert_eq!(push_layer(&client, &app, &neighbours).await, Ok(Pushed::Mounted));
+    assert_eq!(push_layer(&client, &app, &neighbours).await, Ok(Pushed::AlreadyThere));
+    assert!(client.has_blob(&app, layer().digest).await.unwrap());
+    assert_eq!(registry.requests("PUT").len(), 1);
+
+    registry.refuse_mounts();
+    assert_eq!(
+        push_layer(&client, &registry.reference("second"), &neighbours[1..]).await,
+        Ok(Pushed::Uploaded)
+    );
+    assert_eq!(registry.requests("POST /v2/second").len(), 1);
+    registry.plan("POST", "third", Fault::Answer(400, &[], ""));
+    assert_eq!(
+        push_layer(&client, &registry.reference("third"), &neighbours[1..]).await,
+        Ok(Pushed::Uploaded)
+    );
+    let empty = Descriptor::of(media_type::OCI_LAYER, b"");
+    let pushed = client.push_blob(&app, &empty, &|| opened(b""), &[], &quiet).await;
+    assert_eq!(pushed, Ok(Pushed::Uploaded));
+}
+
+#[tokio::test]
+async fn broken_uploads_begin_anew() {
+    let check = async |fault: Fault, expected: Result<Pushed, ()>, puts: usize| {
+        let registry = FaultyRegistry::start(Access::Everybody).await;
+        registry.plan("PUT", "uploads", fault.clone());
+        let pushed = push_layer(&anybody(), &registry.reference("app"), &[]).await;
+        assert_eq!(pushed.clone().map_err(drop), expected, "{fault:?} {pushed:?}");
+        assert_eq!(registry.requests("PUT").len(), puts, "{fault:?}");
+    };
+    let lost = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#;
+    let immutable = r#"{"errors":[{"code":"DENIED"}]}"#;
+    check(Fault::Answer(500, &[], ""), Ok(Pushed::Uploaded), 2).await;
+    check(Fault::Answer(404, &[], lost), Ok(Pushed::Uploaded), 2).await;
+    // The bytes arrived, so asking again finds them.
+    check(Fault::Lost, Ok(Pushed::AlreadyThere), 1).await;
+    check(Fault::Answer(403, &[], immutable), Err(()), 1).await;
+    check(Fault::Answer(400, &[], r#"{"errors":[{"code":"DIGEST_INVALID"}]}"#), Err(()), 1).await;
+}
+
+#[tokio::test]
+async fn push_access_is_tried_without_leaving_anything() {
+    let registry = FaultyRegistry::start(Access::Basic("me:secret")).await;
+    let app = registry.reference("app");
+    login(&app, "me", "secret").check_push(&app).await.unwrap();
+    assert_eq!(registry.requests("DELETE").len(), 1);
+    assert!(matches!(anybody().check_push(&app).await, Err(RegistryError::Unauthorized { .. })));
+}
+
+async fn push(
+    client: &Registry,
+    blobs: &Blobs,
+    image: &Descriptor,
+    names: &[Reference],
+) -> Result<(Vec<bool>, Vec<PushEvent>), String> {
+    let events = Mutex::new(Vec::new());
+    let report = |event| events.lock().unwrap().push(event);
+    let what = ImagePush { image, names, mount_from: &[] };
+    let pushed = push_image(client, blobs, &what, &report).await.map_err(|error| error.to_string())?;
+    let unchanged = pushed.iter().map(|PushedName { unchanged, .. }| *unchanged).collect();
+    Ok((unchanged, events.into_inner().unwrap()))
+}
+
+#[tokio::test]
+async fn tags_move_last_and_only_when_all_is_there() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let mut blobs = Blobs::default();
+    let image = blobs.image();
+    let names = ["app:1.2", "app:latest", "copy:1.2"].map(|name| registry.reference(name));
+    let (first, second) = (anybody(), anybody());
+
+    registry.plan("PUT", "copy/manifests", Fault::Answer(400, &[], ""));
+    assert!(push(&first, &blobs, &image, &names).await.is_err());
+    assert_eq!((registry.tag("app", "1.2"), registry.tag("app", "latest")), (None, None));
+
+    let (unchanged, events) = push(&second, &blobs, &image, &names).await.unwrap();
+    assert_eq!(unchanged, [false, false, false]);
+    let puts = registry.requests("PUT");
+    let tags: Vec<&str> =
+        puts[puts.len() - 3..].iter().map(|line| line.rsplit('/').next().unwrap()).collect();
+    assert_eq!(tags, ["1.2", "latest", "1.2"]);
+    assert_eq!(registry.tag("copy", "1.2"), Some(image.digest));
+    let uploads = registry.requests("PUT").iter().filter(|line| line.contains("uploads")).count();
+    assert_eq!(uploads, 5, "five distinct blobs are uploaded once and mounted into the second repository");
+    assert!(matches!(events.last(), Some(PushEvent::Name(PushedName { unchanged: false, .. }))));
+
+    let before = registry.requests("").len();
+    let (unchanged, _) = push(&second, &blobs, &image, &names).await.unwrap();
+    assert_eq!(unchanged, [true, true, true]);
+    let asked = &registry.requests("")[before..];
+    assert!(asked.len() == 3 && asked.iter().all(|line| line.starts_with("HEAD")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_new_tag_of_known_content_sends_no_blob() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let mut blobs = Blobs::default();
+    let image = blobs.image();
+    push(&anybody(), &blobs, &image, &[registry.reference("app:1")]).await.unwrap();
+    let before = registry.requests("blobs").len();
+    push(&anybody(), &blobs, &image, &[registry.reference("app:2")]).await.unwrap();
+    assert_eq!(registry.requests("blobs").len(), before);
+    assert_eq!(registry.tag("app", "2"), Some(image.digest));
+
+    blobs.0.insert(image.digest, b"{}".to_vec());
+    let error = push(&anybody(), &blobs, &image, &[registry.reference("app:3")]).await.unwrap_err();
+    assert!(error.contains("another digest"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_can_be_spawned() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let (client, name) = (anybody(), registry.reference("app:1"));
+    let mut blobs = Blobs::default();
+    let image = blobs.image();
+    let pushing = client.clone();
+    let pushed = tokio::spawn(async move {
+        let what = ImagePush { image: &image, names: &[name], mount_from: &[] };
+        push_image(&pushing, &blobs, &what, &|_| {}).await
+    });
+    assert_eq!(pushed.await.unwrap().unwrap().len(), 1);
+    let from = registry.reference("app");
+    let pulled = tokio::spawn(async move {
+        let mut file = tempfile::tempfile().unwrap();
+        client.pull_blob(&from, &layer(), &mut file, &quiet).await.map(|()| file.metadata().unwrap().len())
+    });
+    assert_eq!(pulled.await.unwrap(), Ok(LAYER.len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debians_registry_takes_and_gives_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(registry) = DockerRegistry::start(folder.path()) else { return };
+    let names = ["shop/app:1.2", "shop/app:latest", "shop/copy:1"];
+    let names = names.map(|name| format!("{}/{name}", registry.address()).parse::<Reference>().unwrap());
+    let client = login(&names[0], "me", "secret");
+    let mut blobs = Blobs::default();
+    let image = blobs.image();
+
+    client.check_push(&names[0]).await.unwrap();
+    let (unchanged, events) = push(&client, &blobs, &image, &names).await.unwrap();
+    assert_eq!(unchanged, [false; 3]);
+    let count = |wanted| {
+        events.iter().filter(|event| matches!(event, PushEvent::Blob { how, .. } if *how == wanted)).count()
+    };
+    assert_eq!((count(Pushed::Uploaded), count(Pushed::Mounted)), (5, 5));
+    assert_eq!(push(&client, &blobs, &image, &names).await.unwrap().0, [true; 3]);
+
+    let mut tags = client.tags(&names[0]).await.unwrap();
+    tags.sort();
+    assert_eq!(tags, ["1.2", "latest"]);
+    let resolved = client.resolve(&names[2]).await.unwrap();
+    assert_eq!((resolved.descriptor.digest, &resolved.bytes), (image.digest, &blobs.0[&image.digest]));
+    assert_eq!(pull_layer(&client, &names[2]).await.unwrap(), LAYER);
+    let large = vec![7; 3_000_000];
+    let large_blob = Descriptor::of(media_type::OCI_LAYER, &large);
+    client.push_blob(&names[0], &large_blob, &|| opened(&large), &[], &quiet).await.unwrap();
+    assert_eq!(client.blob_bytes(&names[0], &large_blob, 4_000_000).await.unwrap(), large);
+    let refused = anybody().resolve(&names[0]).await;
+    assert!(matches!(refused, Err(RegistryError::Unauthorized { anonymous: true, .. })), "{refused:?}");
+    let absent = client.resolve(&names[0].with_tag("none").unwrap()).await;
+    assert!(matches!(absent, Err(RegistryError::NotFound { .. })), "{absent:?}");
+}
