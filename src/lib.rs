@@ -17,3 +17,5 @@ pub mod config;
 pub mod plan;
 pub mod engine;
 pub mod publish;
+pub mod report;
+pub mod ui;

@@ -1,0 +1,240 @@
+//! The resolved project in the shape of `docker buildx bake --print`.
+//!
+//! Bake's keys keep bake's meaning: a target's values are those of its first platform. What bake has no
+//! word for are extra keys: `images`, `needs`, `emulate`, and `on` with what differs on further platforms,
+//! where `null` means that the value is not there. Paths below the root are relative to it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::model::{
+    Annotation, AnnotationLevel, Context, Dest, Dockerfile, Emulate, ExportOptions, Group, Network, Output,
+    Project, Target, Variant,
+};
+
+type Object = Map<String, Value>;
+
+/// All groups and targets of the project; the same project gives the same bytes.
+pub fn bake_json(project: &Project) -> Value {
+    let names: Vec<&str> = project.targets.keys().map(String::as_str).collect();
+    selected_json(project, &names)
+}
+
+/// The targets of these names, and the groups that have some of them.
+pub fn selected_json(project: &Project, names: &[&str]) -> Value {
+    let groups = groups_with(project, names);
+    let groups = groups.into_iter().map(|(name, group)| (name.clone(), group_json(project, group)));
+    let targets = project.targets.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    let targets = targets.map(|(name, target)| (name.clone(), target_json(project, target)));
+    let (groups, targets): (Object, Object) = (groups.collect(), targets.collect());
+    let mut document = Object::new();
+    if !groups.is_empty() {
+        document.insert("group".to_string(), Value::Object(groups));
+    }
+    document.insert("target".to_string(), Value::Object(targets));
+    Value::Object(document)
+}
+
+/// Groups all of whose targets, also through inner groups, are among `names`.
+fn groups_with<'a>(project: &'a Project, names: &[&str]) -> Vec<(&'a String, &'a Group)> {
+    fn covered(project: &Project, group: &Group, names: &[&str], depth: usize) -> bool {
+        group.targets.iter().all(|member| match project.groups.get(&member.value) {
+            Some(inner) => depth > 0 && covered(project, inner, names, depth - 1),
+            None => names.contains(&member.value.as_str()),
+        })
+    }
+    project.groups.iter().filter(|(_, group)| covered(project, group, names, project.groups.len())).collect()
+}
+
+fn group_json(project: &Project, group: &Group) -> Value {
+    let mut object = Object::new();
+    put(&mut object, "description", group.description.clone());
+    let targets: Vec<&str> = group.targets.iter().map(|member| member.value.as_str()).collect();
+    put(&mut object, "targets", Some(targets));
+    put(&mut object, "push", group.delivery.push);
+    put(&mut object, "load", group.delivery.load);
+    let outputs = group.delivery.outputs.as_ref();
+    let outputs =
+        outputs.map(|all| all.iter().map(|one| output_json(project, &one.value)).collect::<Vec<_>>());
+    put(&mut object, "output", outputs);
+    Value::Object(object)
+}
+
+fn target_json(project: &Project, target: &Target) -> Value {
+    let mut object = Object::new();
+    put(&mut object, "description", target.description.clone());
+    let first = target.variants.first().map(|variant| variant_json(project, variant)).unwrap_or_default();
+    object.extend(first.clone());
+    put_list(&mut object, "annotations", target.annotations.iter().map(annotation_text));
+    put_map(&mut object, "labels", target.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
+    put_list(&mut object, "tags", target.tags.iter().map(|tag| tag.value.familiar()));
+    put_list(&mut object, "platforms", target.variants.iter().map(|v| v.platform.value.to_string()));
+    put_list(&mut object, "output", target.outputs.iter().map(|output| output_json(project, &output.value)));
+    put_list(&mut object, "images", target.images.iter().map(|image| image.value.name()));
+    put_list(&mut object, "needs", target.needs.iter().map(|need| need.value.as_str()));
+    let further = target.variants.iter().skip(1).filter_map(|variant| {
+        let differs = difference(&first, &variant_json(project, variant));
+        (!differs.is_empty()).then(|| (variant.platform.value.to_string(), Value::Object(differs)))
+    });
+    put_map(&mut object, "on", further);
+    Value::Object(object)
+}
+
+fn variant_json(project: &Project, variant: &Variant) -> Object {
+    let mut object = Object::new();
+    put(&mut object, "context", Some(context_text(project, &variant.context.value)));
+    let contexts = variant.contexts.iter();
+    let contexts =
+        contexts.map(|(name, context)| (name.clone(), json!(context_text(project, &context.value))));
+    put_map(&mut object, "contexts", contexts);
+    match &variant.dockerfile {
+        Dockerfile::File(path) => put(&mut object, "dockerfile", Some(relative(project, &path.value))),
+        Dockerfile::Inline(text) => put(&mut object, "dockerfile-inline", Some(&text.value)),
+    }
+    put_map(&mut object, "args", variant.args.iter().map(|(name, arg)| (name.clone(), json!(arg.value))));
+    put(&mut object, "target", variant.stage.as_ref().map(|stage| &stage.value));
+    put(&mut object, "no-cache", variant.no_cache.then_some(true));
+    put(&mut object, "pull", variant.pull.then_some(true));
+    put(&mut object, "network", network_text(variant.network));
+    put(&mut object, "shm-size", variant.shm_size.map(|bytes| bytes.to_string()));
+    put_map(&mut object, "extra-hosts", variant.extra_hosts.iter().map(|(k, v)| (k.clone(), json!(v))));
+    put(&mut object, "emulate", emulate_text(variant.emulate));
+    object
+}
+
+/// What has to change in `base` to become `other`; tables are compared entry by entry.
+fn difference(base: &Object, other: &Object) -> Object {
+    let mut changed = Object::new();
+    for key in base.keys().chain(other.keys().filter(|key| !base.contains_key(*key))) {
+        let value = match (base.get(key), other.get(key)) {
+            (before, after) if before == after => continue,
+            (Some(Value::Object(before)), Some(Value::Object(after))) => {
+                Value::Object(difference(before, after))
+            }
+            (_, after) => after.cloned().unwrap_or(Value::Null),
+        };
+        changed.insert(key.clone(), value);
+    }
+    changed
+}
+
+fn put<T: serde::Serialize>(object: &mut Object, key: &str, value: Option<T>) {
+    if let Some(value) = value {
+        object.insert(key.to_string(), json!(value));
+    }
+}
+
+fn put_list<T: serde::Serialize>(object: &mut Object, key: &str, values: impl Iterator<Item = T>) {
+    let values: Vec<T> = values.collect();
+    put(object, key, (!values.is_empty()).then_some(values));
+}
+
+fn put_map(object: &mut Object, key: &str, entries: impl Iterator<Item = (String, Value)>) {
+    let entries: Object = entries.collect();
+    put(object, key, (!entries.is_empty()).then_some(entries));
+}
+
+fn relative(project: &Project, path: &Path) -> String {
+    match path.strip_prefix(&project.root) {
+        Ok(rest) if rest.as_os_str().is_empty() => ".".to_string(),
+        Ok(rest) => rest.display().to_string(),
+        Err(_) => path.display().to_string(),
+    }
+}
+
+fn context_text(project: &Project, context: &Context) -> String {
+    match context {
+        Context::Directory(path) => relative(project, path),
+        Context::Image(reference) => format!("docker-image://{reference}"),
+        Context::OciLayout { path, tag, digest } => {
+            let tag = tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+            let digest = digest.map(|digest| format!("@{digest}")).unwrap_or_default();
+            format!("oci-layout://{}{tag}{digest}", relative(project, path))
+        }
+        Context::Target(name) => format!("target:{name}"),
+    }
+}
+
+/// `None` for the default, which bake does not print either.
+fn network_text(network: Network) -> Option<&'static str> {
+    match network {
+        Network::Default => None,
+        Network::None => Some("none"),
+        Network::Host => Some("host"),
+    }
+}
+
+fn emulate_text(emulate: Emulate) -> Option<&'static str> {
+    match emulate {
+        Emulate::Allow => Some("allow"),
+        Emulate::Warn => None,
+        Emulate::Deny => Some("deny"),
+    }
+}
+
+fn annotation_text(annotation: &Annotation) -> String {
+    let level = match annotation.level {
+        AnnotationLevel::Manifest => "manifest",
+        AnnotationLevel::Index => "index",
+        AnnotationLevel::ManifestDescriptor => "manifest-descriptor",
+        AnnotationLevel::IndexDescriptor => "index-descriptor",
+    };
+    let platform = annotation.platform.as_ref().map(|platform| format!("[{platform}]")).unwrap_or_default();
+    format!("{level}{platform}:{}={}", annotation.key, annotation.value)
+}
+
+fn output_json(project: &Project, output: &Output) -> BTreeMap<&'static str, String> {
+    let mut entries = BTreeMap::new();
+    let dest = |dest: &Dest| match dest {
+        Dest::Path(path) => relative(project, path),
+        Dest::Stdout => "-".to_string(),
+    };
+    let mut split = None;
+    let kind = match output {
+        Output::Image { names, push, options } => {
+            let names: Vec<String> = names.iter().map(|name| name.familiar()).collect();
+            if !names.is_empty() {
+                entries.insert("name", names.join(","));
+            }
+            if *push {
+                entries.insert("push", "true".to_string());
+            }
+            entries.extend(media_types(*options, true));
+            "image"
+        }
+        Output::Oci { dest: path, tar, options } => {
+            entries.insert("dest", dest(path));
+            if !tar {
+                entries.insert("tar", "false".to_string());
+            }
+            entries.extend(media_types(*options, true));
+            "oci"
+        }
+        Output::Docker { dest: path, options } => {
+            entries.extend(path.as_ref().map(|path| ("dest", dest(path))));
+            entries.extend(media_types(*options, false));
+            "docker"
+        }
+        Output::Local { dest: path, platform_split } => {
+            entries.insert("dest", relative(project, path));
+            split = *platform_split;
+            "local"
+        }
+        Output::Tar { dest: path, platform_split } => {
+            entries.insert("dest", dest(path));
+            split = *platform_split;
+            "tar"
+        }
+        Output::CacheOnly => "cacheonly",
+    };
+    entries.extend(split.map(|split| ("platform-split", split.to_string())));
+    entries.insert("type", kind.to_string());
+    entries
+}
+
+fn media_types(options: ExportOptions, default: bool) -> Option<(&'static str, String)> {
+    let oci = options.oci_media_types;
+    (oci != default).then(|| ("oci-mediatypes", oci.to_string()))
+}
