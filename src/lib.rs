@@ -19,3 +19,4 @@ pub mod engine;
 pub mod publish;
 pub mod report;
 pub mod ui;
+pub mod run;

@@ -1,0 +1,325 @@
+//! The build node: lower, key, look up, and only on a miss build.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::worker::PlanWorker;
+use crate::base::payload::{ImageSummary, Outcome, StepCounts};
+use crate::base::{Digest, NodeId, Parts, Platform};
+use crate::context::{Context, Contexts, IgnoreFile};
+use crate::diag::{Kind, Located, Problem};
+use crate::engine::base::{Base, Origin};
+use crate::engine::selection::{context_name, selection_digests};
+use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, SEMANTICS, blocking};
+use crate::event::Event;
+use crate::model;
+use crate::oci::{Descriptor, ImageConfig, Manifest};
+use crate::plan::{BuildNode, NodeKeyInputs, base_source, node_key};
+use crate::publish::merge::read_manifest;
+use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, lower};
+use crate::store::{KeyKind, NewRecord, Store};
+
+/// What build nodes of a run share.
+pub struct Builder {
+    pub(super) contexts: Arc<Contexts>,
+}
+
+impl Builder {
+    pub fn new(store: Store) -> Self {
+        Self { contexts: Arc::new(Contexts::new(Some(store))) }
+    }
+}
+
+/// What the store remembers of a build node under its key.
+#[derive(Serialize, Deserialize)]
+struct NodeRecord {
+    manifest: Descriptor,
+    config: Digest,
+    size: u64,
+    layers: usize,
+}
+
+type Bases = BTreeMap<(String, Platform), Base>;
+
+impl<E: Engine> PlanWorker<E> {
+    pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
+        let (lowered, bases) = self.lower(node).await?;
+        let contexts = self.contexts(node, &lowered).await?;
+        let sources = {
+            let (lowered, contexts) = (lowered.clone(), contexts.clone());
+            blocking(move || selection_digests(&lowered, &contexts)).await.map_err(Box::new)?
+        };
+        let info = self.tools.engine.info();
+        let emulators = self.tools.engine.emulators(&lowered);
+        if node.variant.emulate == model::Emulate::Deny && !emulators.is_empty() {
+            return Err(Box::new(emulation_denied(node, emulators.keys())));
+        }
+        let parts = node_key(&NodeKeyInputs {
+            engine: info.kind,
+            semantics: SEMANTICS,
+            degraded: &info.degraded,
+            lowered: &lowered,
+            sources: &sources,
+            epoch: self.tools.epoch,
+            emulators: &emulators,
+        });
+        let key = parts.digest();
+        if !node.variant.no_cache
+            && let Some(image) = self.known_image(&key, &lowered)?
+        {
+            self.image_done(id, node, image);
+            return Ok(Outcome::Reused);
+        }
+        if node.variant.emulate == model::Emulate::Warn && !emulators.is_empty() {
+            let problem = Arc::new(emulation_warning(emulators.keys()));
+            self.tools.events.emit(Event::Notice { node: None, problem });
+        }
+        let job = BuildJob {
+            target: node.target.clone(),
+            platform: node.platform.clone(),
+            bases: lowered
+                .bases
+                .iter()
+                .map(|base| bases[&(base.name.clone(), base.platform.clone())].clone())
+                .collect(),
+            steps: lowered,
+            contexts,
+            epoch: self.tools.epoch,
+            now: self.tools.now,
+            no_cache: node.variant.no_cache,
+            events: JobEvents { node: id, sink: self.tools.events.clone() },
+        };
+        let image = self.tools.engine.build(job).await?;
+        self.record(node, &key, &parts, &image)?;
+        let built = image.counts.built;
+        self.image_done(id, node, image);
+        Ok(if built == 0 { Outcome::Reused } else { Outcome::Built })
+    }
+
+    fn image_done(&self, id: NodeId, node: &BuildNode, image: BuildOutcome) {
+        let summary = ImageSummary {
+            platform: node.platform.clone(),
+            manifest: image.manifest.digest,
+            size: image.size,
+            layers: image.layers,
+        };
+        self.tools.events.emit(Event::Image { node: id, summary });
+        self.set_image(&node.target, &node.platform, image);
+    }
+
+    /// Lowers the node, asking for base images until nothing more is missing.
+    async fn lower(&self, node: &BuildNode) -> Result<(Arc<Lowered>, Bases), Box<Problem>> {
+        let setting = Setting::new(&node.dockerfile, &node.variant, &self.tools.build_platform)
+            .with_labels(&node.labels);
+        let (mut known, mut bases) = (BaseImages::new(), Bases::new());
+        loop {
+            match lower(&setting, &known) {
+                Ok(lowered) => return Ok((Arc::new(lowered), bases)),
+                Err(LowerError::Problems(problems)) => return Err(joined(problems)),
+                Err(LowerError::Missing(requests)) => {
+                    for request in requests {
+                        let base = self.base(node, &request).await?;
+                        let key = (request.name, request.platform);
+                        known.insert(key.clone(), BaseImage::new(base.manifest, base.config.clone()));
+                        bases.insert(key, base);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn base(&self, node: &BuildNode, request: &BaseRequest) -> Result<Base, Box<Problem>> {
+        if let Some(source) = base_source(request, &node.variant)? {
+            return self.bases.base(&source, &request.platform, Some(&request.place)).await;
+        }
+        let context = node.variant.contexts.get(&request.name);
+        let Some(Located { value: model::Context::Target(target), .. }) = context else {
+            return Err(Box::new(Problem::new(
+                Kind::Bug,
+                "run::base",
+                format!("`{}` is no base", request.name),
+            )));
+        };
+        let Some(image) = self.image(target, &request.platform) else {
+            return Err(Box::new(
+                Problem::input(
+                    "plan::platform-mismatch",
+                    format!("target `{target}` is not built for `{}`", request.platform),
+                )
+                .at(request.place.clone(), "needed here")
+                .help(format!("add `{}` to the platforms of `{target}`", request.platform)),
+            ));
+        };
+        self.target_base(target, &image)
+    }
+
+    /// Another target's image as a base.
+    fn target_base(&self, target: &str, image: &BuildOutcome) -> Result<Base, Box<Problem>> {
+        let manifest = read_manifest(&self.tools.store, &image.manifest)?;
+        let config = self.config(&manifest)?;
+        Ok(Base {
+            name: target.to_string(),
+            manifest: image.manifest.digest,
+            config: Arc::new(config),
+            layers: manifest.layers,
+            origin: Origin::Store,
+        })
+    }
+
+    fn config(&self, manifest: &Manifest) -> Result<ImageConfig, Box<Problem>> {
+        const LARGEST_CONFIG: u64 = 4 << 20;
+        let bytes = self.tools.store.blobs().read(&manifest.config.digest, LARGEST_CONFIG);
+        bytes.ok().and_then(|bytes| ImageConfig::parse(&bytes).ok()).ok_or_else(|| {
+            Box::new(
+                Problem::new(
+                    Kind::Host,
+                    "store::missing-blob",
+                    format!("the store has lost {}", manifest.config.digest),
+                )
+                .help("run again: what is missing is built again"),
+            )
+        })
+    }
+
+    /// The walks of the contexts that the steps read.
+    async fn contexts(
+        &self,
+        node: &BuildNode,
+        lowered: &Lowered,
+    ) -> Result<BTreeMap<Option<String>, Arc<Context>>, Box<Problem>> {
+        let mut contexts = BTreeMap::new();
+        for step in &lowered.steps {
+            let Op::Copy(copy) = &step.op else { continue };
+            let Some(name) = context_name(copy) else { continue };
+            if contexts.contains_key(&name) {
+                continue;
+            }
+            let declared = match &name {
+                None => &node.variant.context,
+                Some(name) => &node.variant.contexts[name],
+            };
+            let model::Context::Directory(root) = &declared.value else {
+                return Err(not_a_directory(declared, &step.place));
+            };
+            let dockerfile = match (&name, &node.variant.dockerfile) {
+                (None, model::Dockerfile::File(file)) => Some(root.join(&file.value)),
+                _ => None,
+            };
+            let (walks, root) = (self.builder.contexts.clone(), root.clone());
+            let walk = blocking(move || {
+                let ignore = IgnoreFile::find(&root, dockerfile.as_deref()).map_err(Arc::new)?;
+                walks.walk(&root, ignore.as_ref())
+            })
+            .await;
+            let context = walk.map_err(|error| {
+                let problem = error.problem();
+                Box::new(match &declared.place {
+                    Some(place) if problem.labels.is_empty() => problem.at(place.clone(), "this context"),
+                    _ => problem,
+                })
+            })?;
+            contexts.insert(name, context);
+        }
+        Ok(contexts)
+    }
+
+    /// The image of an earlier run with the same key, if all of it is still there.
+    fn known_image(&self, key: &Digest, lowered: &Lowered) -> Result<Option<BuildOutcome>, Box<Problem>> {
+        let record =
+            self.tools.store.keys().get(KeyKind::Node, key).map_err(|error| Box::new(error.problem()))?;
+        // A record that cannot be read is one of another version: a miss.
+        let Some(record) = record.and_then(|record| serde_json::from_slice::<NodeRecord>(&record.value).ok())
+        else {
+            return Ok(None);
+        };
+        let counts = StepCounts { reused: lowered.new_layers(), ..StepCounts::default() };
+        Ok(Some(BuildOutcome {
+            manifest: record.manifest,
+            config: record.config,
+            size: record.size,
+            layers: record.layers,
+            counts,
+        }))
+    }
+
+    fn record(
+        &self,
+        node: &BuildNode,
+        key: &Digest,
+        parts: &Parts,
+        image: &BuildOutcome,
+    ) -> Result<(), Box<Problem>> {
+        let manifest = read_manifest(&self.tools.store, &image.manifest)?;
+        let layers = manifest.layers.iter().map(|layer| layer.digest);
+        let blobs: Vec<Digest> = layers.chain([image.manifest.digest, image.config]).collect();
+        let record = NodeRecord {
+            manifest: image.manifest.clone(),
+            config: image.config,
+            size: image.size,
+            layers: image.layers,
+        };
+        let value = serde_json::to_vec(&record).expect("a node's record is plain data");
+        let subject = format!("{} {}", node.target, node.platform);
+        let record = NewRecord {
+            kind: KeyKind::Node,
+            key,
+            subject: &subject,
+            value: &value,
+            parts: Some(parts),
+            blobs: &blobs,
+        };
+        self.tools.store.keys().put(&record).map_err(|error| Box::new(error.problem()))
+    }
+}
+
+fn emulation_denied<'a>(node: &BuildNode, platforms: impl Iterator<Item = &'a String>) -> Problem {
+    let message = format!(
+        "`{}` says `emulate = \"deny\"`, and commands for {} would be emulated here",
+        node.target,
+        list(platforms)
+    );
+    let problem = Problem::new(Kind::Host, "run::emulation-denied", message).help(
+        "bake this platform on a machine of its own, or let its stages run on `--platform=$BUILDPLATFORM`",
+    );
+    match &node.variant.platform.place {
+        Some(place) => problem.at(place.clone(), "this platform"),
+        None => problem,
+    }
+}
+
+fn emulation_warning<'a>(platforms: impl Iterator<Item = &'a String>) -> Problem {
+    Problem::warning(
+        "run::emulated",
+        format!("commands for {} run under emulation, which is slow", list(platforms)),
+    )
+    .help("say `emulate = \"allow\"` in the target to hear no more of it, or `\"deny\"` to refuse it")
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A node fails with one problem; further ones are told in its details.
+fn joined(problems: Vec<Problem>) -> Box<Problem> {
+    let mut problems = problems.into_iter();
+    let first = problems.next().expect("a failed lowering names a problem");
+    let rest: Vec<String> = problems
+        .map(|problem| {
+            let place = problem.labels.first().map(|label| format!("{}: ", label.place)).unwrap_or_default();
+            format!("{place}{}", problem.message)
+        })
+        .collect();
+    Box::new(if rest.is_empty() { first } else { first.details(rest.join("\n")) })
+}
+
+fn not_a_directory(declared: &Located<model::Context>, place: &Option<crate::diag::Place>) -> Box<Problem> {
+    let mut problem = Problem::input("build::context", "this COPY reads a context that is not a directory");
+    for (place, text) in [(place.clone(), "read here"), (declared.place.clone(), "declared here")] {
+        if let Some(place) = place {
+            problem = problem.at(place, text);
+        }
+    }
+    Box::new(problem)
+}

@@ -1,0 +1,139 @@
+//! The merge node: index in the store, then the outputs that are files or a Docker Engine.
+
+use std::path::Path;
+
+use super::worker::PlanWorker;
+use crate::base::payload::Outcome;
+use crate::base::{NodeId, Reference};
+use crate::diag::Problem;
+use crate::engine::{Engine, blocking};
+use crate::event::Event;
+use crate::model::{Dest, ExportOptions, Output};
+use crate::oci::Descriptor;
+use crate::plan::MergeNode;
+use crate::publish::load::load_archive;
+use crate::publish::merge::{Merged, merge, typed};
+use crate::publish::output::{
+    OutputError, write_docker_archive, write_oci_archive, write_oci_directory, write_root_directory,
+    write_root_tar,
+};
+use crate::store::Store;
+
+pub(super) async fn work<E: Engine>(
+    worker: &PlanWorker<E>,
+    id: NodeId,
+    node: &MergeNode,
+) -> Result<Outcome, Box<Problem>> {
+    let image = |platform| worker.image(&node.target, platform).expect("a merge waits for all its platforms");
+    let images: Vec<Descriptor> = node.platforms.iter().map(|platform| image(platform).manifest).collect();
+    let (store, annotations) = (worker.tools.store.clone(), node.annotations.clone());
+    let merged = blocking(move || merge(&store, &images, &annotations)).await?;
+    worker.tools.events.emit(Event::Merged {
+        node: id,
+        target: node.target.clone(),
+        digest: merged.root.digest,
+        platforms: node.platforms.clone(),
+        names: node.names.iter().map(Reference::familiar).collect(),
+    });
+    let mut wrote = merged.is_new;
+    for output in &node.outputs {
+        wrote |= write(worker, id, node, &merged, output).await?;
+    }
+    worker.set_merged(&node.target, merged);
+    Ok(if wrote { Outcome::Built } else { Outcome::Reused })
+}
+
+/// Writes one output; whether there was something to write. Registries are the publish node's.
+async fn write<E: Engine>(
+    worker: &PlanWorker<E>,
+    id: NodeId,
+    node: &MergeNode,
+    merged: &Merged,
+    output: &Output,
+) -> Result<bool, Box<Problem>> {
+    let (kind, place) = match output {
+        Output::Image { .. } | Output::CacheOnly => return Ok(false),
+        Output::Docker { dest: None, .. } => {
+            let place = load(worker, merged, &node.names).await?;
+            ("docker", place)
+        }
+        Output::Oci { dest, .. } => ("oci", place_of(dest)),
+        Output::Docker { dest: Some(dest), .. } => ("docker", place_of(dest)),
+        Output::Local { dest, .. } => ("local", dest.display().to_string()),
+        Output::Tar { dest, .. } => ("tar", place_of(dest)),
+    };
+    if !matches!(output, Output::Docker { dest: None, .. }) {
+        let options = match output {
+            Output::Oci { options, .. } => *options,
+            _ => ExportOptions::default(),
+        };
+        let root = typed(&worker.tools.store, merged, options)?.root;
+        let (store, names, output) = (worker.tools.store.clone(), node.names.clone(), output.clone());
+        let written = blocking(move || write_file(&store, &root, &names, &output)).await;
+        written.map_err(|error| Box::new(Problem::from(&error)))?;
+    }
+    worker.tools.events.emit(Event::Written { node: id, kind: kind.to_string(), place });
+    Ok(true)
+}
+
+fn write_file(
+    store: &Store,
+    root: &Descriptor,
+    names: &[Reference],
+    output: &Output,
+) -> Result<(), OutputError> {
+    match output {
+        Output::Oci { dest, tar: true, .. } => write_oci_archive(store, root, names, dest),
+        Output::Oci { dest: Dest::Path(directory), tar: false, .. } => {
+            write_oci_directory(store, root, names, directory)
+        }
+        Output::Docker { dest: Some(dest), .. } => write_docker_archive(store, root, names, dest),
+        Output::Local { dest, platform_split } => {
+            write_root_directory(store, root, *platform_split, dest).map(drop)
+        }
+        Output::Tar { dest, platform_split } => write_root_tar(store, root, *platform_split, dest),
+        Output::Oci { dest: Dest::Stdout, tar: false, .. }
+        | Output::Docker { dest: None, .. }
+        | Output::Image { .. }
+        | Output::CacheOnly => Ok(()),
+    }
+}
+
+fn place_of(dest: &Dest) -> String {
+    match dest {
+        Dest::Path(path) => path.display().to_string(),
+        Dest::Stdout => "standard output".to_string(),
+    }
+}
+
+/// Writes an archive beside the store's other temporary files and streams it into the engine.
+async fn load<E: Engine>(
+    worker: &PlanWorker<E>,
+    merged: &Merged,
+    names: &[Reference],
+) -> Result<String, Box<Problem>> {
+    let address = worker.tools.docker.clone().map_err(|error| Box::new(error.problem()))?;
+    let folder = tempfile::tempdir()
+        .map_err(|error| Box::new(crate::engine::io_problem("make a temporary folder", &error)))?;
+    let archive = folder.path().join("image.tar");
+    // An Engine takes one platform: the one it runs on, when the image has it.
+    let image = merged
+        .images
+        .iter()
+        .find(|image| image.platform().as_ref() == Some(&worker.tools.build_platform))
+        .or(merged.images.first())
+        .unwrap_or(&merged.root)
+        .clone();
+    let (store, names, dest) = (worker.tools.store.clone(), names.to_vec(), Dest::Path(archive.clone()));
+    let written = blocking(move || write_docker_archive(&store, &image, &names, &dest)).await;
+    written.map_err(|error| Box::new(Problem::from(&error)))?;
+    let file = open(&archive).await?;
+    let loaded = load_archive(&address, file).await.map_err(|error| Box::new(error.problem()))?;
+    Ok(loaded.images.join(", "))
+}
+
+async fn open(path: &Path) -> Result<tokio::fs::File, Box<Problem>> {
+    tokio::fs::File::open(path)
+        .await
+        .map_err(|error| Box::new(crate::engine::io_problem("open the archive", &error)))
+}

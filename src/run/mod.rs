@@ -1,0 +1,30 @@
+//! Runs a plan's graph.
+//!
+//! `schedule` is a state machine that decides and never waits; `event_loop` waits and never decides;
+//! a [`Worker`] does what a node is for. Knows no file formats.
+
+mod build;
+mod event_loop;
+mod merge;
+mod publish;
+mod resolve;
+mod said_once;
+mod schedule;
+mod worker;
+
+pub use event_loop::{Limits, RunResult, run};
+pub use said_once::SaidOnce;
+pub use schedule::{Schedule, State};
+pub use worker::{PlanWorker, Tools};
+
+use crate::base::NodeId;
+use crate::base::payload::Outcome;
+use crate::diag::Problem;
+
+/// Does the work of nodes. Called once per node, after everything it depends on is done.
+pub trait Worker: Send + Sync + 'static {
+    fn work(&self, node: NodeId) -> impl Future<Output = Result<Outcome, Box<Problem>>> + Send;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! The publish node: every image of the run into its registries, tags last.
+
+use super::worker::PlanWorker;
+use crate::base::payload::Outcome;
+use crate::base::{NodeId, Reference};
+use crate::diag::Problem;
+use crate::engine::Engine;
+use crate::event::{Event, Transfer};
+use crate::model::ExportOptions;
+use crate::plan::{BaseSource, Node, PublishNode};
+use crate::publish::merge::typed;
+use crate::publish::push::{ImagePush, PushEvent, push_images};
+
+pub(super) async fn work<E: Engine>(
+    worker: &PlanWorker<E>,
+    id: NodeId,
+    node: &PublishNode,
+) -> Result<Outcome, Box<Problem>> {
+    let mount_from = base_repositories(worker);
+    let mut images = Vec::with_capacity(node.targets.len());
+    for target in &node.targets {
+        let merged = worker.merged(&target.target).expect("the publish node waits for every merge");
+        let options = ExportOptions { oci_media_types: target.oci_media_types };
+        images.push(typed(&worker.tools.store, &merged, options)?.root);
+    }
+    let pushes: Vec<ImagePush<'_>> = images
+        .iter()
+        .zip(&node.targets)
+        .map(|(image, target)| ImagePush { image, names: &target.names, mount_from: &mount_from })
+        .collect();
+    let events = worker.tools.events.clone();
+    let report = move |event: PushEvent| {
+        if let PushEvent::Transfer { digest, done, total, .. } = event {
+            let (item, total) = (digest.short(), Some(total));
+            events.emit(Event::Transfer { node: id, what: Transfer::Push, item, done, total });
+        }
+    };
+    let pushed = push_images(&worker.tools.registry, &worker.tools.store, &pushes, &report).await;
+    let pushed = pushed.map_err(|error| Box::new(error.problem()))?;
+    let mut moved = false;
+    for (target, names) in node.targets.iter().zip(pushed) {
+        for name in names {
+            moved |= !name.unchanged;
+            worker.tools.events.emit(Event::Tagged {
+                node: id,
+                target: target.target.clone(),
+                reference: name.reference.familiar(),
+                digest: name.digest,
+                unchanged: name.unchanged,
+            });
+        }
+    }
+    Ok(if moved { Outcome::Built } else { Outcome::Reused })
+}
+
+/// Where base images come from: a registry may already hold layers that are to be pushed to it.
+fn base_repositories<E: Engine>(worker: &PlanWorker<E>) -> Vec<Reference> {
+    let sources = worker.plan.nodes().filter_map(|(_, node)| match node {
+        Node::Resolve(resolve) => Some(&resolve.source),
+        Node::Build(_) | Node::Merge(_) | Node::Publish(_) => None,
+    });
+    sources
+        .filter_map(|source| match source {
+            BaseSource::Registry(reference) => Some(reference.clone()),
+            BaseSource::OciLayout { .. } => None,
+        })
+        .collect()
+}

@@ -1,0 +1,277 @@
+//! What a base image is: its index, and for each platform its manifest and config.
+//!
+//! Each source is asked once per run. Layers are not touched.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::base::{Digest, Platform};
+use crate::diag::{Kind, Place, Problem};
+use crate::engine::base::{Base, Origin};
+use crate::oci::{Descriptor, ImageConfig, Index, Manifest, media_type};
+use crate::plan::BaseSource;
+use crate::registry::{Registry, RegistryError, Resolved};
+use crate::store::Store;
+
+/// The largest manifest, index or config that is read.
+const LARGEST_DOCUMENT: u64 = 4 << 20;
+
+/// The base images of one run.
+pub struct Bases {
+    store: Store,
+    registry: Registry,
+    known: Mutex<BTreeMap<BaseSource, Arc<OnceCell<Arc<Root>>>>>,
+}
+
+/// What a source's name leads to.
+struct Root {
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+}
+
+impl Bases {
+    pub fn new(store: Store, registry: Registry) -> Self {
+        Self { store, registry, known: Mutex::default() }
+    }
+
+    /// The image of `source` for `platform`; `place` is where it was asked for.
+    pub async fn base(
+        &self,
+        source: &BaseSource,
+        platform: &Platform,
+        place: Option<&Place>,
+    ) -> Result<Base, Box<Problem>> {
+        let at = |problem: Box<Problem>| match place {
+            Some(place) if problem.labels.is_empty() => Box::new(problem.at(place.clone(), "needed here")),
+            _ => problem,
+        };
+        let root = self.root(source).await.map_err(at)?;
+        let manifest = self.select(source, &root, platform).await.map_err(at)?;
+        self.image(source, platform, manifest).await.map_err(at)
+    }
+
+    async fn root(&self, source: &BaseSource) -> Result<Arc<Root>, Box<Problem>> {
+        let cell = self.known.lock().await.entry(source.clone()).or_default().clone();
+        cell.get_or_try_init(|| async { self.find_root(source).await.map(Arc::new) }).await.cloned()
+    }
+
+    async fn find_root(&self, source: &BaseSource) -> Result<Root, Box<Problem>> {
+        match source {
+            BaseSource::Registry(reference) => {
+                // A name with a digest means one content for ever: what the store has of it is it.
+                if let Some(known) = reference.digest().and_then(|digest| self.stored(digest)) {
+                    return Ok(known);
+                }
+                let resolved = self.registry.resolve(reference).await.map_err(|error| {
+                    let mut problem = error.problem();
+                    // The registry did its part: the name is wrong.
+                    if matches!(error, RegistryError::NotFound { .. }) {
+                        problem.kind = Kind::Input;
+                    }
+                    Box::new(problem)
+                })?;
+                Ok(Root { descriptor: resolved.descriptor, bytes: resolved.bytes })
+            }
+            BaseSource::OciLayout { path, tag, digest } => layout_root(path, tag.as_deref(), *digest),
+        }
+    }
+
+    fn stored(&self, digest: Digest) -> Option<Root> {
+        let bytes = self.store.blobs().read(&digest, LARGEST_DOCUMENT).ok()?;
+        let media_type = serde_json::from_slice::<serde_json::Value>(&bytes).ok()?;
+        let media_type = media_type.get("mediaType")?.as_str()?.to_string();
+        Some(Root { descriptor: Descriptor::new(&media_type, digest, bytes.len() as u64), bytes })
+    }
+
+    /// The manifest for `platform`: out of an index, or the image itself when it is for that platform.
+    async fn select(
+        &self,
+        source: &BaseSource,
+        root: &Root,
+        platform: &Platform,
+    ) -> Result<Root, Box<Problem>> {
+        if !media_type::is_index(&root.descriptor.media_type) {
+            return Ok(Root { descriptor: root.descriptor.clone(), bytes: root.bytes.clone() });
+        }
+        let index = Index::parse(&root.bytes).map_err(|error| malformed(source, "index", &error))?;
+        let Some(descriptor) = index.select(platform) else {
+            return Err(missing_platform(source, platform, &index.platforms()));
+        };
+        if media_type::is_index(&descriptor.media_type) {
+            let inner =
+                Root { descriptor: descriptor.clone(), bytes: self.document(source, descriptor).await? };
+            return Box::pin(self.select(source, &inner, platform)).await;
+        }
+        Ok(Root { descriptor: descriptor.clone(), bytes: self.document(source, descriptor).await? })
+    }
+
+    async fn image(
+        &self,
+        source: &BaseSource,
+        platform: &Platform,
+        root: Root,
+    ) -> Result<Base, Box<Problem>> {
+        let manifest = Manifest::parse(&root.bytes).map_err(|error| malformed(source, "manifest", &error))?;
+        let config = self.document(source, &manifest.config).await?;
+        let config = ImageConfig::parse(&config).map_err(|error| malformed(source, "config", &error))?;
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            return Err(Box::new(Problem::input(
+                "base::layers",
+                format!(
+                    "`{source}` has {} layers and {} diff ids",
+                    manifest.layers.len(),
+                    config.rootfs.diff_ids.len()
+                ),
+            )));
+        }
+        // An image that is no index speaks for itself: never a wrong platform's bytes.
+        if config.platform().fitness(platform).is_none() {
+            return Err(missing_platform(source, platform, &[config.platform()]));
+        }
+        let put =
+            |bytes: &[u8]| self.store.blobs().put_bytes(bytes).map_err(|error| Box::new(error.problem()));
+        put(&root.bytes)?;
+        Ok(Base {
+            name: source.to_string(),
+            manifest: root.descriptor.digest,
+            config: Arc::new(config),
+            layers: manifest.layers,
+            origin: match source {
+                BaseSource::Registry(reference) => Origin::Registry(reference.clone()),
+                BaseSource::OciLayout { path, .. } => Origin::OciLayout(path.clone()),
+            },
+        })
+    }
+
+    /// A manifest, index or config: from the store, else from the source and then into the store.
+    async fn document(&self, source: &BaseSource, descriptor: &Descriptor) -> Result<Vec<u8>, Box<Problem>> {
+        if let Ok(bytes) = self.store.blobs().read(&descriptor.digest, LARGEST_DOCUMENT) {
+            return Ok(bytes);
+        }
+        let bytes = match source {
+            BaseSource::Registry(reference) => self.registry_document(reference, descriptor).await?,
+            BaseSource::OciLayout { path, .. } => layout_blob(path, descriptor)?,
+        };
+        self.store.blobs().put_bytes(&bytes).map_err(|error| Box::new(error.problem()))?;
+        Ok(bytes)
+    }
+
+    async fn registry_document(
+        &self,
+        reference: &crate::base::Reference,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, Box<Problem>> {
+        let kind = &descriptor.media_type;
+        let answer = if media_type::is_index(kind) || media_type::is_manifest(kind) {
+            let resolved = self.registry.manifest(reference, descriptor.digest).await;
+            resolved.map(|Resolved { bytes, .. }| bytes)
+        } else {
+            self.registry.blob_bytes(reference, descriptor, LARGEST_DOCUMENT).await
+        };
+        answer.map_err(|error| Box::new(error.problem()))
+    }
+}
+
+/// The entry of an OCI layout's `index.json` that `tag` or `digest` names; without either, the only one.
+fn layout_root(path: &Path, tag: Option<&str>, digest: Option<Digest>) -> Result<Root, Box<Problem>> {
+    const NAME: &str = "org.opencontainers.image.ref.name";
+    let file = path.join("index.json");
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Box::new(
+            Problem::input("oci-layout::missing", format!("`{}` is not an OCI layout: {error}", path.display()))
+                .help("make it with `skopeo copy … oci:DIR`, `mab bake --output type=oci,tar=false,dest=DIR`, or the script that your project has for it"),
+        )
+    };
+    let bytes =
+        read_bounded(&file).map_err(|error| unreadable(&format!("cannot read `index.json`: {error}")))?;
+    let index = Index::parse(&bytes).map_err(|error| unreadable(&error))?;
+    let chosen = match (tag, digest) {
+        (_, Some(digest)) => return layout_document(path, digest, &index),
+        (Some(tag), None) => {
+            index.manifests.iter().find(|entry| entry.annotations.get(NAME).is_some_and(|name| name == tag))
+        }
+        (None, None) => match &index.manifests[..] {
+            [only] => Some(only),
+            entries => {
+                entries.iter().find(|entry| entry.annotations.get(NAME).is_some_and(|name| name == "latest"))
+            }
+        },
+    };
+    let Some(descriptor) = chosen else {
+        let names: Vec<&str> = index
+            .manifests
+            .iter()
+            .filter_map(|entry| entry.annotations.get(NAME).map(String::as_str))
+            .collect();
+        let wanted = tag.unwrap_or("latest");
+        return Err(Box::new(
+            Problem::input("oci-layout::tag", format!("`{}` holds no image `{wanted}`", path.display()))
+                .help(format!(
+                    "it holds: {}",
+                    if names.is_empty() { "nothing with a name".into() } else { names.join(", ") }
+                )),
+        ));
+    };
+    Ok(Root { bytes: layout_blob(path, descriptor)?, descriptor: descriptor.clone() })
+}
+
+/// A layout's manifest by digest, whether `index.json` lists it or something it lists does.
+fn layout_document(path: &Path, digest: Digest, index: &Index) -> Result<Root, Box<Problem>> {
+    if let Some(listed) = index.manifests.iter().find(|entry| entry.digest == digest) {
+        return Ok(Root { bytes: layout_blob(path, listed)?, descriptor: listed.clone() });
+    }
+    let size = std::fs::metadata(blob_path(path, digest)).map_or(0, |metadata| metadata.len());
+    let bytes = layout_blob(path, &Descriptor::new("", digest, size))?;
+    let media_type = serde_json::from_slice::<serde_json::Value>(&bytes)
+        .ok()
+        .and_then(|document| Some(document.get("mediaType")?.as_str()?.to_string()))
+        .unwrap_or_else(|| media_type::OCI_MANIFEST.to_string());
+    Ok(Root { descriptor: Descriptor::new(&media_type, digest, size), bytes })
+}
+
+fn blob_path(layout: &Path, digest: Digest) -> std::path::PathBuf {
+    layout.join("blobs/sha256").join(digest.hex())
+}
+
+fn layout_blob(layout: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, Box<Problem>> {
+    let file = blob_path(layout, descriptor.digest);
+    let damaged = |what: String| {
+        Box::new(
+            Problem::input("oci-layout::blob", format!("blob `{}` {what}", file.display()))
+                .help("make the OCI layout again"),
+        )
+    };
+    let bytes = read_bounded(&file).map_err(|error| damaged(format!("cannot be read: {error}")))?;
+    if Digest::of(&bytes) != descriptor.digest {
+        return Err(damaged("has other bytes than its digest says".to_string()));
+    }
+    Ok(bytes)
+}
+
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_DOCUMENT {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "larger than 4 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn malformed(source: &BaseSource, what: &str, error: &serde_json::Error) -> Box<Problem> {
+    Box::new(Problem::new(
+        Kind::Remote,
+        "base::malformed",
+        format!("the {what} of `{source}` is malformed: {error}"),
+    ))
+}
+
+fn missing_platform(source: &BaseSource, platform: &Platform, found: &[Platform]) -> Box<Problem> {
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    Box::new(Problem::input("base::platform", format!("`{source}` has no image for `{platform}`")).help(
+        format!("it has: {}; choose another base, or drop the platform from the target", found.join(", ")),
+    ))
+}

@@ -1,0 +1,94 @@
+//! What each kind of node does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::build::Builder;
+use super::resolve::Bases;
+use super::{Worker, merge, publish};
+use crate::base::payload::Outcome;
+use crate::base::{NodeId, Platform};
+use crate::diag::Problem;
+use crate::engine::{BuildOutcome, Engine, blocking};
+use crate::event::EventSink;
+use crate::plan::{Node, Plan, ResolveNode};
+use crate::publish::load::{EngineAddress, LoadError};
+use crate::publish::merge::Merged;
+use crate::registry::Registry;
+use crate::store::Store;
+
+/// Everything nodes work with.
+pub struct Tools<E> {
+    pub engine: Arc<E>,
+    pub store: Store,
+    pub registry: Registry,
+    pub events: Arc<dyn EventSink>,
+    /// The platform builds run on.
+    pub build_platform: Platform,
+    pub epoch: Option<i64>,
+    pub now: i64,
+    /// Where `--load` goes; why it cannot, if DOCKER_HOST says something it should not.
+    pub docker: Result<EngineAddress, LoadError>,
+}
+
+/// Does the work of a plan's nodes, and holds what they have come to.
+pub struct PlanWorker<E> {
+    pub(super) plan: Arc<Plan>,
+    pub(super) tools: Tools<E>,
+    pub(super) bases: Bases,
+    pub(super) builder: Builder,
+    images: Mutex<BTreeMap<(String, Platform), BuildOutcome>>,
+    merged: Mutex<BTreeMap<String, Merged>>,
+}
+
+impl<E: Engine> PlanWorker<E> {
+    pub fn new(plan: Arc<Plan>, tools: Tools<E>) -> Self {
+        let bases = Bases::new(tools.store.clone(), tools.registry.clone());
+        let builder = Builder::new(tools.store.clone());
+        Self { plan, tools, bases, builder, images: Mutex::default(), merged: Mutex::default() }
+    }
+
+    /// The image of a target for a platform, once its node is done.
+    pub fn image(&self, target: &str, platform: &Platform) -> Option<BuildOutcome> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.get(&(target.to_string(), platform.clone())).cloned()
+    }
+
+    pub(super) fn set_image(&self, target: &str, platform: &Platform, image: BuildOutcome) {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.insert((target.to_string(), platform.clone()), image);
+    }
+
+    /// Writes down what was learnt about files, for the next run. Called once, at the end.
+    pub async fn save(&self) -> Result<(), Box<Problem>> {
+        let contexts = self.builder.contexts.clone();
+        blocking(move || contexts.save()).await.map_err(|error| Box::new(error.problem()))
+    }
+
+    /// What a target's merge node made, once it is done.
+    pub fn merged(&self, target: &str) -> Option<Merged> {
+        self.merged.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned()
+    }
+
+    pub(super) fn set_merged(&self, target: &str, merged: Merged) {
+        self.merged.lock().unwrap_or_else(PoisonError::into_inner).insert(target.to_string(), merged);
+    }
+
+    async fn resolve(&self, node: &ResolveNode) -> Result<Outcome, Box<Problem>> {
+        for (platform, place) in &node.wanted {
+            self.bases.base(&node.source, platform, place.as_ref()).await?;
+        }
+        Ok(Outcome::Reused)
+    }
+}
+
+impl<E: Engine> Worker for PlanWorker<E> {
+    async fn work(&self, id: NodeId) -> Result<Outcome, Box<Problem>> {
+        match self.plan.node(id) {
+            Node::Resolve(node) => self.resolve(node).await,
+            Node::Build(node) => self.build(id, node).await,
+            Node::Merge(node) => merge::work(self, id, node).await,
+            Node::Publish(node) => publish::work(self, id, node).await,
+        }
+    }
+}
