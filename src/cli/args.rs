@@ -1,0 +1,262 @@
+//! The command line, with its help.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::base::Platform;
+use crate::command::bake::BakeOptions;
+use crate::command::plan::{Format, plain_request};
+use crate::command::{ProjectOptions, SessionOptions};
+use crate::config;
+use crate::diag::Problem;
+use crate::facts::Facts;
+use crate::plan::Request;
+use crate::store::PruneOptions;
+use crate::ui::Progress;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  a build step failed
+    2  wrong input: arguments, build file, Dockerfile, context, base image
+    3  the machine cannot do it: namespaces, emulator, disk, store
+    4  a registry or another remote did not do its part
+   70  mab itself is wrong
+  130  interrupted";
+
+/// Builds container images for several platforms from one declarative file.
+#[derive(Debug, Parser)]
+#[command(name = "mab", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Bake(BakeArguments),
+    Plan(PlanArguments),
+    Prune(PruneArguments),
+}
+
+/// Which build file, and what of it.
+#[derive(Debug, Args)]
+pub struct ProjectArguments {
+    /// Targets and groups; without any, the group or target `default`
+    #[arg(value_name = "TARGET")]
+    names: Vec<String>,
+    /// The build file, or the folder it is in [default: multiarch.toml here or in the nearest folder above]
+    #[arg(short, long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Of their platforms, all targets keep only these
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', value_parser = platform)]
+    platform: Vec<Platform>,
+    /// Gives a variable of the file a value
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    vars: Vec<(String, String)>,
+}
+
+/// Where work happens on this machine.
+#[derive(Debug, Args)]
+pub struct SessionArguments {
+    /// The folder of the local store [default: $XDG_DATA_HOME/mab]
+    #[arg(long, value_name = "PATH", env = "MAB_STORE")]
+    store: Option<PathBuf>,
+    /// How many nodes, and how many steps, run at one time [default: the number of processors]
+    #[arg(short, long, value_name = "COUNT")]
+    jobs: Option<std::num::NonZeroUsize>,
+}
+
+/// Builds targets and everything they need, then merges, writes and publishes the images
+#[derive(Debug, Args)]
+#[command(after_long_help = BAKE_EXAMPLES)]
+pub struct BakeArguments {
+    #[command(flatten)]
+    pub project: ProjectArguments,
+    #[command(flatten)]
+    pub session: SessionArguments,
+    /// Prints the resolved file as JSON in the shape of `docker buildx bake --print`, and builds nothing
+    #[arg(long)]
+    pub print: bool,
+    /// Pushes every requested image to its tags, after all of them are built
+    #[arg(long)]
+    push: bool,
+    /// Loads every requested image into the Docker Engine of DOCKER_HOST
+    #[arg(long)]
+    load: bool,
+    /// Writes every requested image; replaces the outputs of the file
+    ///
+    /// `type=oci,dest=FILE` (`tar=false` for a folder), `type=docker,dest=FILE`, `type=local,dest=FOLDER`,
+    /// `type=tar,dest=FILE`, `type=image,push=true`, `type=cacheonly`; `oci-mediatypes=false` for a Docker manifest list; a bare FOLDER is `type=local`, `-` a tar
+    /// to standard output.
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Vec<String>,
+    /// Runs every step again, whatever the store knows
+    #[arg(long)]
+    no_cache: bool,
+    /// Asks registries for newer base images even where the store has one
+    #[arg(long)]
+    pull: bool,
+    /// After a failure, goes on with everything that does not depend on it
+    #[arg(long)]
+    keep_going: bool,
+    /// How progress is shown
+    #[arg(long, value_name = "HOW", default_value = "auto", env = "MAB_PROGRESS")]
+    pub progress: ProgressArgument,
+    /// Writes digests of what was built to this file, as JSON
+    #[arg(long, value_name = "PATH")]
+    metadata_file: Option<PathBuf>,
+}
+
+const BAKE_EXAMPLES: &str = "\
+Examples:
+  mab bake                                     everything of `[group.default]`
+  mab bake api web --platform linux/arm64      two targets for one of their platforms
+  mab bake release --push                      a group, pushed to its tags when all of it is built
+  mab bake api -o type=oci,dest=api.tar        one image with all platforms as an OCI archive
+  mab bake --print | jq .target.api            what the file says in the end";
+
+/// Shows the graph of nodes that a bake would run
+#[derive(Debug, Args)]
+#[command(after_long_help = PLAN_EXAMPLES)]
+pub struct PlanArguments {
+    #[command(flatten)]
+    pub project: ProjectArguments,
+    /// How the graph is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: FormatArgument,
+}
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  mab plan                                     one line per node, in the order of work
+  mab plan api --format dot | dot -Tsvg > api.svg";
+
+/// Removes from the store what was not used for a while
+#[derive(Debug, Args)]
+#[command(after_long_help = PRUNE_EXAMPLES)]
+pub struct PruneArguments {
+    #[command(flatten)]
+    pub session: SessionArguments,
+    /// Keeps what was used in the last so many days
+    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    unused_for: u64,
+    /// Removes the least recently used until blobs take no more than this many bytes
+    #[arg(long, value_name = "BYTES")]
+    keep_bytes: Option<u64>,
+    /// Says what would be removed, and removes nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+const PRUNE_EXAMPLES: &str = "\
+Examples:
+  mab prune                                    what no build used for two weeks
+  mab prune --unused-for 0                     everything no running build uses
+  mab prune --keep-bytes 20000000000 --dry-run";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ProgressArgument {
+    /// A live view on a terminal, a log elsewhere
+    Auto,
+    Tty,
+    Plain,
+    /// One JSON object per event and line
+    Json,
+    /// Failures only
+    Quiet,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FormatArgument {
+    Text,
+    Json,
+    Dot,
+}
+
+impl From<ProgressArgument> for Progress {
+    fn from(argument: ProgressArgument) -> Self {
+        match argument {
+            ProgressArgument::Auto => Self::Auto,
+            ProgressArgument::Tty => Self::Tty,
+            ProgressArgument::Plain => Self::Plain,
+            ProgressArgument::Json => Self::Json,
+            ProgressArgument::Quiet => Self::Quiet,
+        }
+    }
+}
+
+impl From<FormatArgument> for Format {
+    fn from(argument: FormatArgument) -> Self {
+        match argument {
+            FormatArgument::Text => Self::Text,
+            FormatArgument::Json => Self::Json,
+            FormatArgument::Dot => Self::Dot,
+        }
+    }
+}
+
+impl ProjectArguments {
+    pub fn options(&self) -> ProjectOptions {
+        ProjectOptions {
+            file: self.file.clone(),
+            vars: self.vars.iter().cloned().collect::<BTreeMap<String, String>>(),
+            platforms: self.platform.clone(),
+            names: self.names.clone(),
+        }
+    }
+}
+
+impl SessionArguments {
+    pub fn options(&self) -> SessionOptions {
+        let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        SessionOptions { store: self.store.clone(), jobs: self.jobs.map_or_else(processors, Into::into) }
+    }
+}
+
+impl BakeArguments {
+    pub fn options(&self, facts: &Facts) -> Result<BakeOptions, Vec<Problem>> {
+        let outputs = self.output.iter().map(|text| config::parse_output(text, &facts.directories.current));
+        let outputs: Vec<_> = outputs.collect::<Result<_, _>>()?;
+        let request = Request {
+            push: self.push,
+            load: self.load,
+            outputs: (!outputs.is_empty()).then_some(outputs),
+            no_cache: self.no_cache,
+            pull: self.pull,
+            ..plain_request(facts)
+        };
+        Ok(BakeOptions {
+            project: self.project.options(),
+            session: self.session.options(),
+            request,
+            keep_going: self.keep_going,
+            metadata: self.metadata_file.clone(),
+        })
+    }
+}
+
+impl PruneArguments {
+    pub fn options(&self) -> PruneOptions {
+        const DAY: u64 = 24 * 60 * 60;
+        PruneOptions {
+            unused_for: Some(Duration::from_secs(self.unused_for.saturating_mul(DAY))),
+            keep_bytes: self.keep_bytes,
+            is_dry_run: self.dry_run,
+        }
+    }
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    text.parse().map_err(|error: crate::base::platform::ParsePlatformError| error.to_string())
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err("it is not of the form NAME=VALUE".to_string()),
+    }
+}

@@ -1,0 +1,140 @@
+//! Arguments in, exit code out: parses words, calls commands, renders what they say.
+
+mod args;
+mod exit;
+mod signals;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser as _;
+
+use crate::command::{self, Failure};
+use crate::diag::{Kind, Problem, to_json};
+use crate::event::RunEnd;
+use crate::facts::Facts;
+use crate::ui::{Progress, Surroundings, Ui, report};
+
+use args::{Arguments, BakeArguments, PlanArguments, PruneArguments, Verb};
+
+/// How long blocking work may take to end once nobody waits for it.
+const LAST_WORK: Duration = Duration::from_secs(2);
+
+/// The program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, everything else is wrong use; clap knows which stream is right.
+            let _ = error.print();
+            return if error.use_stderr() { exit::of_kind(Kind::Input) } else { ExitCode::SUCCESS };
+        }
+    };
+    let mut facts = match Facts::read() {
+        Ok(facts) => facts,
+        Err(error) => {
+            let message = format!("the working directory cannot be read: {error}");
+            return failed(&[Problem::new(Kind::Host, "facts::current", message)], Progress::Auto, None);
+        }
+    };
+    match arguments.verb {
+        Verb::Bake(arguments) => bake(&arguments, &mut facts),
+        Verb::Plan(arguments) => plan(&arguments, &mut facts),
+        Verb::Prune(arguments) => prune(&arguments, &facts),
+    }
+}
+
+fn bake(arguments: &BakeArguments, facts: &mut Facts) -> ExitCode {
+    let progress = arguments.progress.into();
+    if arguments.print {
+        return printed(command::plan::print(&arguments.project.options(), facts), facts, progress);
+    }
+    let options = match arguments.options(facts) {
+        Ok(options) => options,
+        Err(problems) => return failed(&problems, progress, Some(facts)),
+    };
+    let ui = Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())));
+    let runtime = runtime();
+    let baked = runtime.block_on(async {
+        let cancel = signals::cancel_on_signals();
+        command::bake::bake(&options, facts, ui.clone(), cancel).await
+    });
+    // After an interruption blocking work may go on, such as waiting for another process's step: its result
+    // is not wanted any more, and the end of the program ends it.
+    runtime.shutdown_timeout(LAST_WORK);
+    drop(ui);
+    match baked {
+        Ok(baked) => match baked.end {
+            RunEnd::Succeeded => ExitCode::SUCCESS,
+            RunEnd::Interrupted => exit::of_kind(Kind::Interrupted),
+            RunEnd::Failed => exit::of_kind(exit::worst(baked.failures.iter().map(|problem| problem.kind))),
+        },
+        Err(problems) => failed(&problems, progress, Some(facts)),
+    }
+}
+
+fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
+    let request = command::plan::plain_request(facts);
+    let planned = command::plan::plan(&arguments.project.options(), &request, arguments.format.into(), facts);
+    printed(planned, facts, Progress::Auto)
+}
+
+fn prune(arguments: &PruneArguments, facts: &Facts) -> ExitCode {
+    let options = arguments.options();
+    let pruned = runtime().block_on(command::prune::prune(&arguments.session.options(), &options, facts));
+    let what = if options.is_dry_run { "would remove" } else { "removed" };
+    let text = pruned.map(|pruned| {
+        format!("{what} {} records and {} blobs, {} bytes\n", pruned.records, pruned.blobs, pruned.bytes)
+    });
+    printed(text, facts, Progress::Auto)
+}
+
+fn printed(result: Result<String, Failure>, facts: &Facts, progress: Progress) -> ExitCode {
+    match result {
+        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever reads has enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                let message = format!("cannot write to standard output: {error}");
+                failed(&[Problem::new(Kind::Host, "output::stdout", message)], progress, Some(facts))
+            }
+        },
+        Err(problems) => failed(&problems, progress, Some(facts)),
+    }
+}
+
+/// Shows problems on standard error and gives the exit code of the worst.
+fn failed(problems: &[Problem], progress: Progress, facts: Option<&Facts>) -> ExitCode {
+    let surroundings = facts.map(surroundings).unwrap_or_default();
+    let mut text = String::new();
+    for problem in problems {
+        match progress {
+            Progress::Json => text.push_str(&format!("{}\n", to_json(problem))),
+            _ => text.push_str(&report(problem, &surroundings)),
+        }
+    }
+    let errors = problems.iter().filter(|problem| problem.is_error());
+    // Nothing is left to do when standard error is closed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    exit::of_kind(exit::worst(errors.map(|problem| problem.kind)))
+}
+
+fn surroundings(facts: &Facts) -> Surroundings {
+    let variable = |name: &str| facts.environment.get(name).cloned();
+    Surroundings {
+        is_terminal: std::io::stderr().is_terminal(),
+        term: variable("TERM"),
+        no_color: variable("NO_COLOR"),
+        columns: variable("COLUMNS").and_then(|columns| columns.parse().ok()),
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives a program its first threads and an event queue")
+}

@@ -1,0 +1,32 @@
+//! Ctrl-C and its kin.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Turns true at the first SIGINT, SIGTERM or SIGHUP. The second one ends the program at once: the
+/// sandbox helper dies with it, and the store is valid at any moment.
+pub fn cancel_on_signals() -> watch::Receiver<bool> {
+    let (cancel, cancelled) = watch::channel(false);
+    tokio::spawn(async move {
+        next_signal().await;
+        if cancel.send(true).is_err() {
+            return;
+        }
+        next_signal().await;
+        std::process::exit(130);
+    });
+    cancelled
+}
+
+async fn next_signal() {
+    let streams = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = streams else {
+        // Without handlers the signals keep their default effect, which also stops the program.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}

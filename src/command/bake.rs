@@ -1,0 +1,97 @@
+//! `mab bake`: build, merge, write, publish.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Failure;
+use super::project::{self, Planned, ProjectOptions};
+use super::session::{self, SessionOptions};
+use crate::diag::{Kind, Problem};
+use crate::event::{Event, EventSink, RunEnd};
+use crate::facts::Facts;
+use crate::plan::Request;
+use crate::publish::merge::Merged;
+use crate::report::metadata::{self, TargetResult};
+use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, run};
+
+#[derive(Clone, Debug)]
+pub struct BakeOptions {
+    pub project: ProjectOptions,
+    pub session: SessionOptions,
+    pub request: Request,
+    pub keep_going: bool,
+    /// `--metadata-file`
+    pub metadata: Option<PathBuf>,
+}
+
+/// How a bake ended.
+#[derive(Debug)]
+pub struct Baked {
+    pub end: RunEnd,
+    /// What failed, told already as events.
+    pub failures: Vec<Arc<Problem>>,
+}
+
+/// Bakes. Problems from before the run are the error; those of the run are told as events.
+pub async fn bake(
+    options: &BakeOptions,
+    facts: &mut Facts,
+    events: Arc<dyn EventSink>,
+    cancel: watch::Receiver<bool>,
+) -> Result<Baked, Failure> {
+    let events: Arc<dyn EventSink> = Arc::new(SaidOnce::new(events));
+    let Planned { plan, project, requested, warnings } =
+        project::plan(&options.project, &options.request, facts)?;
+    let tools = session::open(&options.session, facts, events.clone()).map_err(|problem| vec![*problem])?;
+    for notice in tools.store.notices() {
+        events.emit(Event::Notice { node: None, problem: Arc::new(notice.problem()) });
+    }
+    for warning in warnings {
+        events.emit(Event::Notice { node: None, problem: Arc::new(warning) });
+    }
+    let engine = tools.engine.clone();
+    let worker = Arc::new(PlanWorker::new(plan.clone(), tools));
+    let limits = Limits { jobs: options.session.jobs, keep_going: options.keep_going };
+    let RunResult { end, failures } = run(&plan, worker.clone(), limits, events, cancel).await;
+    engine.tidy().await;
+    worker.save().await.map_err(|problem| vec![*problem])?;
+    if end == RunEnd::Succeeded
+        && let Some(path) = &options.metadata
+    {
+        let results = requested.iter().filter_map(|name| {
+            let target = &project.targets[name];
+            let configs = target.variants.iter().filter_map(|variant| {
+                let platform = variant.platform.value.clone();
+                worker.image(name, &platform).map(|image| (platform, image.config))
+            });
+            let names = target.tags.iter().map(|tag| tag.value.familiar()).collect();
+            let Merged { root, images, .. } = worker.merged(name)?;
+            Some(TargetResult { name: name.clone(), names, root, images, configs: configs.collect() })
+        });
+        write_metadata(&facts.directories.current.join(path), &results.collect::<Vec<_>>())?;
+    }
+    Ok(Baked { end, failures })
+}
+
+fn write_metadata(path: &Path, results: &[TargetResult]) -> Result<(), Failure> {
+    let text = metadata::json(results);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // As other files that a build writes: whoever may read the folder may read it.
+    let mut builder = tempfile::Builder::new();
+    let written =
+        builder.permissions(Permissions::from_mode(0o666)).tempfile_in(folder).and_then(|mut file| {
+            std::io::Write::write_all(&mut file, text.as_bytes())?;
+            file.persist(path).map_err(|error| error.error)
+        });
+    written.map(drop).map_err(|error| {
+        vec![Problem::new(
+            Kind::Host,
+            "output::metadata",
+            format!("cannot write the metadata file `{}`: {error}", path.display()),
+        )]
+    })
+}

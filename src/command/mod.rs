@@ -1,0 +1,17 @@
+//! One file per verb: typed options in, typed result out.
+//!
+//! `project` reads the build file and compiles the plan; `session` alone chooses engine, store and clients.
+
+pub mod bake;
+pub mod plan;
+mod project;
+pub mod prune;
+mod session;
+
+pub use project::ProjectOptions;
+pub use session::SessionOptions;
+
+use crate::diag::Problem;
+
+/// What kept a command from its result.
+pub type Failure = Vec<Problem>;

@@ -1,0 +1,21 @@
+//! `mab prune`: removes from the store what no one needs.
+
+use super::Failure;
+use super::session::{self, SessionOptions};
+use crate::engine::embedded::remove_trees;
+use crate::facts::Facts;
+use crate::store::{PruneOptions, Pruned};
+
+/// Prunes the store; unpacked trees are removed with the rights they were made with.
+pub async fn prune(
+    session: &SessionOptions,
+    options: &PruneOptions,
+    facts: &Facts,
+) -> Result<Pruned, Failure> {
+    let store = session::open_store(session, facts).map_err(|problem| vec![*problem])?;
+    let pruned = store.prune(options).map_err(|error| vec![error.problem()])?;
+    if !options.is_dry_run {
+        remove_trees(&store, &pruned.dead_paths).await.map_err(|problem| vec![*problem])?;
+    }
+    Ok(pruned)
+}

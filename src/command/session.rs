@@ -1,0 +1,104 @@
+//! The one place that chooses engine, store and clients.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::{Platform, Secret};
+use crate::diag::{Kind, Problem};
+use crate::engine::embedded::{Embedded, EmbeddedOptions};
+use crate::event::EventSink;
+use crate::facts::Facts;
+use crate::publish::load::EngineAddress;
+use crate::registry::{CredentialPlaces, Credentials, Registry, RegistryOptions};
+use crate::run::Tools;
+use crate::store::Store;
+
+/// What the command line says about this machine.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// `--store`
+    pub store: Option<PathBuf>,
+    pub jobs: usize,
+}
+
+/// Everything a run works with.
+pub fn open(
+    options: &SessionOptions,
+    facts: &Facts,
+    events: Arc<dyn EventSink>,
+) -> Result<Tools<Embedded>, Box<Problem>> {
+    let store = open_store(options, facts)?;
+    let registry =
+        Registry::new(RegistryOptions { credentials: credentials(facts)?, ..RegistryOptions::default() });
+    let engine = Embedded::new(EmbeddedOptions {
+        store: store.clone(),
+        registry: registry.clone(),
+        jobs: options.jobs,
+    });
+    Ok(Tools {
+        engine,
+        store,
+        registry,
+        events,
+        build_platform: build_platform(facts),
+        epoch: epoch(facts)?,
+        now: facts.now.as_second(),
+        docker: EngineAddress::new(facts.environment.get("DOCKER_HOST").map(String::as_str)),
+    })
+}
+
+/// The platform that builds run on.
+pub fn build_platform(facts: &Facts) -> Platform {
+    facts.host.clone()
+}
+
+/// The store of `--store`, of `MAB_STORE`, or the user's own.
+pub fn open_store(options: &SessionOptions, facts: &Facts) -> Result<Store, Box<Problem>> {
+    let path = match (&options.store, &facts.directories.data) {
+        (Some(path), _) => facts.directories.current.join(path),
+        (None, Some(data)) => data.join("mab"),
+        (None, None) => {
+            return Err(Box::new(
+                Problem::new(
+                    Kind::Host,
+                    "store::nowhere",
+                    "there is no place for the store: neither HOME nor XDG_DATA_HOME is set",
+                )
+                .help("name one with `--store` or `MAB_STORE`"),
+            ));
+        }
+    };
+    Store::open(&path).map_err(|error| Box::new(error.problem()))
+}
+
+fn credentials(facts: &Facts) -> Result<Credentials, Box<Problem>> {
+    let variable = |name: &str| facts.environment.get(name).filter(|value| !value.is_empty());
+    let path = |name: &str| variable(name).map(PathBuf::from);
+    let places = CredentialPlaces {
+        docker_auth_config: variable("DOCKER_AUTH_CONFIG").map(|text| Secret::new(text.as_bytes())),
+        docker_config: path("DOCKER_CONFIG"),
+        home: facts.directories.home.clone(),
+        registry_auth_file: path("REGISTRY_AUTH_FILE"),
+        xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
+        xdg_config_home: path("XDG_CONFIG_HOME"),
+        path: variable("PATH").map(Into::into),
+    };
+    Credentials::load(&places).map_err(|error| Box::new(error.problem()))
+}
+
+/// `SOURCE_DATE_EPOCH`, see reproducible-builds.org: whole seconds.
+fn epoch(facts: &Facts) -> Result<Option<i64>, Box<Problem>> {
+    let Some(text) = facts.environment.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match text.parse::<i64>() {
+        Ok(seconds) if (0..=253_402_300_799).contains(&seconds) => Ok(Some(seconds)),
+        _ => Err(Box::new(
+            Problem::input(
+                "facts::epoch",
+                format!("SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds"),
+            )
+            .help("set it to a Unix time, for instance `$(git log -1 --format=%ct)`, or unset it"),
+        )),
+    }
+}
