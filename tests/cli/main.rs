@@ -1,0 +1,15 @@
+//! `mab` as its users run it: real files, real sandboxes, a real registry, and what comes out read by others.
+//!
+//! A test that cannot run on a machine says so in the file `MAB_TEST_SKIPS`; see scripts/test.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod example;
+mod hostile;
+mod interruption;
+mod outputs;
+mod push;
+mod reproducible;
+mod targets;

@@ -1,0 +1,97 @@
+//! The same bytes from the same input: in another store, at another time, as another user.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::support::surroundings::base_with_ids;
+use crate::support::{Account, Layout, Project};
+
+/// Before any file of this repository was written.
+const EPOCH: &str = "1500000000";
+
+/// Gives every file below a folder the same time, `age` ago.
+fn date(folder: &Path, age: Duration) {
+    for entry in fs::read_dir(folder).expect("it is a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            date(&path, age);
+        } else {
+            let file = fs::File::options().append(true).open(&path).expect("it is ours");
+            file.set_modified(SystemTime::now() - age).expect("it is ours");
+        }
+    }
+}
+
+/// The digests of every target, and nothing else.
+fn digests(project: &Project) -> Value {
+    let arguments = ["bake", "--metadata-file", "metadata.json"];
+    project.mab(&arguments).with_env("SOURCE_DATE_EPOCH", EPOCH).run().succeeded();
+    let metadata: Value = serde_json::from_str(&project.read("metadata.json")).expect("it is JSON");
+    let targets = metadata.as_object().expect("one key for each target");
+    targets.iter().map(|(name, target)| (name.clone(), target["containerimage.digest"].clone())).collect()
+}
+
+#[test]
+fn two_stores_give_the_same_digests() {
+    let Some(base) = base_with_ids() else { return };
+    let (first, second) = (Project::shop(&base), Project::shop(&base));
+    date(&first.path("examples"), Duration::from_secs(100));
+    date(&second.path("examples"), Duration::from_secs(200_000));
+    let expected = digests(&first);
+    assert_eq!(expected.as_object().unwrap().len(), 3);
+    assert_eq!(digests(&second), expected);
+}
+
+#[test]
+fn no_time_after_the_epoch_is_in_an_image() {
+    let Some(base) = base_with_ids() else { return };
+    let shop = Project::shop(&base);
+    let output = ["bake", "web", "-o", "type=oci,dest=web.tar"];
+    shop.mab(&output).with_env("SOURCE_DATE_EPOCH", EPOCH).run().succeeded();
+    let epoch: u64 = EPOCH.parse().unwrap();
+    let layout = Layout::open(&shop.path("web.tar"));
+    for platform in layout.platforms() {
+        let image = layout.image(&platform);
+        let late: Vec<_> = image.tree.iter().filter(|(_, entry)| entry.mtime > epoch).collect();
+        assert!(late.is_empty(), "{late:?}");
+        assert_eq!(image.config["created"], "2017-07-14T02:40:00Z");
+        let history = image.config["history"].as_array().unwrap();
+        assert!(
+            history.iter().all(|entry| entry["created"].as_str() <= Some("2017-07-14T02:40:00Z")),
+            "{history:#?}"
+        );
+    }
+}
+
+#[test]
+fn an_ordinary_user_gets_the_digests_that_root_gets() {
+    let Some(account) = Account::with_subordinate_ids() else { return };
+    let Some(base) = account.base() else { return };
+    let expected = digests(&Project::shop(&base));
+    let project = Project::shop(&base).owned_by(account);
+    assert_eq!(digests(&project), expected);
+    project
+        .mab(&["bake"])
+        .with_env("SOURCE_DATE_EPOCH", EPOCH)
+        .run()
+        .succeeded()
+        .says("nothing had to be done");
+}
+
+#[test]
+fn one_id_is_enough_for_files_of_root() {
+    let Some(account) = Account::plain() else { return };
+    let Some(base) = account.base() else { return };
+    let simple = || {
+        let project =
+            Project::app(&base, "FROM busybox\nCOPY file /srv/\nRUN uname -m > /machine && mkdir /new\n");
+        project.write("file", "text");
+        let file = project.read("multiarch.toml");
+        project.file("multiarch.toml", &format!("{file}[group.default]\ntargets = [\"app\"]\n"))
+    };
+    let expected = digests(&simple());
+    assert_eq!(digests(&simple().owned_by(account)), expected);
+}

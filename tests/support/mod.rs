@@ -1,0 +1,21 @@
+//! The words the tests of the whole program are written in: a project on disk, a run of `mab` in it, the
+//! images it made as another reader sees them, and the real parts on loopback.
+//!
+//! Nothing here uses the library: what is asserted is what anybody else would see.
+
+pub mod account;
+pub mod forge;
+pub mod image;
+pub mod mab;
+pub mod process;
+pub mod project;
+pub mod redact;
+pub mod registry;
+pub mod surroundings;
+
+pub use account::Account;
+pub use image::{Image, Kind, Layout};
+pub use mab::Ran;
+pub use project::Project;
+pub use registry::Registry;
+pub use surroundings::{base, repository, skip};
