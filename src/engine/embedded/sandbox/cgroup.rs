@@ -37,7 +37,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// [`PROCESSES`], and the machine's memory without a reserve.
+    /// `PROCESSES`, and the machine's memory without a reserve.
     pub fn for_this_machine() -> Self {
         let machine = rustix::system::sysinfo();
         let unit = u64::from(machine.mem_unit);
