@@ -97,7 +97,7 @@ pub struct BakeArguments {
     /// Runs every step again, whatever the store knows
     #[arg(long)]
     no_cache: bool,
-    /// Asks registries for newer base images even where the store has one
+    /// Accepted as bake's flag; bases named by tag are looked up in their registry in every run anyway
     #[arg(long)]
     pull: bool,
     /// After a failure, goes on with everything that does not depend on it
