@@ -190,7 +190,8 @@ async fn a_step_sees_dockers_surroundings() {
             "^@^@^@^@^@\n",
         ),
         ("cat /proc/interrupts /proc/timer_list /proc/keys 2>/dev/null | busybox wc -c", "0\n"),
-        ("ls /proc | grep -c '^[0-9]'", "3\n"),
+        // The shell itself lists them: programs of a pipe come and go while it is made.
+        ("echo /proc/[0-9]*", "/proc/1\n"),
         ("echo /proc/self/fd/* | busybox wc -w", "4\n"),
         ("grep -E ' /(sys|proc/sys) ' /proc/mounts | grep -c ' ro,'", "2\n"),
     ] {
