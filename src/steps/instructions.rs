@@ -5,18 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::history::{Makes, plain_list, quoted, quoted_list, record};
-use super::lower::{Copied, Lowerer, StageState};
-use super::op::{Chmod, CopyFrom, CopyOp, InlineFile, MakeDirectoryOp, Op, RunOp, Script};
+use super::lower::{Lowerer, StageState};
+use super::op::{MakeDirectoryOp, Op};
 use crate::diag::Problem;
 use crate::dockerfile::{
-    self, AddFiles, Arg, CopyFiles, ExpandError, Expansion, Healthcheck, Heredoc, Instruction,
-    InstructionKind, KeyValue, Run, Security, ShellOrExec, expand_heredoc, expand_word, expand_words,
-    parse_ports, signal_number,
+    Arg, ExpandError, Expansion, Healthcheck, Instruction, InstructionKind, KeyValue, Security, ShellOrExec,
+    expand_word, expand_words, parse_ports, signal_number,
 };
-use crate::model::Network;
-
-const SHM_SIZE: u64 = 64 << 20;
-const HOSTNAME: &str = "buildkitsandbox";
 
 /// One stage on its way from FROM to its last instruction.
 pub(super) struct StageLowerer<'l, 'a> {
@@ -26,20 +21,7 @@ pub(super) struct StageLowerer<'l, 'a> {
     has_cmd: bool,
 }
 
-/// Files to be copied, whichever instruction asks.
-struct Files<'i> {
-    keyword: &'static str,
-    sources: &'i [String],
-    heredocs: &'i [Heredoc],
-    destination: &'i str,
-    chown: Option<&'i String>,
-    chmod: Option<&'i String>,
-    link: bool,
-    exclude: &'i [String],
-    unpack: bool,
-}
-
-type Lowering<T> = Result<T, Box<Problem>>;
+pub(super) type Lowering<T> = Result<T, Box<Problem>>;
 
 impl<'l, 'a> StageLowerer<'l, 'a> {
     pub fn new(lowerer: &'l mut Lowerer<'a>, state: StageState) -> Self {
@@ -86,13 +68,13 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
         record(&mut self.state.config, created_by, Makes::Nothing);
     }
 
-    fn expand(&self, word: &str) -> Lowering<String> {
+    pub(super) fn expand(&self, word: &str) -> Lowering<String> {
         let escape = self.lowerer.setting.dockerfile.directives.escape;
         expanded(expand_word(word, escape, &|name| self.state.scope.get(name)))
     }
 
     /// A file-system step on top of the stage's.
-    fn step(&mut self, instruction: &Instruction, op: Op) {
+    pub(super) fn step(&mut self, instruction: &Instruction, op: Op) {
         let text = one_line(instruction);
         let state = &self.state;
         let platform = state.platform.clone();
@@ -100,160 +82,22 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
         self.state.files = id;
     }
 
-    fn run(&mut self, instruction: &Instruction, run: &Run) -> Lowering<()> {
-        let (argv, script) = match run.script() {
-            dockerfile::Script::Shell(text) => (self.with_shell(text), None),
-            dockerfile::Script::Exec(words) => (words, None),
-            dockerfile::Script::File { name, content } => {
-                (self.with_shell(format!("/dev/pipes/{name}")), Some(Script { name, content }))
-            }
-        };
-        let setting = self.lowerer.setting;
-        let network = match run.network {
-            dockerfile::Network::Default => setting.network,
-            dockerfile::Network::None => Network::None,
-            dockerfile::Network::Host => Network::Host,
-        };
-        let declared = self.state.scope.declared();
-        let count = if declared.is_empty() { Vec::new() } else { vec![format!("|{}", declared.len())] };
-        let command: Vec<String> = count.into_iter().chain(declared).chain(argv.iter().cloned()).collect();
-        let op = RunOp {
-            input: self.state.files,
-            argv,
-            env: self.state.scope.environment(),
-            proxy_env: self.state.scope.proxies(setting.args),
-            cwd: self.working_directory().to_string(),
-            user: self.state.config.config.user.clone(),
-            network,
-            shm_size: setting.shm_size.unwrap_or(SHM_SIZE),
-            extra_hosts: setting.extra_hosts.clone(),
-            hostname: HOSTNAME.to_string(),
-            script,
-        };
-        self.step(instruction, Op::Run(op));
-        record(&mut self.state.config, format!("RUN {} # buildkit", command.join(" ")), Makes::Layer);
-        Ok(())
-    }
-
-    fn with_shell(&self, text: String) -> Vec<String> {
+    pub(super) fn with_shell(&self, text: String) -> Vec<String> {
         let shell = self.state.config.config.shell.clone();
         let mut argv = shell.unwrap_or_else(|| vec!["/bin/sh".to_string(), "-c".to_string()]);
         argv.push(text);
         argv
     }
 
-    fn working_directory(&self) -> &str {
+    pub(super) fn working_directory(&self) -> &str {
         match self.state.config.config.working_dir.as_str() {
             "" => "/",
             directory => directory,
         }
     }
 
-    fn copy(&mut self, instruction: &Instruction, copy: &CopyFiles) -> Lowering<()> {
-        let from = match &copy.from {
-            None => CopyFrom::MainContext,
-            Some(from) => {
-                let platform = self.state.platform.clone();
-                match self.lowerer.copy_from(from, &platform, &instruction.place) {
-                    Some(Copied::Step(step)) => CopyFrom::Step(step),
-                    Some(Copied::Context(name)) => CopyFrom::Context(name),
-                    // Said already, or asked for.
-                    None => return Ok(()),
-                }
-            }
-        };
-        let files = Files {
-            keyword: "COPY",
-            sources: &copy.sources,
-            heredocs: &copy.heredocs,
-            destination: &copy.destination,
-            chown: copy.chown.as_ref(),
-            chmod: copy.chmod.as_ref(),
-            link: copy.link,
-            exclude: &copy.exclude,
-            unpack: false,
-        };
-        self.files(instruction, from, &files)
-    }
-
-    fn add(&mut self, instruction: &Instruction, add: &AddFiles) -> Lowering<()> {
-        for source in &add.sources {
-            if is_remote(&self.expand(source)?) {
-                return Err(not_yet("`ADD` of a remote source"));
-            }
-        }
-        if add.checksum.is_some() || add.keep_git_dir == Some(true) {
-            let message = "`--checksum` and `--keep-git-dir` are for remote sources".to_string();
-            return Err(Box::new(Problem::input("dockerfile::flag", message)));
-        }
-        let files = Files {
-            keyword: "ADD",
-            sources: &add.sources,
-            heredocs: &add.heredocs,
-            destination: &add.destination,
-            chown: add.chown.as_ref(),
-            chmod: add.chmod.as_ref(),
-            link: add.link,
-            exclude: &add.exclude,
-            unpack: add.unpack.unwrap_or(true),
-        };
-        self.files(instruction, CopyFrom::MainContext, &files)
-    }
-
-    fn files(&mut self, instruction: &Instruction, from: CopyFrom, files: &Files<'_>) -> Lowering<()> {
-        let sources =
-            files.sources.iter().map(|source| self.expand(source)).collect::<Lowering<Vec<String>>>()?;
-        let destination = self.expand(files.destination)?;
-        let chown = files.chown.map(|chown| self.expand(chown)).transpose()?;
-        let chmod_text = files.chmod.map(|chmod| self.expand(chmod)).transpose()?;
-        let chmod = chmod_text.as_deref().map(Chmod::parse).transpose();
-        let chmod =
-            chmod.map_err(|error| Box::new(Problem::input("dockerfile::chmod", error.to_string())))?;
-        let inline = files
-            .heredocs
-            .iter()
-            .map(|heredoc| self.inline(heredoc))
-            .collect::<Lowering<Vec<InlineFile>>>()?;
-        let mut created_by = files.keyword.to_string();
-        for (flag, value) in [("chown", &chown), ("chmod", &chmod_text)] {
-            if let Some(value) = value {
-                created_by.push_str(&format!(" --{flag}={value}"));
-            }
-        }
-        let names = sources.iter().cloned().chain(inline.iter().map(|file| format!("<<{}", file.name)));
-        for word in names.chain([destination.clone()]) {
-            created_by.push_str(&format!(" {word}"));
-        }
-        let op = CopyOp {
-            input: self.state.files,
-            from,
-            sources,
-            inline,
-            destination: self.absolute(&destination),
-            chown,
-            chmod,
-            // BuildKit's linked copies know no modes: with `--chmod` it copies as without `--link`.
-            link: files.link && files.chmod.is_none(),
-            exclude: files.exclude.to_vec(),
-            unpack: files.unpack,
-        };
-        self.step(instruction, Op::Copy(op));
-        record(&mut self.state.config, format!("{created_by} # buildkit"), Makes::Layer);
-        Ok(())
-    }
-
-    fn inline(&self, heredoc: &Heredoc) -> Lowering<InlineFile> {
-        let body = heredoc.body();
-        let content = if heredoc.expand {
-            expanded(expand_heredoc(&body, &|name| self.state.scope.get(name)))?
-        } else {
-            body
-        };
-        Ok(InlineFile { name: heredoc.name.clone(), content })
-    }
-
     /// A destination from the root; what its end says, a directory or not, is kept.
-    fn absolute(&self, path: &str) -> String {
+    pub(super) fn absolute(&self, path: &str) -> String {
         if path.starts_with('/') {
             return path.to_string();
         }
@@ -476,7 +320,7 @@ fn joined(pairs: &[(String, String)]) -> String {
     pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-fn expanded(result: Result<Expansion, ExpandError>) -> Lowering<String> {
+pub(super) fn expanded(result: Result<Expansion, ExpandError>) -> Lowering<String> {
     result.map(|expansion| expansion.value).map_err(expand_problem)
 }
 
@@ -496,16 +340,11 @@ pub(super) fn supported(instruction: &Instruction) -> Lowering<()> {
     Err(not_yet(not_supported))
 }
 
-fn not_yet(what: &str) -> Box<Problem> {
+pub(super) fn not_yet(what: &str) -> Box<Problem> {
     Box::new(
         Problem::input("dockerfile::not-yet", format!("{what} is not supported by this version of mab"))
             .help("leave it out for now; nothing was built"),
     )
-}
-
-fn is_remote(source: &str) -> bool {
-    let lower = source.to_ascii_lowercase();
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|prefix| lower.starts_with(prefix))
 }
 
 /// A path without `.`, `..` and doubled slashes.

@@ -5,6 +5,7 @@
 //! Semantics follow BuildKit's dockerfile frontend for `docker/dockerfile` 1.26.
 
 mod chmod;
+mod files;
 mod history;
 mod instructions;
 mod lower;
@@ -12,6 +13,7 @@ mod op;
 mod parts;
 mod placement;
 mod reach;
+mod run;
 mod scope;
 mod setting;
 
