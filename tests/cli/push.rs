@@ -149,3 +149,27 @@ fn skopeo_reads_what_was_pushed() {
         assert_eq!(seen["Layers"], serde_json::json!(image.layer_digests()));
     }
 }
+
+#[test]
+fn dockers_media_types_make_a_manifest_list() {
+    let (Some(base), Some(registry)) = (base(), Registry::of_this_run()) else { return };
+    let name = registry.repository("list");
+    let project = Project::app(&base, "FROM busybox\nRUN uname -m > /machine\n");
+    project.bake(&["app", "-o", &format!("type=image,name={name}:1,push=true,oci-mediatypes=false")]);
+    let docker = "application/vnd.docker";
+    let (_, list) = registry.index(&name, "1");
+    assert_eq!(
+        list.media_type().as_ref().unwrap().to_string(),
+        format!("{docker}.distribution.manifest.list.v2+json")
+    );
+    for entry in list.manifests() {
+        assert_eq!(entry.media_type().to_string(), format!("{docker}.distribution.manifest.v2+json"));
+    }
+    let image = registry.image(&name, "1", "arm64");
+    let config = image.manifest.config().media_type().to_string();
+    assert_eq!(config, format!("{docker}.container.image.v1+json"));
+    for layer in image.manifest.layers() {
+        assert_eq!(layer.media_type().to_string(), format!("{docker}.image.rootfs.diff.tar.gzip"));
+    }
+    assert_eq!(image.text("machine"), "aarch64\n");
+}
