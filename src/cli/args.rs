@@ -13,6 +13,7 @@ use crate::command::{ProjectOptions, SessionOptions};
 use crate::config;
 use crate::diag::Problem;
 use crate::facts::Facts;
+use crate::model::Entitlement;
 use crate::plan::Request;
 use crate::store::PruneOptions;
 use crate::ui::Progress;
@@ -100,6 +101,9 @@ pub struct BakeArguments {
     /// Accepted as bake's flag; bases named by tag are looked up in their registry in every run anyway
     #[arg(long)]
     pull: bool,
+    /// Lets builds that ask for it do more than the sandbox: `network.host`, `security.insecure`
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',', value_parser = entitlement)]
+    allow: Vec<Entitlement>,
     /// After a failure, goes on with everything that does not depend on it
     #[arg(long)]
     keep_going: bool,
@@ -227,6 +231,7 @@ impl BakeArguments {
             outputs: (!outputs.is_empty()).then_some(outputs),
             no_cache: self.no_cache,
             pull: self.pull,
+            allowed: self.allow.iter().copied().collect(),
             ..plain_request(facts)
         };
         Ok(BakeOptions {
@@ -252,6 +257,13 @@ impl PruneArguments {
 
 fn platform(text: &str) -> Result<Platform, String> {
     text.parse().map_err(|error: crate::base::platform::ParsePlatformError| error.to_string())
+}
+
+fn entitlement(text: &str) -> Result<Entitlement, String> {
+    Entitlement::parse(text).ok_or_else(|| {
+        let names = Entitlement::ALL.map(Entitlement::name).join("` and `");
+        format!("there are `{names}`; nothing else needs to be allowed")
+    })
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

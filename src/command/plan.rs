@@ -1,9 +1,12 @@
 //! `mab plan` and `mab bake --print`: what would be done, without doing it.
 
+use std::collections::BTreeSet;
+
 use super::Failure;
 use super::project::{self, Planned, ProjectOptions};
 use super::session;
 use crate::facts::Facts;
+use crate::model::Entitlement;
 use crate::plan::Request;
 use crate::report::{bake_json, graph};
 
@@ -47,6 +50,8 @@ pub fn plain_request(facts: &Facts) -> Request {
         outputs: None,
         no_cache: false,
         pull: false,
+        // Nothing runs.
+        allowed: BTreeSet::from(Entitlement::ALL),
         build_platform: session::build_platform(facts),
     }
 }

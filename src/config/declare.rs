@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::secret::SecretDeclaration;
+use super::ssh::SshDeclaration;
 use super::text::{File, Text};
 use crate::base::Platform;
 use crate::diag::{Located, Place};
-use crate::model::{Emulate, Network};
+use crate::model::{Emulate, Entitlement, Network, Ulimit};
 
 /// Everything all files declare.
 #[derive(Debug, Default)]
@@ -82,6 +84,11 @@ pub struct Layer {
     pub network: Option<Network>,
     pub shm_size: Option<u64>,
     pub extra_hosts: BTreeMap<String, String>,
+    pub secrets: Option<Vec<SecretDeclaration>>,
+    pub ssh: Option<Vec<SshDeclaration>>,
+    pub entitlements: Option<Vec<Located<Entitlement>>>,
+    pub ulimits: Option<Vec<Ulimit>>,
+    pub no_cache_filter: Option<Vec<Text>>,
     pub emulate: Option<Emulate>,
 }
 

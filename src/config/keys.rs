@@ -12,6 +12,8 @@ pub enum Section {
     Group,
     Target,
     On,
+    Secret,
+    Ssh,
 }
 
 impl Section {
@@ -24,6 +26,8 @@ impl Section {
             Self::Group => schema::keys_of::<schema::Group>(),
             Self::Target => schema::keys_of::<schema::Target>(),
             Self::On => schema::keys_of::<schema::On>(),
+            Self::Secret => schema::keys_of::<schema::SecretTable>(),
+            Self::Ssh => schema::keys_of::<schema::SshTable>(),
         }
     }
 
@@ -41,22 +45,18 @@ impl Section {
                 "cache-from",
                 "cache-to",
                 "call",
-                "entitlements",
                 "matrix",
-                "no-cache-filter",
                 "policy",
                 "remove",
                 "require",
                 "resources",
-                "secret",
                 "source-date-epoch",
-                "ssh",
                 "tag-rules",
                 "test",
-                "ulimits",
                 "verify",
             ],
             Self::On => &["allow-failure", "test", "verify", "worker-labels"],
+            Self::Secret | Self::Ssh => &[],
         }
     }
 
@@ -84,6 +84,8 @@ impl Section {
             Self::Group => "a group",
             Self::Target => "a target",
             Self::On => "an `on` table",
+            Self::Secret => "a secret",
+            Self::Ssh => "an `ssh` table",
         }
     }
 }

@@ -119,7 +119,7 @@ fn line_entries(text: &Text, line: &str) -> Result<Vec<Entry>, Problem> {
 }
 
 /// The fields of one CSV record; quotes protect commas and are doubled to stand for themselves.
-fn split_csv(line: &str) -> Option<Vec<String>> {
+pub(super) fn split_csv(line: &str) -> Option<Vec<String>> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
     let mut characters = line.chars().peekable();

@@ -11,9 +11,9 @@ use super::declare::{
     ProjectDeclaration, Scalar, TargetDeclaration, VarDeclaration,
 };
 use super::keys::{self, Section};
-use super::size;
 use super::table::{Key, Reader, Role, Value, integer};
 use super::text::Text;
+use super::{sandbox, secret, size, ssh};
 use crate::base::Platform;
 use crate::diag::{Located, Place, Problem};
 use crate::model::{Emulate, Network};
@@ -235,6 +235,11 @@ fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, val
         "network" => layer.network = read_word(reader, "network", value, NETWORKS),
         "shm-size" => layer.shm_size = read_size(reader, value),
         "extra-hosts" => layer.extra_hosts = read_hosts(reader, value),
+        "secret" => layer.secrets = secret::read(reader, value),
+        "ssh" => layer.ssh = ssh::read(reader, value),
+        "entitlements" => layer.entitlements = sandbox::read_entitlements(reader, value),
+        "ulimits" => layer.ulimits = sandbox::read_ulimits(reader, value),
+        "no-cache-filter" => layer.no_cache_filter = reader.texts("no-cache-filter", value, Role::Plain),
         "emulate" => layer.emulate = read_word(reader, "emulate", value, EMULATIONS),
         _ => reader.unknown_key(Section::Target, key),
     }

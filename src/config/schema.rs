@@ -137,6 +137,16 @@ pub struct Target {
     pub shm_size: Option<Size>,
     /// Addresses by host name, for `/etc/hosts`.
     pub extra_hosts: Option<BTreeMap<String, String>>,
+    /// Secrets for `RUN --mount=type=secret`. Templates.
+    pub secret: Option<Vec<Secret>>,
+    /// SSH agents and keys for `RUN --mount=type=ssh`. Templates.
+    pub ssh: Option<Vec<Ssh>>,
+    /// What RUN steps may do beyond the sandbox; `--allow` has to grant it.
+    pub entitlements: Option<Vec<Entitlement>>,
+    /// Limits of RUN steps: `name=soft[:hard]`, as `nofile=1024:2048`; -1 is unlimited.
+    pub ulimits: Option<Vec<String>>,
+    /// Stages that are built without using results of earlier runs.
+    pub no_cache_filter: Option<Vec<String>>,
     /// What to do when a platform needs emulation; `warn` when it is not given.
     pub emulate: Option<Emulate>,
     /// What is different for one platform.
@@ -195,6 +205,56 @@ pub struct OutputTable {
     pub platform_split: Option<bool>,
     /// OCI's media types; otherwise Docker's.
     pub oci_mediatypes: Option<bool>,
+}
+
+/// A secret: bake's `id=ID,env=NAME` or `id=ID,src=FILE`, or a table.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum Secret {
+    Line(String),
+    Table(SecretTable),
+}
+
+/// A secret as a table.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SecretTable {
+    /// The name a mount knows it by.
+    pub id: String,
+    /// The environment variable that holds it. Without `env` and `src` it is the variable named as the
+    /// secret, or the file of that name.
+    pub env: Option<String>,
+    /// The file that holds it, relative to this file.
+    pub src: Option<String>,
+}
+
+/// An SSH agent: `default`, bake's `ID=PATH[,PATH]`, or a table.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum Ssh {
+    Line(String),
+    Table(SshTable),
+}
+
+/// An SSH agent as a table.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SshTable {
+    /// The name a mount knows it by.
+    pub id: String,
+    /// The socket of an agent, or files of private keys, relative to this file; the agent of `SSH_AUTH_SOCK`
+    /// when there are none.
+    pub paths: Option<Vec<String>>,
+}
+
+#[derive(JsonSchema)]
+pub enum Entitlement {
+    /// `RUN --network=host`
+    #[serde(rename = "network.host")]
+    NetworkHost,
+    /// `RUN --security=insecure`
+    #[serde(rename = "security.insecure")]
+    SecurityInsecure,
 }
 
 #[derive(JsonSchema)]

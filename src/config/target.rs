@@ -14,12 +14,14 @@ use super::declare::{
 };
 use super::groups::{buildable, unknown};
 use super::layers::{self, Layers, Lineage};
-use super::output;
 use super::template::{Scope, Templates};
 use super::text::Text;
+use super::{forwarded, output, sandbox, secret, ssh};
 use crate::base::{Platform, Reference};
 use crate::diag::{Located, Problem};
-use crate::model::{Annotation, AnnotationLevel, Context, Dockerfile, Output, Target, Variant};
+use crate::model::{
+    Annotation, AnnotationLevel, Context, Dockerfile, Output, SecretSource, SshSource, Target, Variant,
+};
 
 /// What all targets share.
 pub struct World<'a, 'e> {
@@ -296,9 +298,30 @@ impl<'a> Resolver<'_, 'a, '_> {
             network: layers.last(|layer| layer.network).unwrap_or_default(),
             shm_size: layers.last(|layer| layer.shm_size),
             extra_hosts: owned(layers.merged(|layer| &layer.extra_hosts)),
+            secrets: self.secrets(&layers),
+            ssh: self.agents(&layers),
+            entitlements: sandbox::entitlements(&layers),
+            ulimits: layers.last(|layer| layer.ulimits.clone()).unwrap_or_default(),
+            no_cache_filter: no_cache_filter(&layers),
         };
         self.scope = common;
         variant
+    }
+
+    fn secrets(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<SecretSource>> {
+        let declared = layers.last(|layer| layer.secrets.as_ref()).into_iter().flatten();
+        let render = |text: &Text| self.world.templates.render(text, &self.scope).map(Cow::into_owned);
+        let (secrets, problems) = forwarded::by_id("secret", declared, |one| secret::resolve(one, &render));
+        self.problems.extend(problems);
+        secrets
+    }
+
+    fn agents(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<SshSource>> {
+        let declared = layers.last(|layer| layer.ssh.as_ref()).into_iter().flatten();
+        let render = |text: &Text| self.world.templates.render(text, &self.scope).map(Cow::into_owned);
+        let (agents, problems) = forwarded::by_id("ssh", declared, |one| ssh::resolve(one, &render));
+        self.problems.extend(problems);
+        agents
     }
 
     fn context(&mut self, layers: &Layers<'_>) -> Located<Context> {
@@ -357,6 +380,11 @@ fn dockerfile(layers: &Layers<'_>) -> Dockerfile {
         }
         None => Dockerfile::File(Located::unplaced(PathBuf::from("Dockerfile"))),
     }
+}
+
+fn no_cache_filter(layers: &Layers<'_>) -> Vec<String> {
+    let stages = layers.last(|layer| layer.no_cache_filter.as_ref());
+    stages.into_iter().flatten().map(|stage| stage.value.clone()).collect()
 }
 
 fn owned(entries: BTreeMap<&str, &String>) -> BTreeMap<String, String> {

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::diag::Problem;
 use crate::event::{Event, EventSink, Transfer};
 use crate::oci::Descriptor;
-use crate::steps::Lowered;
+use crate::steps::{Lowered, Step};
 
 /// Version of what engines make of the same steps. Bumped by hand when results change, never with
 /// `mab`'s own version, so that an upgrade alone rebuilds nothing.
@@ -34,11 +34,20 @@ pub struct BuildJob {
     pub now: i64,
     /// Run every step, whatever the store knows.
     pub no_cache: bool,
+    /// Run every step of these stages.
+    pub no_cache_stages: Vec<String>,
     pub events: JobEvents,
 }
 
 /// A build context with its walk.
 pub type JobContext = Arc<Context>;
+
+impl BuildJob {
+    /// Whether what the store knows of a step may be its result.
+    pub fn may_reuse(&self, step: &Step) -> bool {
+        !self.no_cache && !self.no_cache_stages.iter().any(|stage| stage.eq_ignore_ascii_case(&step.stage))
+    }
+}
 
 /// A platform image in the store.
 #[derive(Clone, Debug)]

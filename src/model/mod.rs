@@ -3,11 +3,17 @@
 //! Made by `config`, read by `plan` and `lint`. Knows neither TOML nor templates; places are kept for
 //! messages. Paths are absolute.
 
+mod forwarded;
+mod sandbox;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::base::{Digest, Platform, Reference};
 use crate::diag::{Located, Place};
+
+pub use forwarded::{SecretSource, SshSource};
+pub use sandbox::{Entitlement, Ulimit};
 
 /// A whole build file with its includes.
 #[derive(Clone, Debug)]
@@ -79,6 +85,15 @@ pub struct Variant {
     pub shm_size: Option<u64>,
     /// `/etc/hosts` lines by host name.
     pub extra_hosts: BTreeMap<String, String>,
+    /// By id.
+    pub secrets: BTreeMap<String, Located<SecretSource>>,
+    /// By id.
+    pub ssh: BTreeMap<String, Located<SshSource>>,
+    /// In the order of the file, each once.
+    pub entitlements: Vec<Located<Entitlement>>,
+    pub ulimits: Vec<Ulimit>,
+    /// Stages that are built without results of earlier runs.
+    pub no_cache_filter: Vec<String>,
 }
 
 /// Where a Dockerfile comes from.

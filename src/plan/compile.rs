@@ -12,7 +12,7 @@ use super::select::Selection;
 use crate::base::{NodeId, Platform, Reference};
 use crate::diag::{Located, Place, Problem};
 use crate::dockerfile::Dockerfile;
-use crate::model::{Context, Delivery, ExportOptions, Output, Target, Variant};
+use crate::model::{Context, Delivery, Entitlement, ExportOptions, Output, Target, Variant};
 use crate::steps::{self, BaseRequest};
 
 /// The parsed Dockerfile of every variant, by target and platform.
@@ -27,6 +27,8 @@ pub struct Request {
     pub outputs: Option<Vec<Output>>,
     pub no_cache: bool,
     pub pull: bool,
+    /// `--allow`: what builds may do beyond the sandbox.
+    pub allowed: BTreeSet<Entitlement>,
     /// The platform builds run on.
     pub build_platform: Platform,
 }
@@ -103,6 +105,7 @@ impl<'a> Compiler<'a> {
         if target.variants.is_empty() {
             self.problems.push(no_platform(target));
         }
+        self.check_entitlements(target);
         for variant in &target.variants {
             let platform = variant.platform.value.clone();
             let key = (target.name.clone(), platform.clone());
@@ -120,6 +123,25 @@ impl<'a> Compiler<'a> {
                 labels,
             };
             self.builds.insert(key, self.plan.add(Node::Build(Box::new(node))));
+        }
+    }
+
+    /// A file can ask for more than a sandbox; only who starts the build can allow it.
+    fn check_entitlements(&mut self, target: &Target) {
+        let asked = target.variants.iter().flat_map(|variant| &variant.entitlements);
+        let mut refused = BTreeSet::new();
+        for entitlement in asked.filter(|asked| !self.request.allowed.contains(&asked.value)) {
+            if !refused.insert(entitlement.value) {
+                continue;
+            }
+            let name = entitlement.value;
+            let message = format!("target `{}` asks for `{name}`, which is not allowed", target.name);
+            let problem = Problem::input("plan::not-allowed", message)
+                .help(format!("if you trust its Dockerfile, bake with `--allow {name}`"));
+            self.problems.push(match entitlement.place.as_ref().or(target.place.as_ref()) {
+                Some(place) => problem.at(place.clone(), "asked for here"),
+                None => problem,
+            });
         }
     }
 

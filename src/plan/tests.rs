@@ -1,6 +1,6 @@
 //! Selections and graphs of projects written as a few lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Dockerfiles, Plan, Request, Selection, compile, select};
@@ -36,6 +36,7 @@ fn world() -> World {
         outputs: None,
         no_cache: false,
         pull: false,
+        allowed: BTreeSet::new(),
         build_platform: Platform::linux("amd64"),
     };
     World { project, texts: BTreeMap::new(), request }
@@ -63,6 +64,11 @@ impl World {
             network: Network::Default,
             shm_size: None,
             extra_hosts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+            entitlements: Vec::new(),
+            ulimits: Vec::new(),
+            no_cache_filter: Vec::new(),
         };
         let target = Target {
             name: name.into(),

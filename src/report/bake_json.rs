@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{
     Annotation, AnnotationLevel, Context, Dest, Dockerfile, Emulate, ExportOptions, Group, Network, Output,
-    Project, Target, Variant,
+    Project, SecretSource, SshSource, Target, Variant,
 };
 
 type Object = Map<String, Value>;
@@ -100,6 +100,13 @@ fn variant_json(project: &Project, variant: &Variant) -> Object {
     put(&mut object, "network", network_text(variant.network));
     put(&mut object, "shm-size", variant.shm_size.map(|bytes| bytes.to_string()));
     put_map(&mut object, "extra-hosts", variant.extra_hosts.iter().map(|(k, v)| (k.clone(), json!(v))));
+    let secrets = variant.secrets.iter();
+    put_list(&mut object, "secret", secrets.map(|(id, source)| secret_json(project, id, &source.value)));
+    let agents = variant.ssh.iter();
+    put_list(&mut object, "ssh", agents.map(|(id, source)| ssh_json(project, id, &source.value)));
+    put_list(&mut object, "entitlements", variant.entitlements.iter().map(|one| one.value.name()));
+    put_list(&mut object, "ulimits", variant.ulimits.iter().map(ToString::to_string));
+    put_list(&mut object, "no-cache-filter", variant.no_cache_filter.iter());
     put(&mut object, "emulate", emulate_text(variant.emulate));
     object
 }
@@ -154,6 +161,24 @@ fn context_text(project: &Project, context: &Context) -> String {
             format!("oci-layout://{}{tag}{digest}", relative(project, path))
         }
         Context::Target(name) => format!("target:{name}"),
+    }
+}
+
+fn secret_json(project: &Project, id: &str, source: &SecretSource) -> Value {
+    match source {
+        SecretSource::Env(name) => json!({ "id": id, "env": name }),
+        SecretSource::File(path) => json!({ "id": id, "src": relative(project, path) }),
+        SecretSource::ById(_) => json!({ "id": id }),
+    }
+}
+
+fn ssh_json(project: &Project, id: &str, source: &SshSource) -> Value {
+    match source {
+        SshSource::Environment => json!({ "id": id }),
+        SshSource::Paths(paths) => {
+            let paths: Vec<String> = paths.iter().map(|path| relative(project, path)).collect();
+            json!({ "id": id, "paths": paths })
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model;
 use crate::oci::{Descriptor, ImageConfig, Manifest};
 use crate::plan::{BuildNode, NodeKeyInputs, base_source, node_key};
 use crate::publish::merge::read_manifest;
-use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, lower};
+use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, Step, lower};
 use crate::store::{KeyKind, NewRecord, Store};
 
 /// What build nodes of a run share.
@@ -67,6 +67,7 @@ impl<E: Engine> PlanWorker<E> {
         });
         let key = parts.digest();
         if !node.variant.no_cache
+            && !runs_anyway(node, &lowered)
             && let Some(image) = self.known_image(&key, &lowered)?
         {
             self.image_done(id, node, image);
@@ -89,6 +90,7 @@ impl<E: Engine> PlanWorker<E> {
             epoch: self.tools.epoch,
             now: self.tools.now,
             no_cache: node.variant.no_cache,
+            no_cache_stages: node.variant.no_cache_filter.clone(),
             events: JobEvents { node: id, sink: self.tools.events.clone() },
         };
         let image = self.tools.engine.build(job).await?;
@@ -272,6 +274,13 @@ impl<E: Engine> PlanWorker<E> {
         };
         self.tools.store.keys().put(&record).map_err(|error| Box::new(error.problem()))
     }
+}
+
+/// Whether a stage that is always built anew is part of the image.
+fn runs_anyway(node: &BuildNode, lowered: &Lowered) -> bool {
+    let filter = &node.variant.no_cache_filter;
+    let is_listed = |step: &Step| filter.iter().any(|stage| stage.eq_ignore_ascii_case(&step.stage));
+    lowered.needed().into_iter().any(|id| is_listed(lowered.step(id)))
 }
 
 fn emulation_denied<'a>(node: &BuildNode, platforms: impl Iterator<Item = &'a String>) -> Problem {

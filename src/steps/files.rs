@@ -108,6 +108,7 @@ impl StageLowerer<'_, '_> {
             link: files.link && files.chmod.is_none(),
             exclude: files.exclude.to_vec(),
             unpack: files.unpack,
+            is_mounted: false,
         };
         self.step(instruction, Op::Copy(op));
         record(&mut self.state.config, format!("{created_by} # buildkit"), Makes::Layer);

@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use super::history::{Makes, plain_list, quoted, quoted_list, record};
 use super::lower::{Lowerer, StageState};
 use super::op::{MakeDirectoryOp, Op};
+use super::run;
+use super::setting::Setting;
 use crate::diag::Problem;
 use crate::dockerfile::{
-    Arg, ExpandError, Expansion, Healthcheck, Instruction, InstructionKind, KeyValue, Security, ShellOrExec,
+    Arg, ExpandError, Expansion, Healthcheck, Instruction, InstructionKind, KeyValue, ShellOrExec,
     expand_word, expand_words, parse_ports, signal_number,
 };
 
@@ -35,7 +37,7 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
     }
 
     fn lower(&mut self, instruction: &Instruction) -> Lowering<()> {
-        supported(instruction)?;
+        supported(instruction, self.lowerer.setting)?;
         match &instruction.kind {
             InstructionKind::Run(run) => self.run(instruction, run),
             InstructionKind::Copy(copy) => self.copy(instruction, copy),
@@ -329,11 +331,9 @@ fn expand_problem(error: ExpandError) -> Box<Problem> {
 }
 
 /// Whether this version can do what `instruction` asks, as far as its flags tell.
-pub(super) fn supported(instruction: &Instruction) -> Lowering<()> {
+pub(super) fn supported(instruction: &Instruction, setting: &Setting<'_>) -> Lowering<()> {
     let not_supported = match &instruction.kind {
-        InstructionKind::Run(run) if !run.mounts.is_empty() => "`RUN --mount`",
-        InstructionKind::Run(run) if run.security == Security::Insecure => "`RUN --security=insecure`",
-        InstructionKind::Run(run) if !run.devices.is_empty() => "`RUN --device`",
+        InstructionKind::Run(run) => return run::supported(run, setting),
         InstructionKind::Copy(copy) if copy.parents => "`COPY --parents`",
         _ => return Ok(()),
     };
@@ -348,7 +348,7 @@ pub(super) fn not_yet(what: &str) -> Box<Problem> {
 }
 
 /// A path without `.`, `..` and doubled slashes.
-fn clean(path: &str) -> String {
+pub(super) fn clean(path: &str) -> String {
     let components = super::reach::clean(path);
     let text: Vec<String> =
         components.iter().map(|component| String::from_utf8_lossy(component).into_owned()).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::instructions::{StageLowerer, supported};
-use super::op::{BaseImage, Lowered, LoweredBase, Op, Step};
+use super::op::{BaseImage, CopyFrom, Lowered, LoweredBase, Op, Step};
 use super::scope::{Globals, Scope};
 use super::setting::{BaseRequest, Setting};
 use crate::base::{Platform, StepId};
@@ -66,6 +66,9 @@ pub(super) struct Lowerer<'a> {
     done: BTreeMap<usize, StageState>,
     missing: Vec<BaseRequest>,
     problems: Vec<Problem>,
+    /// Steps made for mounts: what they take, and of which path.
+    pub taken: Vec<(CopyFrom, String, StepId)>,
+    nothing: Option<StepId>,
 }
 
 struct ExpandedFrom {
@@ -119,6 +122,8 @@ impl<'a> Lowerer<'a> {
             done: BTreeMap::new(),
             missing: Vec::new(),
             problems: Vec::new(),
+            taken: Vec::new(),
+            nothing: None,
         })
     }
 
@@ -163,12 +168,22 @@ impl<'a> Lowerer<'a> {
         }
         let platform = self.platform_of(stage.index);
         for instruction in &stage.instructions {
-            if let Err(problem) = supported(instruction) {
+            if let Err(problem) = supported(instruction, self.setting) {
                 self.problem_of(instruction, *problem);
-            } else if let InstructionKind::Copy(copy) = &instruction.kind
+                continue;
+            }
+            if let InstructionKind::Copy(copy) = &instruction.kind
                 && let Some(from) = &copy.from
             {
                 self.copy_from(from, &platform, &instruction.place);
+            }
+            if let InstructionKind::Run(run) = &instruction.kind {
+                for mount in &run.mounts {
+                    if let Some(from) = mount.from() {
+                        let from = Located::new(from.to_string(), mount.place.clone());
+                        self.mount_from(&from, &platform);
+                    }
+                }
             }
         }
     }
@@ -290,6 +305,16 @@ impl<'a> Lowerer<'a> {
                 return None;
             }
         };
+        self.copied(source, platform, place)
+    }
+
+    /// Where a mount reads that says `from`.
+    pub(super) fn mount_from(&mut self, from: &Located<String>, platform: &Platform) -> Option<Copied> {
+        let place = from.place.clone().expect("a mount stands somewhere");
+        self.copied(self.graph.mount_source(&from.value), platform, &place)
+    }
+
+    fn copied(&mut self, source: StageSource, platform: &Platform, place: &Place) -> Option<Copied> {
         match source {
             StageSource::Stage(index) => {
                 self.ensure_stage(index, place);
@@ -318,6 +343,16 @@ impl<'a> Lowerer<'a> {
         for needed in needed {
             self.stage(needed);
         }
+    }
+
+    /// The step that is no file at all.
+    pub(super) fn nothing(&mut self, platform: &Platform) -> StepId {
+        if let Some(step) = self.nothing {
+            return step;
+        }
+        let step = self.add_step("scratch", "nothing", None, platform, Op::Scratch);
+        self.nothing = Some(step);
+        step
     }
 
     pub(super) fn add_step(

@@ -9,6 +9,7 @@ mod files;
 mod history;
 mod instructions;
 mod lower;
+mod mount;
 mod op;
 mod parts;
 mod placement;
@@ -19,11 +20,12 @@ mod setting;
 
 pub use chmod::ParseChmodError;
 pub use lower::{BaseImages, LowerError, base_requests, lower};
+pub use mount::{Access, Asked, CacheMount, MountKind, RunMount};
 pub use op::{
     BaseImage, Chmod, CopyFrom, CopyOp, InlineFile, Lowered, LoweredBase, MakeDirectoryOp, Op, RunOp, Script,
     Step,
 };
-pub use parts::{lowered_parts, step_parts};
+pub use parts::{lowered_parts, mounted_parts, step_parts};
 pub use placement::{Content, Owner, PlaceError, Placed, Placement, Settings, place_copy, place_directory};
 pub use reach::{ReachError, Selection, select};
 pub use setting::{BaseRequest, Setting};

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::mount::RunMount;
 use crate::base::{Digest, Platform, StepId};
 use crate::diag::Place;
-use crate::model::Network;
+use crate::model::{Network, Ulimit};
 use crate::oci::ImageConfig;
 
 /// A build of one stage for one platform, lowered: every variable expanded, every name resolved.
@@ -81,6 +82,11 @@ pub struct RunOp {
     pub hostname: String,
     /// A script to be found at `/dev/pipes/NAME`, from a heredoc with an interpreter line.
     pub script: Option<Script>,
+    /// In the order they are made.
+    pub mounts: Vec<RunMount>,
+    /// `--security=insecure`
+    pub is_insecure: bool,
+    pub ulimits: Vec<Ulimit>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +114,8 @@ pub struct CopyOp {
     pub exclude: Vec<String>,
     /// `ADD`: sources that are archives are unpacked.
     pub unpack: bool,
+    /// Made for mounts of RUN alone: never part of an image.
+    pub is_mounted: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +156,9 @@ impl Op {
     pub fn inputs(&self) -> Vec<StepId> {
         match self {
             Self::Scratch | Self::Base(_) => Vec::new(),
-            Self::Run(run) => vec![run.input],
+            Self::Run(run) => {
+                std::iter::once(run.input).chain(run.mounts.iter().filter_map(RunMount::input)).collect()
+            }
             Self::MakeDirectory(make) => vec![make.input],
             Self::Copy(copy) => match copy.from {
                 CopyFrom::Step(from) => vec![copy.input, from],

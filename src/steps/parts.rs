@@ -3,16 +3,33 @@
 //! Inputs are not here: a step's key covers the *results* of its inputs, which the caller adds.
 //! Outside identity: proxy variables, the text and place of the instruction, the stage's name.
 
+use super::mount::{Access, MountKind, RunMount};
 use super::op::{Chmod, CopyFrom, CopyOp, Lowered, MakeDirectoryOp, Op, RunOp, Step};
 use crate::base::{Digest, Parts};
 use crate::model::Network;
 
 /// The parts of one step's operation.
 pub fn step_parts(step: &Step) -> Parts {
+    parts_of(step, Mounted::Named)
+}
+
+/// The parts of a RUN but for where its mounts read: what they read there stands for that.
+pub fn mounted_parts(step: &Step) -> Parts {
+    parts_of(step, Mounted::Unnamed)
+}
+
+/// Whether the sources of mounts are parts.
+#[derive(Clone, Copy, PartialEq)]
+enum Mounted {
+    Named,
+    Unnamed,
+}
+
+fn parts_of(step: &Step, mounted: Mounted) -> Parts {
     let mut parts = match &step.op {
         Op::Scratch => named("scratch"),
         Op::Base(_) => named("base"),
-        Op::Run(run) => run_parts(run),
+        Op::Run(run) => run_parts(run, mounted),
         Op::Copy(copy) => copy_parts(copy),
         Op::MakeDirectory(make) => make_directory_parts(make),
     };
@@ -49,7 +66,7 @@ fn named(kind: &str) -> Parts {
     parts
 }
 
-fn run_parts(run: &RunOp) -> Parts {
+fn run_parts(run: &RunOp, mounted: Mounted) -> Parts {
     let mut parts = named("run");
     parts.parts("argv", numbered(&run.argv));
     let mut env = Parts::new();
@@ -77,6 +94,57 @@ fn run_parts(run: &RunOp) -> Parts {
     parts.parts("hosts", hosts);
     if let Some(script) = &run.script {
         parts.text(format!("script {}", script.name), &script.content);
+    }
+    let mut mounts = Parts::new();
+    for (place, mount) in run.mounts.iter().enumerate() {
+        mounts.parts(place.to_string(), mount_parts(mount, mounted));
+    }
+    parts.parts("mounts", mounts);
+    parts.text("security", if run.is_insecure { "insecure" } else { "sandbox" });
+    let ulimits: Vec<String> = run.ulimits.iter().map(ToString::to_string).collect();
+    parts.parts("ulimits", numbered(&ulimits));
+    parts
+}
+
+/// Of a cache its id and sharing are left out: they say where it is, and it decides no result. Of a secret
+/// or an agent whether there is one belongs to whoever knows, and its value to nobody.
+fn mount_parts(mount: &RunMount, mounted: Mounted) -> Parts {
+    let access = |parts: &mut Parts, access: &Access| {
+        parts.text("access", format!("{:o} {}:{}", access.mode, access.uid, access.gid));
+    };
+    let mut parts = Parts::new();
+    parts.text("target", mount.target.as_deref().unwrap_or(""));
+    match &mount.kind {
+        MountKind::Bind { from: _, source, is_writable } => {
+            parts.text("type", "bind");
+            if mounted == Mounted::Named {
+                parts.text("source", source);
+            }
+            parts.text("writable", is_writable.to_string());
+        }
+        MountKind::Cache(cache) => {
+            parts.text("type", "cache");
+            if let (Some((_, source)), Mounted::Named) = (&cache.seed, mounted) {
+                parts.text("source", source);
+            }
+            access(&mut parts, &cache.access);
+            parts.text("read-only", cache.is_read_only.to_string());
+        }
+        MountKind::Tmpfs { size } => {
+            parts.text("type", "tmpfs");
+            parts.text("size", size.map_or(String::new(), |size| size.to_string()));
+        }
+        MountKind::Secret { id, env, is_required: _, access: given } => {
+            parts.text("type", "secret");
+            parts.text("id", id);
+            parts.text("env", env.as_deref().unwrap_or(""));
+            access(&mut parts, given);
+        }
+        MountKind::Ssh { id, is_required: _, access: given } => {
+            parts.text("type", "ssh");
+            parts.text("id", id);
+            access(&mut parts, given);
+        }
     }
     parts
 }

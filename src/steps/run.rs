@@ -1,16 +1,20 @@
 //! RUN: its command, environment and surroundings.
 
 use super::history::{Makes, record};
-use super::instructions::{Lowering, StageLowerer};
+use super::instructions::{Lowering, StageLowerer, not_yet};
 use super::op::{Op, RunOp, Script};
-use crate::dockerfile::{self, Instruction, Run};
-use crate::model::Network;
+use super::setting::Setting;
+use crate::diag::Problem;
+use crate::dockerfile::{self, Instruction, Run, Security};
+use crate::model::{Entitlement, Network};
 
 const SHM_SIZE: u64 = 64 << 20;
 const HOSTNAME: &str = "buildkitsandbox";
 
 impl StageLowerer<'_, '_> {
     pub(super) fn run(&mut self, instruction: &Instruction, run: &Run) -> Lowering<()> {
+        // An image that is not known yet was asked for.
+        let Some(mounts) = self.mounts(run)? else { return Ok(()) };
         let (argv, script) = match run.script() {
             dockerfile::Script::Shell(text) => (self.with_shell(text), None),
             dockerfile::Script::Exec(words) => (words, None),
@@ -37,11 +41,43 @@ impl StageLowerer<'_, '_> {
             network,
             shm_size: setting.shm_size.unwrap_or(SHM_SIZE),
             extra_hosts: setting.extra_hosts.clone(),
-            hostname: HOSTNAME.to_string(),
+            hostname: setting
+                .args
+                .get("BUILDKIT_SANDBOX_HOSTNAME")
+                .map_or_else(|| HOSTNAME.to_string(), |given| given.value.clone()),
             script,
+            mounts,
+            is_insecure: run.security == Security::Insecure,
+            ulimits: setting.ulimits.to_vec(),
         };
         self.step(instruction, Op::Run(op));
         record(&mut self.state.config, format!("RUN {} # buildkit", command.join(" ")), Makes::Layer);
         Ok(())
+    }
+}
+
+/// Whether the setting lets a RUN do what its flags ask for.
+pub(super) fn supported(run: &Run, setting: &Setting<'_>) -> Lowering<()> {
+    if let Some(device) = run.devices.first() {
+        let message = format!("`RUN --device={}` needs the buildkit engine", device.name);
+        return Err(Box::new(Problem::input("dockerfile::device", message).help(
+            "devices of the host are BuildKit's labs syntax, and this version of mab cannot drive BuildKit yet; leave the flag out",
+        )));
+    }
+    if !run.mounts.is_empty() {
+        return Err(not_yet("`RUN --mount`"));
+    }
+    let asked = [
+        (run.network == dockerfile::Network::Host, "RUN --network=host", Entitlement::NetworkHost),
+        (run.security == Security::Insecure, "RUN --security=insecure", Entitlement::SecurityInsecure),
+    ];
+    match asked.into_iter().find(|(is_asked, _, wanted)| *is_asked && !setting.asks_for(*wanted)) {
+        None => Ok(()),
+        Some((_, flag, wanted)) => {
+            let message = format!("`{flag}` needs the entitlement `{wanted}`");
+            Err(Box::new(Problem::input("dockerfile::entitlement", message).help(format!(
+                "say `entitlements = [\"{wanted}\"]` in the target, and bake it with `--allow {wanted}`"
+            ))))
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::scope::BuildArgs;
 use crate::base::{Platform, Reference};
 use crate::diag::{Located, Place};
 use crate::dockerfile::Dockerfile;
-use crate::model::{Context, Network, Variant};
+use crate::model::{Context, Entitlement, Network, Ulimit, Variant};
 
 /// One stage of one Dockerfile for one platform, with everything that decides what it means.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,9 @@ pub struct Setting<'a> {
     pub network: Network,
     pub shm_size: Option<u64>,
     pub extra_hosts: &'a BTreeMap<String, String>,
+    /// What the build asks for beyond the sandbox.
+    pub entitlements: &'a [Located<Entitlement>],
+    pub ulimits: &'a [Ulimit],
 }
 
 /// An image that must be known before lowering can go on.
@@ -48,11 +51,17 @@ impl<'a> Setting<'a> {
             network: variant.network,
             shm_size: variant.shm_size,
             extra_hosts: &variant.extra_hosts,
+            entitlements: &variant.entitlements,
+            ulimits: &variant.ulimits,
         }
     }
 
     pub fn with_labels(self, labels: &'a [(String, String)]) -> Self {
         Self { labels, ..self }
+    }
+
+    pub(super) fn asks_for(&self, entitlement: Entitlement) -> bool {
+        self.entitlements.iter().any(|known| known.value == entitlement)
     }
 
     /// The named context that `name` means: by the name itself, or as another spelling of one image.

@@ -206,7 +206,7 @@ impl Task {
     fn finish(&self, placement: Placement, source: &FileSource<'_>) -> Result<(Layer, Outcome), Problem> {
         let key = placement.digest(|node| source.digest(node)).map(|entries| self.content_key(entries));
         if let Some(key) = key
-            && !self.job.no_cache
+            && self.job.may_reuse(&self.step)
             && let Some(layer) =
                 self.engine.recorded(KeyKind::Content, &key).map_err(|problem| (*problem).clone())?
         {

@@ -11,14 +11,14 @@ use super::file_step::{account_problem, accounts};
 use super::filesystem::Layer;
 use super::free_space::{self, Shortage};
 use super::sandbox::{
-    ExitStatus, HelperTask, IdMap, IdMaps, Mount, Network as SandboxNetwork, RunExit, RunRequest,
+    ExitStatus, HelperTask, IdMap, IdMaps, Limit, Mount, Network as SandboxNetwork, RunExit, RunRequest,
     SandboxError, Stdio, Supervisor, TaskOutput, User,
 };
 use super::solve::Task;
 use super::{fault, snapshots, supervisors};
 use crate::base::payload::Stream;
 use crate::diag::{Kind, Problem};
-use crate::model::Network;
+use crate::model::{Network, Ulimit};
 use crate::steps::RunOp;
 use crate::store::PendingSnapshot;
 
@@ -110,9 +110,13 @@ fn request(run: &RunOp, account: Account, lowers: Vec<PathBuf>, upper: PathBuf, 
         hosts: Some(hosts(run)),
         resolv_conf: Some(resolv_conf()),
         shm_size: run.shm_size,
-        ulimits: Vec::new(),
-        privileged: false,
+        ulimits: run.ulimits.iter().map(limit).collect(),
+        privileged: run.is_insecure,
     }
+}
+
+fn limit(limit: &Ulimit) -> Limit {
+    Limit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard }
 }
 
 fn hosts(run: &RunOp) -> Vec<u8> {

@@ -115,7 +115,8 @@ impl Solver {
             parts: Arc::new(parts),
         };
         self.announce(step);
-        let landed = self.engine.flights.fly((task.key, self.job.no_cache), || task.land().boxed()).await;
+        let reuse = self.job.may_reuse(step);
+        let landed = self.engine.flights.fly((task.key, reuse), || task.land().boxed()).await;
         let (layer, outcome) = landed.value?;
         let outcome = if landed.joined && outcome == Outcome::Built { Outcome::Shared } else { outcome };
         let elapsed = begin.elapsed();
@@ -196,7 +197,7 @@ impl Solver {
 impl Task {
     /// The step's layer: from the store if it is there, else made and recorded.
     async fn land(self) -> Landed {
-        if !self.job.no_cache
+        if self.job.may_reuse(&self.step)
             && let Some(layer) = self.engine.recorded(KeyKind::Step, &self.key)?
         {
             return Ok((layer, Outcome::Reused));
@@ -206,7 +207,7 @@ impl Task {
         let flight = fault::blocking(move || store.exclusive(&key)).await;
         let _flight = flight.map_err(|error| Arc::new(error.problem()))?;
         // Another process may have made it while this one waited.
-        if !self.job.no_cache
+        if self.job.may_reuse(&self.step)
             && let Some(layer) = self.engine.recorded(KeyKind::Step, &self.key)?
         {
             return Ok((layer, Outcome::Reused));

@@ -78,6 +78,8 @@ impl Place {
             network: Network::Default,
             shm_size: None,
             extra_hosts: &hosts,
+            entitlements: &[],
+            ulimits: &[],
         };
         let context = Context::walk(&self.context(), &Ignore::default(), Some(self.store.clone())).unwrap();
         BuildJob {
@@ -89,6 +91,7 @@ impl Place {
             epoch: None,
             now,
             no_cache: false,
+            no_cache_stages: Vec::new(),
             events: JobEvents { node: NodeId(0), sink: Arc::new(Silent) },
         }
     }

@@ -11,7 +11,7 @@ use super::{BaseImage, BaseImages, LowerError, Lowered, Op, Setting, lower};
 use crate::base::{Digest, Platform, Reference};
 use crate::diag::{Located, Problem, Source};
 use crate::dockerfile::Dockerfile;
-use crate::model::{Context, Network};
+use crate::model::{Context, Entitlement, Network};
 use crate::oci::{ContainerConfig, ImageConfig};
 
 /// What a Dockerfile is lowered for, with everything at its plainest.
@@ -25,6 +25,7 @@ struct Case {
     labels: Vec<(String, String)>,
     hosts: BTreeMap<String, String>,
     shm_size: Option<u64>,
+    entitlements: Vec<Located<Entitlement>>,
     bases: BaseImages,
 }
 
@@ -39,6 +40,7 @@ fn case(text: &str) -> Case {
         labels: Vec::new(),
         hosts: BTreeMap::new(),
         shm_size: None,
+        entitlements: Vec::new(),
         bases: BaseImages::new(),
     }
 }
@@ -90,6 +92,8 @@ impl Case {
             network: Network::Default,
             shm_size: self.shm_size,
             extra_hosts: &self.hosts,
+            entitlements: &self.entitlements,
+            ulimits: &[],
         };
         lower(&setting, &self.bases)
     }

@@ -1,0 +1,147 @@
+//! Secrets: bake's `id=…,env=…` and `id=…,src=…`, or a table. Where a value is, never the value.
+
+use toml::de::DeValue;
+
+use super::forwarded::{Forwarded, check_id};
+use super::keys::Section;
+use super::output::split_csv;
+use super::table::{Reader, Role, Value};
+use super::text::Text;
+use crate::diag::{Place, Problem};
+use crate::model::SecretSource;
+
+#[derive(Debug)]
+pub enum SecretDeclaration {
+    /// `[type=file|env,]id=…[,src=…|,env=…]`
+    Line(Text),
+    Table(SecretTable),
+}
+
+#[derive(Debug)]
+pub struct SecretTable {
+    place: Place,
+    id: Text,
+    env: Option<Text>,
+    src: Option<Text>,
+}
+
+pub fn read(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<SecretDeclaration>> {
+    let members = reader.list("secret", value, "a list of secrets")?;
+    let mut secrets = Vec::new();
+    for member in members {
+        match member.get_ref() {
+            DeValue::String(_) => {
+                secrets.extend(reader.text("secret", member, Role::Template).map(SecretDeclaration::Line));
+            }
+            DeValue::Table(_) => secrets.extend(read_table(reader, member).map(SecretDeclaration::Table)),
+            _ => reader.mismatch("secret", member, "a string or a table"),
+        }
+    }
+    Some(secrets)
+}
+
+fn read_table(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<SecretTable> {
+    let place = reader.place(value.span());
+    let (mut id, mut env, mut src) = (None, None, None);
+    for (key, value) in reader.table("secret", value)? {
+        match key.get_ref().as_ref() {
+            "id" => id = reader.text("id", value, Role::Template),
+            "env" => env = reader.text("env", value, Role::Template),
+            "src" => src = reader.text("src", value, Role::Template),
+            _ => reader.unknown_key(Section::Secret, key),
+        }
+    }
+    if id.is_none() {
+        reader.report(
+            Problem::input("config::missing-key", "a secret needs an `id`")
+                .at(place.clone(), "has no `id`")
+                .help("write `id = \"…\"`, as `RUN --mount=type=secret,id=…` has it"),
+        );
+    }
+    Some(SecretTable { place, id: id?, env, src })
+}
+
+/// The secret with its templates rendered; `None` when it comes out empty.
+pub fn resolve(
+    declared: &SecretDeclaration,
+    render: &impl Fn(&Text) -> Result<String, Problem>,
+) -> Result<Option<Forwarded<SecretSource>>, Problem> {
+    match declared {
+        SecretDeclaration::Line(text) => {
+            let line = render(text)?;
+            if line.trim().is_empty() {
+                return Ok(None);
+            }
+            let draft = Draft::parse(&line).map_err(|message| bad(message, text.place()))?;
+            draft.finish(text, text.place()).map(Some)
+        }
+        SecretDeclaration::Table(table) => {
+            let optional = |text: &Option<Text>| text.as_ref().map(render).transpose();
+            let (env, src) = (optional(&table.env)?, optional(&table.src)?);
+            let draft = Draft { kind: None, id: render(&table.id)?, env, src };
+            draft.finish(&table.id, table.place.clone()).map(Some)
+        }
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    kind: Option<Kind>,
+    id: String,
+    env: Option<String>,
+    src: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    File,
+    Env,
+}
+
+impl Draft {
+    fn parse(line: &str) -> Result<Self, String> {
+        let fields = split_csv(line).ok_or_else(|| format!("a quote is not closed in `{line}`"))?;
+        let mut draft = Self::default();
+        for field in fields {
+            let Some((key, value)) = field.split_once('=') else {
+                return Err(format!("`{field}` is not of the form `key=value`"));
+            };
+            match (key.trim().to_ascii_lowercase().as_str(), value) {
+                ("type", "file") => draft.kind = Some(Kind::File),
+                ("type", "env") => draft.kind = Some(Kind::Env),
+                ("type", other) => return Err(format!("a secret is of type `file` or `env`, not `{other}`")),
+                ("id", value) => draft.id = value.to_string(),
+                ("env", value) => draft.env = Some(value.to_string()),
+                ("src" | "source", value) => draft.src = Some(value.to_string()),
+                (other, _) => return Err(format!("a secret has no key `{other}`")),
+            }
+        }
+        // As in bake: `type=env` makes the source a variable.
+        if draft.kind == Some(Kind::Env) && draft.env.is_none() {
+            draft.env = draft.src.take();
+        }
+        Ok(draft)
+    }
+
+    fn finish(self, text: &Text, place: Place) -> Result<Forwarded<SecretSource>, Problem> {
+        check_id("secret", &self.id, &place)?;
+        let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
+        let file = |path: &str| text.resolve_path(path);
+        let source = match (filled(self.env), filled(self.src), self.kind) {
+            (Some(_), Some(_), _) => {
+                let problem = bad(format!("the secret `{}` has `env` and `src`", self.id), place);
+                return Err(problem.help("keep one of them"));
+            }
+            (Some(name), None, _) => SecretSource::Env(name),
+            (None, Some(path), _) => SecretSource::File(file(&path)),
+            (None, None, Some(Kind::Env)) => SecretSource::Env(self.id.clone()),
+            (None, None, Some(Kind::File)) => SecretSource::File(file(&self.id)),
+            (None, None, None) => SecretSource::ById(file(&self.id)),
+        };
+        Ok(Forwarded { id: self.id, source, place })
+    }
+}
+
+fn bad(message: String, place: Place) -> Problem {
+    Problem::input("config::bad-secret", message).at(place, "here")
+}
