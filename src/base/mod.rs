@@ -1,19 +1,26 @@
-//! Values everybody speaks: digests, platforms, references, ids, named parts.
+//! Values everybody speaks: digests, platforms, references, what names files elsewhere, ids, named parts.
 //!
 //! Nothing here does I/O or waits. Types parse at the border and carry the proof afterwards:
 //! a [`Digest`] is well formed, a [`Platform`] is normalised, a [`Reference`] names a repository.
 
 pub mod digest;
+pub mod git_reference;
+pub mod http_url;
 pub mod ids;
 pub mod parts;
 pub mod payload;
+pub mod percent;
 pub mod platform;
 pub mod reference;
+pub mod remote;
 pub mod secret;
 
 pub use digest::{Digest, Hasher, HashingReader, HashingWriter};
+pub use git_reference::{GitReference, GitTimes};
+pub use http_url::HttpUrl;
 pub use ids::{NodeId, StepId};
 pub use parts::{Part, Parts};
 pub use platform::Platform;
 pub use reference::Reference;
+pub use remote::{CommitPin, Pin, RemoteSource};
 pub use secret::Secret;
