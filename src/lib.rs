@@ -38,6 +38,7 @@ pub mod pattern;
 pub mod dockerfile;
 pub mod event;
 pub mod facts;
+pub mod http;
 pub mod layer;
 pub mod model;
 pub mod store;

@@ -1,6 +1,6 @@
 //! Which machine a registry's name stands for, and whether it may be spoken to without TLS.
 
-use std::net::IpAddr;
+use crate::http::is_loopback;
 
 const HUB: &str = "docker.io";
 const HUB_ADDRESS: &str = "registry-1.docker.io";
@@ -38,13 +38,6 @@ impl Host {
     pub fn is_loopback(&self) -> bool {
         is_loopback(without_port(&self.0))
     }
-}
-
-/// Whether a host name without a port is this machine: `localhost`, 127.0.0.0/8, `::1`.
-pub fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn without_port(address: &str) -> &str {

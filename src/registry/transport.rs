@@ -4,7 +4,6 @@
 //! them through one. Redirects are followed here and not by reqwest, because what may follow them is decided
 //! here: credentials never leave their origin, and a way that began with TLS does not go on without it.
 
-use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,17 +16,15 @@ use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use reqwest::{Method, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use tokio_util::io::ReaderStream;
 
 use super::auth::Challenge;
 use super::client::{Progress, RegistryOptions};
 use super::error::{RegistryError, parse_error_body};
-use super::host::{Host, is_loopback};
+use super::host::Host;
 use super::push::OpenBlob;
 use super::retry::parse_retry_after;
+use crate::http::{ClientOptions, Clients, innermost, is_certificate_error, is_loopback};
 
 const MOST_REDIRECTS: usize = 10;
 const LARGEST_ERROR: u64 = 64 * 1024;
@@ -40,13 +37,6 @@ const PATIENCE_AFTER_UPLOAD: u32 = 10;
 pub struct Transport {
     options: RegistryOptions,
     clients: OnceLock<Result<Clients, String>>,
-}
-
-struct Clients {
-    /// Goes through the proxies that HTTPS_PROXY and its kin name.
-    outward: reqwest::Client,
-    /// For this machine, which no proxy can reach.
-    loopback: reqwest::Client,
 }
 
 pub struct Request<'a> {
@@ -199,49 +189,19 @@ impl Transport {
     }
 
     fn client(&self, host: &Host, url: &Url) -> Result<&reqwest::Client, RegistryError> {
-        let clients = self.clients.get_or_init(|| Clients::new(&self.options));
+        let clients = self.clients.get_or_init(|| {
+            Clients::new(&ClientOptions {
+                user_agent: &self.options.user_agent,
+                root_certificates: &self.options.root_certificates,
+                connect_timeout: self.options.connect_timeout,
+            })
+        });
         let clients = clients.as_ref().map_err(|cause| RegistryError::Unreachable {
             host: host.name().to_string(),
             cause: cause.clone(),
         })?;
-        Ok(if is_loopback(url.host_str().unwrap_or_default()) { &clients.loopback } else { &clients.outward })
+        Ok(clients.of(url))
     }
-}
-
-impl Clients {
-    fn new(options: &RegistryOptions) -> Result<Self, String> {
-        let tls = tls_config(&options.root_certificates)?;
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(&options.user_agent)
-                .tls_backend_preconfigured(tls.clone())
-                .http1_only()
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(options.connect_timeout)
-        };
-        let build = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| innermost(&error));
-        Ok(Self { outward: build(builder())?, loopback: build(builder().no_proxy())? })
-    }
-}
-
-/// The system's roots; on systems without any (a bare container) Mozilla's, compiled in.
-fn tls_config(additional: &[Vec<u8>]) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    for certificate in additional.iter().flat_map(|pem| CertificateDer::pem_slice_iter(pem)) {
-        let certificate = certificate.map_err(|cause| format!("a root certificate is not PEM: {cause}"))?;
-        roots.add(certificate).map_err(|cause| format!("a root certificate cannot be used: {cause}"))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config =
-        builder.map_err(|cause| cause.to_string())?.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 /// Where an answer sends the request on, if it does.
@@ -369,29 +329,6 @@ impl Failure {
                 RegistryError::Broken { host, cause: format!("nothing moved for {} s", patience.as_secs()) }
             }
         }
-    }
-}
-
-/// The last cause, which says most; the outer ones only say that a request failed.
-fn innermost(error: &reqwest::Error) -> String {
-    causes(error).last().map_or_else(|| "the request failed".to_string(), |cause| cause.to_string())
-}
-
-/// The other side speaks TLS, but is not who it should be.
-fn is_certificate_error(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
-}
-
-/// What is behind an error, outermost first. What an io::Error wraps is asked for itself, because its `source` is
-/// the wrapped error's.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |cause| next_cause(*cause))
-}
-
-fn next_cause<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped),
-        None => cause.source(),
     }
 }
 

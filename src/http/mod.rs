@@ -1,0 +1,9 @@
+//! HTTP as everything here speaks it: TLS and its roots, proxies, and why an exchange failed.
+//!
+//! Knows no registry and no build; what is asked, followed and tried again is up to those who ask.
+
+mod cause;
+mod client;
+
+pub use cause::{innermost, is_certificate_error};
+pub use client::{ClientOptions, Clients, is_loopback};
