@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mab::base::{Digest, Platform, Reference, Secret};
+use mab::http::Retries;
 use mab::oci::{Descriptor, Index, Manifest, media_type};
 use mab::publish::BlobSource;
 use mab::publish::push::{ImagePush, PushEvent, PushedName, push_image};
-use mab::registry::{Credential, Credentials, Pushed, Registry, RegistryError, RegistryOptions, Retries};
+use mab::registry::{Credential, Credentials, Pushed, Registry, RegistryError, RegistryOptions};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use support_registry::docker::DockerRegistry;

@@ -22,5 +22,5 @@ pub use ids::{NodeId, StepId};
 pub use parts::{Part, Parts};
 pub use platform::Platform;
 pub use reference::Reference;
-pub use remote::{CommitPin, Pin, RemoteSource};
+pub use remote::{PinnedCommit, PinnedSource, RemoteSource};
 pub use secret::Secret;

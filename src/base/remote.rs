@@ -12,46 +12,53 @@ pub enum RemoteSource {
     Git(GitReference),
 }
 
-/// What a source turned out to be. The same pin means the same bytes.
+/// A source with what it turned out to be: from here on it is the same bytes wherever it is fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pin {
-    /// The digest of the file.
-    File(Digest),
-    Commit(CommitPin),
+pub enum PinnedSource {
+    Http { url: HttpUrl, digest: Digest },
+    Git(PinnedCommit),
 }
 
+/// Files of one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommitPin {
+pub struct PinnedCommit {
+    pub git: GitReference,
     /// What a tag leads to in the end.
     pub commit: String,
-    /// The full name that led there; the commit itself when that was asked for.
+    /// The full name that led there; the commit itself where that was asked for.
     pub reference: String,
+    /// What the name stands for: the commit, or an annotated tag.
+    pub object: String,
 }
 
-impl RemoteSource {
-    /// The identity of its files once `pin` is known. Where they came from is no part of it, unless their `.git`
-    /// says so.
-    pub fn identity(&self, pin: &Pin) -> Parts {
+impl PinnedSource {
+    pub fn source(&self) -> RemoteSource {
+        match self {
+            Self::Http { url, digest } => RemoteSource::Http { url: url.clone(), checksum: Some(*digest) },
+            Self::Git(pinned) => RemoteSource::Git(pinned.git.clone()),
+        }
+    }
+
+    /// The identity of the files. Where they came from is no part of it, unless their `.git` says so.
+    pub fn identity(&self) -> Parts {
         let mut parts = Parts::new();
-        match (self, pin) {
-            (Self::Http { url, .. }, Pin::File(digest)) => {
+        match self {
+            Self::Http { url, digest } => {
                 parts.text("kind", "http");
                 parts.text("name", url.file_name());
                 parts.digest_of("content", *digest);
             }
-            (Self::Git(git), Pin::Commit(pin)) => {
+            Self::Git(PinnedCommit { git, commit, reference, object }) => {
                 parts.text("kind", "git");
-                parts.text("commit", &pin.commit);
+                parts.text("commit", commit);
                 parts.text("subdir", git.subdir.as_deref().unwrap_or_default());
                 parts.text("submodules", (git.submodules != Some(false)).to_string());
                 parts.text("times", format!("{:?}", git.times));
                 if git.keep_git_dir == Some(true) {
-                    parts.text("reference", &pin.reference);
+                    parts.text("reference", reference);
+                    parts.text("object", object);
                     parts.text("remote", git.redacted_remote());
                 }
-            }
-            (Self::Http { .. }, Pin::Commit(_)) | (Self::Git(_), Pin::File(_)) => {
-                panic!("a file is pinned by its digest, a repository by a commit")
             }
         }
         parts

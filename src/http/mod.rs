@@ -4,6 +4,8 @@
 
 mod cause;
 mod client;
+mod retry;
 
 pub use cause::{innermost, is_certificate_error};
 pub use client::{ClientOptions, Clients, is_loopback};
+pub use retry::{Attempts, Retries, Transient, parse_retry_after, retrying};

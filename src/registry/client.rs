@@ -10,9 +10,9 @@ use super::auth::Credentials;
 use super::endpoint::{Endpoint, Repository};
 use super::error::RegistryError;
 use super::host::Host;
-use super::retry::{Retries, retrying};
 use super::transport::Transport;
 use crate::base::Reference;
+use crate::http::{Retries, retrying};
 
 /// Told how many of how many bytes are done.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);

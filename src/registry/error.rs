@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::base::Digest;
 use crate::diag::{Kind, Problem};
+use crate::http::Transient;
 
 /// Why an exchange with a registry failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +52,8 @@ fn shown(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(": {detail}") }
 }
 
-impl RegistryError {
-    /// Whether the same exchange may succeed later.
-    pub fn is_transient(&self) -> bool {
+impl Transient for RegistryError {
+    fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::Unreachable { .. }
@@ -63,13 +63,19 @@ impl RegistryError {
         )
     }
 
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
+}
 
+impl RegistryError {
     /// The error as people read it.
     pub fn problem(&self) -> Problem {
         let kind = match self {

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::client::Registry;
 use super::endpoint::{Call, Repository};
 use super::error::RegistryError;
-use super::retry::retrying;
 use super::transport::{Body, Response};
 use crate::base::{Digest, Reference};
+use crate::http::retrying;
 use crate::oci::{Descriptor, media_type};
 
 /// The limit distribution-spec asks registries to accept at least, and the one they set.

@@ -16,7 +16,6 @@ mod host;
 mod manifest;
 mod pull;
 mod push;
-mod retry;
 mod transport;
 
 pub use auth::{Credential, CredentialPlaces, Credentials};
@@ -24,4 +23,3 @@ pub use client::{Progress, Registry, RegistryOptions};
 pub use error::RegistryError;
 pub use manifest::Resolved;
 pub use push::{OpenBlob, Pushed};
-pub use retry::Retries;

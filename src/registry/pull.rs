@@ -9,9 +9,9 @@ use reqwest::header::RANGE;
 use super::client::{Progress, Registry};
 use super::endpoint::{Call, Repository};
 use super::error::RegistryError;
-use super::retry::Attempts;
 use super::transport::{Body, Response, local};
 use crate::base::{Hasher, Reference};
+use crate::http::Attempts;
 use crate::oci::Descriptor;
 
 /// How many tries a blob gets in all, as a multiple of those without progress: a flaky line finishes, a registry

@@ -10,9 +10,9 @@ use super::auth::Scope;
 use super::client::{Progress, Registry};
 use super::endpoint::{Call, Repository};
 use super::error::RegistryError;
-use super::retry::{Attempts, retrying};
 use super::transport::{Body, Response};
 use crate::base::{Digest, Reference};
+use crate::http::{Attempts, Transient as _, retrying};
 use crate::oci::Descriptor;
 
 /// Opens a blob's bytes from the start, once for every try.

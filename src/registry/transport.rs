@@ -23,8 +23,7 @@ use super::client::{Progress, RegistryOptions};
 use super::error::{RegistryError, parse_error_body};
 use super::host::Host;
 use super::push::OpenBlob;
-use super::retry::parse_retry_after;
-use crate::http::{ClientOptions, Clients, innermost, is_certificate_error, is_loopback};
+use crate::http::{ClientOptions, Clients, innermost, is_certificate_error, is_loopback, parse_retry_after};
 
 const MOST_REDIRECTS: usize = 10;
 const LARGEST_ERROR: u64 = 64 * 1024;

@@ -25,6 +25,7 @@ mod blobs;
 mod db;
 mod error;
 mod flights;
+pub mod free_space;
 mod indexes;
 mod keys;
 mod leases;

@@ -11,7 +11,6 @@ mod fault;
 mod file_step;
 mod filesystem;
 mod flights;
-mod free_space;
 mod layers;
 mod run_step;
 pub mod sandbox;

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::accounts::Account;
 use super::file_step::{account_problem, accounts};
 use super::filesystem::Layer;
-use super::free_space::{self, Shortage};
 use super::sandbox::{
     ExitStatus, HelperTask, IdMap, IdMaps, Limit, Mount, Network as SandboxNetwork, RunExit, RunRequest,
     SandboxError, Stdio, Supervisor, TaskOutput, User,
@@ -21,6 +20,7 @@ use crate::diag::{Kind, Problem};
 use crate::model::{Network, Ulimit};
 use crate::steps::RunOp;
 use crate::store::PendingSnapshot;
+use crate::store::free_space::{self, Shortage};
 
 /// Lines of a failed command's output that its problem shows.
 const TAIL_LINES: usize = 20;

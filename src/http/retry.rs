@@ -1,13 +1,20 @@
 //! When a failed exchange is tried again, and after what pause.
 //!
-//! Exponential pauses with full jitter, so that the nodes of one build do not return in step. A registry that
+//! Exponential pauses with full jitter, so that the nodes of one build do not return in step. A server that
 //! says `Retry-After` is obeyed, up to a limit; beyond it waiting would look like hanging, and the error is
 //! handed on.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use super::error::RegistryError;
+/// An error that may pass.
+pub trait Transient {
+    /// Whether the same exchange may succeed later.
+    fn is_transient(&self) -> bool;
+    /// Nobody answered at all.
+    fn is_unreachable(&self) -> bool;
+    fn retry_after(&self) -> Option<Duration>;
+}
 
 /// How patient a client is. Zero pauses are for tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +44,10 @@ const CONNECT_ATTEMPTS: u32 = 3;
 
 impl Retries {
     /// The pause after `failed` failed tries, or `None` when `error` is final.
-    pub fn pause(&self, failed: u32, error: &RegistryError, random: u64) -> Option<Duration> {
-        let attempts = match error {
-            RegistryError::Unreachable { .. } => self.attempts.min(CONNECT_ATTEMPTS),
-            _ => self.attempts,
+    pub fn pause(&self, failed: u32, error: &impl Transient, random: u64) -> Option<Duration> {
+        let attempts = match error.is_unreachable() {
+            true => self.attempts.min(CONNECT_ATTEMPTS),
+            false => self.attempts,
         };
         if !error.is_transient() || failed >= attempts {
             return None;
@@ -76,7 +83,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// Pauses after a failure, or returns it when there is nothing to hope for.
-    pub async fn after(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+    pub async fn after<E: Transient>(&mut self, error: E) -> Result<(), E> {
         self.failed += 1;
         // Without a source of randomness the pause is the shortest one, which is still a pause.
         let random = getrandom::u64().unwrap_or(0);
@@ -92,9 +99,9 @@ impl<'a> Attempts<'a> {
 }
 
 /// Runs `exchange` until it succeeds or fails for good.
-pub async fn retrying<T, F>(retries: &Retries, mut exchange: impl FnMut() -> F) -> Result<T, RegistryError>
+pub async fn retrying<T, E: Transient, F>(retries: &Retries, mut exchange: impl FnMut() -> F) -> Result<T, E>
 where
-    F: Future<Output = Result<T, RegistryError>>,
+    F: Future<Output = Result<T, E>>,
 {
     let mut attempts = Attempts::new(retries);
     loop {
@@ -119,39 +126,51 @@ pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn unavailable() -> RegistryError {
-        RegistryError::Unavailable { host: "r".into(), status: 503, detail: String::new(), retry_after: None }
+    /// Seconds of `Retry-After`.
+    enum Failure {
+        Unavailable(Option<u64>),
+        Unreachable,
+        Final,
     }
 
-    fn limited(seconds: u64) -> RegistryError {
-        RegistryError::RateLimited { host: "r".into(), retry_after: Some(Duration::from_secs(seconds)) }
-    }
+    impl Transient for Failure {
+        fn is_transient(&self) -> bool {
+            !matches!(self, Self::Final)
+        }
 
-    fn unreachable() -> RegistryError {
-        RegistryError::Unreachable { host: "r".into(), cause: String::new() }
+        fn is_unreachable(&self) -> bool {
+            matches!(self, Self::Unreachable)
+        }
+
+        fn retry_after(&self) -> Option<Duration> {
+            match self {
+                Self::Unavailable(seconds) => seconds.map(Duration::from_secs),
+                Self::Unreachable | Self::Final => None,
+            }
+        }
     }
 
     #[test]
     fn pauses_double_up_to_a_limit_and_end() {
         let retries = Retries::default();
-        let seconds = |failed, error: &RegistryError, random| {
+        let seconds = |failed, error: &Failure, random| {
             retries.pause(failed, error, random).map(|pause| pause.as_secs_f64())
         };
         for (failed, error, random, expected) in [
-            (1, unavailable(), 0, Some(0.25)),
-            (1, unavailable(), u64::MAX, Some(0.5)),
-            (3, unavailable(), u64::MAX, Some(2.0)),
-            (6, unavailable(), 0, None),
-            (2, unreachable(), 0, Some(0.5)),
-            (3, unreachable(), 0, None),
-            (1, limited(7), 0, Some(7.0)),
-            (1, limited(3600), 0, None),
-            (1, RegistryError::NotFound { what: "x".into() }, 0, None),
+            (1, Failure::Unavailable(None), 0, Some(0.25)),
+            (1, Failure::Unavailable(None), u64::MAX, Some(0.5)),
+            (3, Failure::Unavailable(None), u64::MAX, Some(2.0)),
+            (6, Failure::Unavailable(None), 0, None),
+            (2, Failure::Unreachable, 0, Some(0.5)),
+            (3, Failure::Unreachable, 0, None),
+            (1, Failure::Unavailable(Some(7)), 0, Some(7.0)),
+            (1, Failure::Unavailable(Some(3600)), 0, None),
+            (1, Failure::Final, 0, None),
         ] {
-            assert_eq!(seconds(failed, &error, random), expected, "{failed} {error:?}");
+            assert_eq!(seconds(failed, &error, random), expected, "{failed}");
         }
         let patient = Retries { attempts: 100, ..retries };
-        assert_eq!(patient.pause(60, &unavailable(), u64::MAX), Some(Duration::from_secs(20)));
+        assert_eq!(patient.pause(60, &Failure::Unavailable(None), u64::MAX), Some(Duration::from_secs(20)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The space that is left where the store is: when there is too little for a step to go on.
+//! The space that is left where the store is: when there is too little for work to go on.
 //!
 //! A command that fills the disk fails by itself, but until it notices, so does every other program on it, and
 //! the store's own database with them.
@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a running step looks.
-pub(super) const INTERVAL: Duration = Duration::from_millis(500);
+/// How often running work looks.
+pub const INTERVAL: Duration = Duration::from_millis(500);
 /// Bytes that stay free: enough for the store's database and what others write between two looks. On a small
 /// file system [`RESERVE_FRACTION`] of it.
 const RESERVE: u64 = 64 << 20;
@@ -16,13 +16,13 @@ const RESERVE_FRACTION: u64 = 50;
 /// A store whose file system has less than `reserve` bytes left.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store `{}` is on a file system with less than {} MiB left", store.display(), mebibytes(*reserve))]
-pub(super) struct Shortage {
+pub struct Shortage {
     pub store: PathBuf,
     pub reserve: u64,
 }
 
 /// The shortage, if there is one now.
-pub(super) fn shortage(store: &Path) -> Option<Shortage> {
+pub fn shortage(store: &Path) -> Option<Shortage> {
     // A file system that does not tell cannot be watched; writing to it will fail in its own way.
     let state = rustix::fs::statvfs(store).ok()?;
     let reserve = missing_reserve(state.f_frsize, state.f_blocks, state.f_bavail)?;
