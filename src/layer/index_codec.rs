@@ -70,6 +70,19 @@ fn put_entry(out: &mut Vec<u8>, indexed: &IndexedEntry, (path_before, offset_bef
     let shared = entry.path.iter().zip(path_before).take_while(|(a, b)| a == b).count();
     put_number(out, shared as u64);
     put_bytes(out, &entry.path[shared..]);
+    put_metadata(out, entry);
+    put_number(out, indexed.offset.wrapping_sub(offset_before));
+    match &indexed.content {
+        Some(digest) => {
+            out.push(1);
+            out.extend_from_slice(digest.as_bytes());
+        }
+        None => out.push(0),
+    }
+}
+
+/// Everything of an entry but its path.
+pub(super) fn put_metadata(out: &mut Vec<u8>, entry: &Entry) {
     put_kind(out, &entry.kind);
     put_number(out, entry.mode.into());
     put_number(out, entry.uid.into());
@@ -79,14 +92,6 @@ fn put_entry(out: &mut Vec<u8>, indexed: &IndexedEntry, (path_before, offset_bef
     for (name, value) in &entry.xattrs {
         put_bytes(out, name);
         put_bytes(out, value);
-    }
-    put_number(out, indexed.offset.wrapping_sub(offset_before));
-    match &indexed.content {
-        Some(digest) => {
-            out.push(1);
-            out.extend_from_slice(digest.as_bytes());
-        }
-        None => out.push(0),
     }
 }
 

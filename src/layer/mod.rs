@@ -6,6 +6,7 @@
 
 #[cfg(target_os = "linux")]
 mod apply;
+mod blocks;
 mod compress;
 mod content;
 mod decompress;
@@ -18,6 +19,8 @@ mod index_codec;
 mod path;
 mod pipeline;
 mod read;
+mod recompress;
+mod reuse;
 #[cfg(target_os = "linux")]
 mod rooted;
 mod tar_header;
@@ -28,7 +31,7 @@ mod write;
 
 #[cfg(target_os = "linux")]
 pub use apply::{Applier, ApplyOptions, ApplyReport, Form, Ids};
-pub use compress::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
+pub use compress::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL, FORMAT};
 pub use content::ContentReader;
 #[cfg(target_os = "linux")]
 pub use diff::{DiffReport, export_upper};
@@ -37,6 +40,8 @@ pub use error::LayerError;
 pub use index::{Block, Index, IndexedEntry, MAX_METADATA_BYTES};
 pub use path::MAX_PATH_BYTES;
 pub use read::{LayerReader, MAX_ENTRIES};
+pub use recompress::recompress;
+pub use reuse::Earlier;
 pub use tar_member::MAX_EXTENSION_BYTES;
 pub use tar_sparse::MAX_SEGMENTS;
 pub use tree::{NodeRef, Origin, Tree, TreeError, is_independent};

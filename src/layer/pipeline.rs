@@ -16,9 +16,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::compress::{BlockCompressor, Compression};
+use super::reuse::KnownBlock;
 use crate::base::{Digest, Hasher};
 
 type Bytes = Arc<Vec<u8>>;
+
+/// One block to be compressed, unless its compressed form is known.
+pub(super) struct Work {
+    pub(super) block: Vec<u8>,
+    pub(super) known: Option<KnownBlock>,
+}
 
 /// More workers than this gain nothing: hashing is the limit by then.
 const MAX_WORKERS: usize = 16;
@@ -44,7 +51,7 @@ pub(super) struct Pipeline {
 
 enum State {
     /// Nothing pushed yet, or one block, which may stay the only one.
-    Idle(File, Option<Vec<u8>>),
+    Idle(File, Option<Work>),
     Running(Threads),
     Failed,
 }
@@ -56,15 +63,15 @@ impl Pipeline {
         Ok(Self { out: State::Idle(out, None), compression, workers })
     }
 
-    pub(super) fn push(&mut self, block: Vec<u8>) -> io::Result<()> {
+    pub(super) fn push(&mut self, work: Work) -> io::Result<()> {
         match std::mem::replace(&mut self.out, State::Failed) {
-            State::Idle(file, None) => self.out = State::Idle(file, Some(block)),
+            State::Idle(file, None) => self.out = State::Idle(file, Some(work)),
             State::Idle(file, Some(first)) => {
                 let threads = Threads::start(file, self.compression, self.workers)?;
                 let threads = threads.push(first)?;
-                self.out = State::Running(threads.push(block)?);
+                self.out = State::Running(threads.push(work)?);
             }
-            State::Running(threads) => self.out = State::Running(threads.push(block)?),
+            State::Running(threads) => self.out = State::Running(threads.push(work)?),
             State::Failed => return Err(io::Error::other("writing the layer has failed before")),
         }
         Ok(())
@@ -72,7 +79,9 @@ impl Pipeline {
 
     pub(super) fn finish(self) -> io::Result<Written> {
         match self.out {
-            State::Idle(file, block) => write_alone(file, self.compression, block.unwrap_or_default()),
+            State::Idle(file, work) => {
+                write_alone(file, self.compression, work.map(|work| work.block).unwrap_or_default())
+            }
             State::Running(threads) => threads.finish(),
             State::Failed => Err(io::Error::other("writing the layer has failed before")),
         }
@@ -116,6 +125,7 @@ impl Output {
 
 struct Job {
     block: Bytes,
+    known: Option<KnownBlock>,
     done: SyncSender<io::Result<Bytes>>,
 }
 
@@ -149,11 +159,11 @@ impl Threads {
     }
 
     /// Waits while the queue is full. When the blob cannot be written, says why and is gone.
-    fn push(self, block: Vec<u8>) -> io::Result<Self> {
-        let block = Arc::new(block);
+    fn push(self, work: Work) -> io::Result<Self> {
+        let block = Arc::new(work.block);
         let (done, result) = sync_channel(1);
         let accepted = self.results.send(result).is_ok()
-            && self.jobs.send(Job { block: Arc::clone(&block), done }).is_ok()
+            && self.jobs.send(Job { block: Arc::clone(&block), known: work.known, done }).is_ok()
             && self.hasher.as_ref().is_none_or(|(hash, _)| hash.send(block).is_ok());
         if accepted {
             return Ok(self);
@@ -198,9 +208,12 @@ fn hash_blocks(blocks: &Receiver<Bytes>) -> Digest {
 fn compress_jobs(compressor: &mut BlockCompressor, queue: &Mutex<Receiver<Job>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { block, done }) = next else { return };
+        let Ok(Job { block, known, done }) = next else { return };
         // Nobody waits for the result any more when writing has failed, which the writer reports itself.
-        let _ = done.send(compressor.compress(&block));
+        let _ = done.send(match known {
+            Some(known) => known.read().map(Arc::new),
+            None => compressor.compress(&block),
+        });
     }
 }
 

@@ -157,6 +157,77 @@ fn workers_do_not_change_the_bytes() {
     }
 }
 
+/// Everything of a layer but its blob's name.
+fn named(finished: &FinishedLayer) -> (Digest, Digest, &Index) {
+    (finished.diff_id, finished.digest, &finished.index)
+}
+
+fn write_after(files: &[(Entry, Vec<u8>)], earlier: Option<(File, &Index)>) -> (FinishedLayer, File) {
+    let blob = tempfile::tempfile().unwrap();
+    let mut writer = LayerWriter::create(blob.try_clone().unwrap(), LayerOptions::default()).unwrap();
+    if let Some((blob, index)) = earlier {
+        writer = writer.reusing(Earlier::new(blob, index).unwrap());
+    }
+    for (entry, content) in files {
+        writer.append_with_digest(entry, &mut &content[..], Digest::of(content)).unwrap();
+    }
+    (writer.finish().unwrap(), blob)
+}
+
+#[test]
+fn blocks_of_an_earlier_layer_serve_again() {
+    let many = || (0..3000).map(|n| file(&format!("many/{n:04}"), &noise(n, 3000 + n as usize % 700)));
+    let files: Files = many().chain(MIXED.clone()).collect();
+    let (before, blob) = write_after(&files, None);
+    let blocks = before.index.blocks.len();
+    // The first byte of the blob, changed, shows which blocks were taken over.
+    for (changed, content, most_new) in [
+        (1500, noise(9, 3100), 4),
+        (1500, noise(9, 9000), 8),
+        (0, Vec::new(), 8),
+        (3004, noise(9, 2_200_000), 5),
+        (3011, noise(9, 77), 2),
+    ] {
+        let mut files = files.clone();
+        files[changed] = file(&String::from_utf8_lossy(&files[changed].0.path), &content);
+        let (expected, fresh) = write_after(&files, None);
+        let (after, reused) = write_after(&files, Some((blob.try_clone().unwrap(), &before.index)));
+        assert_eq!(named(&after), named(&expected), "{changed}");
+        assert!(bytes_of(&reused) == bytes_of(&fresh));
+        let earlier = Earlier::new(blob.try_clone().unwrap(), &before.index).unwrap();
+        let new = blocks_not_in(&earlier, &after.index);
+        assert!(new <= most_new, "{new} of {blocks} blocks are new after a change at {changed}");
+    }
+}
+
+fn blocks_not_in(earlier: &Earlier, index: &Index) -> usize {
+    let mut first = 0;
+    let ends = index.blocks.iter().skip(1).map(|block| block.uncompressed).chain([u64::MAX]);
+    let ranges = index.blocks.iter().map(|block| block.uncompressed).zip(ends);
+    let keys = ranges.map(|(start, end)| reuse::block_key(&index.entries, &mut first, start..end));
+    keys.filter(|key| key.and_then(|key| earlier.find(&key)).is_none()).count()
+}
+
+#[test]
+fn only_known_contents_are_reused() {
+    let files = [file("a", b"one")];
+    let (before, blob) = write_with(&files, Compression::GZIP, 1);
+    let earlier = || Earlier::new(blob.try_clone().unwrap(), &before.index).unwrap();
+    assert_eq!(blocks_not_in(&earlier(), &before.index), 1, "nobody told the digest of the content");
+    let (known, _) = write_after(&files, None);
+    assert_eq!(blocks_not_in(&earlier(), &known.index), 1);
+}
+
+#[test]
+fn compressions_have_names() {
+    for compression in [Compression::None, Compression::GZIP, Compression::Zstd { level: -3 }] {
+        assert_eq!(compression.to_string().parse::<Compression>().unwrap(), compression);
+    }
+    for text in ["", "gzip", "gzip:x", "lz4:1", "none:1"] {
+        assert!(text.parse::<Compression>().is_err(), "{text}");
+    }
+}
+
 #[test]
 fn long_files_share_no_block() {
     let (finished, _) = write_with(&MIXED, Compression::GZIP, 2);

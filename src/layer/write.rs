@@ -1,18 +1,19 @@
 //! Writes a layer: entries in, a compressed blob and its index out, in one pass.
 //!
 //! Entries come in the caller's order, which has to be the same each time for the bytes to be the same.
-//! Blocks are cut where they serve random access and reuse: an entry that does not fit what is left of a
-//! block begins a new one, and an entry longer than a block shares none of its blocks. The rule looks at
-//! sizes alone. The file belongs to the caller, who also removes it when writing fails.
+//! Where blocks end is decided in `blocks`. The file belongs to the caller, who also removes it when writing
+//! fails.
 
 use std::fs::File;
 use std::io::{self, Read};
 
-use super::compress::{BLOCK_BYTES, Compression};
+use super::blocks::Blocks;
+use super::compress::Compression;
 use super::entry::{Entry, EntryKind, EntrySink};
-use super::index::{Block, Index, IndexedEntry};
-use super::pipeline::{Pipeline, default_workers};
-use super::tar_header::{self, TAR_END, padding, refused};
+use super::index::{Index, IndexedEntry};
+use super::pipeline::default_workers;
+use super::reuse::Earlier;
+use super::tar_header::{self, TAR_BLOCK, TAR_END, padding, refused};
 use crate::base::Digest;
 
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +44,8 @@ pub struct FinishedLayer {
 }
 
 pub struct LayerWriter {
-    pipeline: Pipeline,
+    blocks: Blocks,
     options: LayerOptions,
-    block: Vec<u8>,
-    /// Bytes of the tar in blocks already handed on.
-    flushed: u64,
-    starts: Vec<u64>,
-    entries: Vec<IndexedEntry>,
     header: Vec<u8>,
     failed: bool,
 }
@@ -62,15 +58,19 @@ impl LayerWriter {
 
     pub(super) fn with_workers(out: File, options: LayerOptions, workers: usize) -> io::Result<Self> {
         Ok(Self {
-            pipeline: Pipeline::new(out, options.compression, workers)?,
+            blocks: Blocks::new(out, options.compression, workers)?,
             options,
-            block: Vec::new(),
-            flushed: 0,
-            starts: Vec::new(),
-            entries: Vec::new(),
             header: Vec::new(),
             failed: false,
         })
+    }
+
+    /// Takes compressed blocks from a layer that was written with the same compression, where they would come
+    /// out the same.
+    #[must_use]
+    pub fn reusing(mut self, earlier: Earlier) -> Self {
+        self.blocks.reuse(earlier);
+        self
     }
 
     /// As [`EntrySink::append`], for content whose digest is known; the index keeps it.
@@ -85,33 +85,18 @@ impl LayerWriter {
 
     /// The number of entries so far, which is the position of the next one.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.blocks.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.blocks.len() == 0
     }
 
-    pub fn finish(mut self) -> io::Result<FinishedLayer> {
+    pub fn finish(self) -> io::Result<FinishedLayer> {
         if self.failed {
             return Err(io::Error::other("writing the layer has failed before"));
         }
-        if self.block.len() + TAR_END.len() > BLOCK_BYTES {
-            self.cut()?;
-        }
-        self.block.extend_from_slice(&TAR_END);
-        self.cut()?;
-        let written = self.pipeline.finish()?;
-        let starts = self.starts.iter().zip(&written.starts);
-        let blocks = starts.map(|(&uncompressed, &compressed)| Block { uncompressed, compressed }).collect();
-        Ok(FinishedLayer {
-            diff_id: written.diff_id,
-            digest: written.digest,
-            size: written.size,
-            uncompressed_size: self.flushed,
-            media_type: self.options.compression.media_type(),
-            index: Index { entries: self.entries, blocks },
-        })
+        self.blocks.finish(&TAR_END)
     }
 
     fn append_entry(
@@ -130,19 +115,12 @@ impl LayerWriter {
         self.failed = true;
         let padding = padding(entry.size());
         let whole = entry.size().saturating_add((self.header.len() + padding) as u64);
-        if whole > (BLOCK_BYTES - self.block.len()) as u64 && !self.block.is_empty() {
-            self.cut()?;
-        }
-        let header = std::mem::take(&mut self.header);
-        self.fill(&mut &header[..], header.len() as u64)?;
-        self.header = header;
-        let offset = self.flushed + self.block.len() as u64;
+        let indexed = IndexedEntry { entry: entry.clone(), offset: 0, content: digest };
+        self.blocks.begin(indexed, self.header.len() as u64, whole)?;
+        self.blocks.fill_bytes(&self.header)?;
         self.fill_content(&entry, content)?;
-        self.fill(&mut io::repeat(0), padding as u64)?;
-        if whole > BLOCK_BYTES as u64 {
-            self.cut()?;
-        }
-        self.entries.push(IndexedEntry { entry, offset, content: digest });
+        self.blocks.fill_bytes(&[0; TAR_BLOCK][..padding])?;
+        self.blocks.end(whole)?;
         self.failed = false;
         Ok(())
     }
@@ -161,7 +139,7 @@ impl LayerWriter {
     fn fill_content(&mut self, entry: &Entry, content: &mut dyn Read) -> io::Result<()> {
         let in_context =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", shown(&entry.path)));
-        let filled = self.fill(content, entry.size()).map_err(in_context)?;
+        let filled = self.blocks.fill(content, entry.size()).map_err(in_context)?;
         if filled < entry.size() {
             let reason = format!("has {filled} bytes of content instead of {}", entry.size());
             return Err(refused(&entry.path, &reason));
@@ -171,37 +149,6 @@ impl LayerWriter {
             return Err(refused(&entry.path, &reason));
         }
         Ok(())
-    }
-
-    /// Appends at most `size` bytes to the tar, cutting full blocks; how many there were.
-    fn fill(&mut self, source: &mut dyn Read, size: u64) -> io::Result<u64> {
-        // Pages not written to cost nothing, growing step by step would.
-        if self.block.capacity() == 0 {
-            self.block.reserve_exact(BLOCK_BYTES);
-        }
-        let mut filled = 0;
-        while filled < size {
-            if self.block.len() == BLOCK_BYTES {
-                self.cut()?;
-            }
-            let room = ((BLOCK_BYTES - self.block.len()) as u64).min(size - filled);
-            let read = source.take(room).read_to_end(&mut self.block)? as u64;
-            if read == 0 {
-                break;
-            }
-            filled += read;
-        }
-        Ok(filled)
-    }
-
-    fn cut(&mut self) -> io::Result<()> {
-        if self.block.is_empty() {
-            return Ok(());
-        }
-        let block = std::mem::take(&mut self.block);
-        self.starts.push(self.flushed);
-        self.flushed += block.len() as u64;
-        self.pipeline.push(block)
     }
 }
 

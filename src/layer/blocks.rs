@@ -1,0 +1,147 @@
+//! A layer's tar cut into blocks: where each ends, and which of them an earlier layer already has compressed.
+//!
+//! Blocks are cut where they serve random access and reuse. An entry that does not fit what is left of a
+//! block begins a new one, and an entry longer than a block shares none of its blocks. Once a block is half
+//! full, some entries begin a new one because of their name: after a file that changed its size the cuts so
+//! fall where they fell before. The rule looks at sizes and names alone, so the same tar is cut in the same
+//! places by whoever compresses it.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use super::compress::{BLOCK_BYTES, Compression};
+use super::index::{Block, Index, IndexedEntry};
+use super::pipeline::{Pipeline, Work};
+use super::reuse::{Earlier, block_key};
+use super::write::FinishedLayer;
+
+/// Names cut no block shorter than this.
+const SHORTEST: usize = BLOCK_BYTES / 2;
+/// One name in so many may cut a block.
+const CUTTING_NAMES: u64 = 16;
+
+/// The tar being cut. Content is what the caller fills in; entries only say where it goes.
+pub(super) struct Blocks {
+    pipeline: Pipeline,
+    compression: Compression,
+    earlier: Option<Earlier>,
+    block: Vec<u8>,
+    /// Bytes of the tar in blocks already handed on.
+    flushed: u64,
+    starts: Vec<u64>,
+    entries: Vec<IndexedEntry>,
+    /// The first entry that may reach into the current block.
+    first: usize,
+}
+
+impl Blocks {
+    pub(super) fn new(out: File, compression: Compression, workers: usize) -> io::Result<Self> {
+        Ok(Self {
+            pipeline: Pipeline::new(out, compression, workers)?,
+            compression,
+            earlier: None,
+            block: Vec::new(),
+            flushed: 0,
+            starts: Vec::new(),
+            entries: Vec::new(),
+            first: 0,
+        })
+    }
+
+    /// Takes compressed blocks from an earlier layer where they would come out the same.
+    pub(super) fn reuse(&mut self, earlier: Earlier) {
+        self.earlier = Some(earlier);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Begins an entry of `whole` bytes, headers and padding included; its content begins `head` bytes in.
+    pub(super) fn begin(&mut self, mut indexed: IndexedEntry, head: u64, whole: u64) -> io::Result<()> {
+        if begins_block(self.block.len(), &indexed.entry.path, whole) {
+            self.cut()?;
+        }
+        indexed.offset = self.flushed + self.block.len() as u64 + head;
+        self.entries.push(indexed);
+        Ok(())
+    }
+
+    /// Ends an entry of `whole` bytes.
+    pub(super) fn end(&mut self, whole: u64) -> io::Result<()> {
+        if whole > BLOCK_BYTES as u64 { self.cut() } else { Ok(()) }
+    }
+
+    /// Appends at most `size` bytes to the tar, cutting full blocks; how many there were.
+    pub(super) fn fill(&mut self, source: &mut dyn Read, size: u64) -> io::Result<u64> {
+        // Pages not written to cost nothing, growing step by step would.
+        if self.block.capacity() == 0 {
+            self.block.reserve_exact(BLOCK_BYTES);
+        }
+        let mut filled = 0;
+        while filled < size {
+            if self.block.len() == BLOCK_BYTES {
+                self.cut()?;
+            }
+            let room = ((BLOCK_BYTES - self.block.len()) as u64).min(size - filled);
+            let read = source.take(room).read_to_end(&mut self.block)? as u64;
+            if read == 0 {
+                break;
+            }
+            filled += read;
+        }
+        Ok(filled)
+    }
+
+    /// As [`fill`](Self::fill), for bytes at hand.
+    pub(super) fn fill_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.fill(&mut &bytes[..], bytes.len() as u64).map(drop)
+    }
+
+    /// Ends the tar with `tail`, what follows its last entry.
+    pub(super) fn finish(mut self, tail: &[u8]) -> io::Result<FinishedLayer> {
+        if self.block.len() + tail.len() > BLOCK_BYTES {
+            self.cut()?;
+        }
+        self.fill_bytes(tail)?;
+        self.cut()?;
+        let written = self.pipeline.finish()?;
+        let starts = self.starts.iter().zip(&written.starts);
+        let blocks = starts.map(|(&uncompressed, &compressed)| Block { uncompressed, compressed }).collect();
+        Ok(FinishedLayer {
+            diff_id: written.diff_id,
+            digest: written.digest,
+            size: written.size,
+            uncompressed_size: self.flushed,
+            media_type: self.compression.media_type(),
+            index: Index { entries: self.entries, blocks },
+        })
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let block = std::mem::take(&mut self.block);
+        let range = self.flushed..self.flushed + block.len() as u64;
+        let known = self.earlier.as_ref().and_then(|earlier| {
+            let key = block_key(&self.entries, &mut self.first, range.clone())?;
+            earlier.find(&key)
+        });
+        self.starts.push(range.start);
+        self.flushed = range.end;
+        self.pipeline.push(Work { block, known })
+    }
+}
+
+fn begins_block(filled: usize, path: &[u8], whole: u64) -> bool {
+    let is_full = whole > (BLOCK_BYTES - filled) as u64;
+    filled > 0 && (is_full || (filled >= SHORTEST && is_cutting(path)))
+}
+
+/// One name in sixteen, by FNV-1a.
+fn is_cutting(path: &[u8]) -> bool {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    let hash = path.iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    (hash >> 32) % CUTTING_NAMES == 0
+}

@@ -1,0 +1,105 @@
+//! The compressed blocks of a layer written before, found by what is in them.
+//!
+//! A block's key is what its entries say and the digests of their contents, so it is known without the
+//! block's bytes. Equal keys mean equal bytes; under the same compression, equal compressed bytes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use super::index::{Index, IndexedEntry};
+use super::index_codec::put_metadata;
+use super::tar_header::padding;
+use crate::base::{Digest, Hasher};
+
+/// A layer whose blocks may serve again in one that is written with the same compression.
+pub struct Earlier {
+    blob: Arc<File>,
+    blocks: HashMap<Digest, Range<u64>>,
+}
+
+/// A compressed block in an earlier layer's blob.
+#[derive(Clone)]
+pub(super) struct KnownBlock {
+    blob: Arc<File>,
+    range: Range<u64>,
+}
+
+impl Earlier {
+    /// From a blob and the index that was made with it.
+    pub fn new(blob: File, index: &Index) -> io::Result<Self> {
+        let compressed_end = blob.metadata()?.len();
+        let mut blocks = HashMap::with_capacity(index.blocks.len());
+        let mut first = 0;
+        for (number, block) in index.blocks.iter().enumerate() {
+            let next = index.blocks.get(number + 1);
+            // What the last one ends with is the same for all layers that this program writes.
+            let end = next.map_or(u64::MAX, |next| next.uncompressed);
+            let compressed = block.compressed..next.map_or(compressed_end, |next| next.compressed);
+            if let Some(key) = block_key(&index.entries, &mut first, block.uncompressed..end) {
+                blocks.insert(key, compressed);
+            }
+        }
+        Ok(Self { blob: Arc::new(blob), blocks })
+    }
+
+    pub(super) fn find(&self, key: &Digest) -> Option<KnownBlock> {
+        let range = self.blocks.get(key)?.clone();
+        Some(KnownBlock { blob: self.blob.clone(), range })
+    }
+}
+
+impl KnownBlock {
+    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(self.range.end.saturating_sub(self.range.start));
+        let mut bytes = vec![0; length.map_err(io::Error::other)?];
+        self.blob.read_exact_at(&mut bytes, self.range.start)?;
+        Ok(bytes)
+    }
+}
+
+/// The key of the block that holds `range` of the tar; `None` when it holds a file of unknown content.
+/// `first` is the first entry that may reach into the block, and is moved on to the next block's.
+pub(super) fn block_key(entries: &[IndexedEntry], first: &mut usize, range: Range<u64>) -> Option<Digest> {
+    let mut key = Some(Vec::with_capacity(16 << 10));
+    let mut start = first.checked_sub(1).map_or(0, |before| end_of(&entries[before]));
+    for (place, indexed) in entries.iter().enumerate().skip(*first) {
+        if start >= range.end {
+            break;
+        }
+        let end = end_of(indexed);
+        if let Some(text) = &mut key {
+            put_part(text, indexed, start.max(range.start) - start, end.min(range.end) - start);
+            if indexed.content.is_none() && indexed.entry.size() > 0 {
+                key = None;
+            }
+        }
+        *first = if end <= range.end { place + 1 } else { place };
+        start = end;
+    }
+    let is_last = start < range.end;
+    key.map(|text| {
+        let mut hasher = Hasher::new();
+        hasher.update(&text);
+        hasher.update(if is_last { b"end" } else { b"" });
+        hasher.finish()
+    })
+}
+
+fn end_of(indexed: &IndexedEntry) -> u64 {
+    let size = indexed.entry.size();
+    indexed.offset + size + padding(size) as u64
+}
+
+/// What is of an entry in a block: all that decides its header, its content, and which part of both.
+fn put_part(out: &mut Vec<u8>, indexed: &IndexedEntry, from: u64, to: u64) {
+    out.extend_from_slice(&(indexed.entry.path.len() as u64).to_le_bytes());
+    out.extend_from_slice(&indexed.entry.path);
+    put_metadata(out, &indexed.entry);
+    out.extend_from_slice(indexed.content.as_ref().map_or(&[0; 32], |digest| digest.as_bytes()));
+    out.extend_from_slice(&from.to_le_bytes());
+    out.extend_from_slice(&to.to_le_bytes());
+}
