@@ -56,6 +56,11 @@ impl Reference {
         Self { digest: Some(digest), ..self.clone() }
     }
 
+    /// The repository alone.
+    pub fn without_tag(&self) -> Self {
+        Self { tag: None, digest: None, ..self.clone() }
+    }
+
     /// The repository with its registry: `docker.io/library/alpine`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.registry, self.repository)

@@ -66,7 +66,7 @@ pub async fn bake(
             let target = &project.targets[name];
             let configs = target.variants.iter().filter_map(|variant| {
                 let platform = variant.platform.value.clone();
-                worker.image(name, &platform).map(|image| (platform, image.config))
+                worker.exported(name, &platform).map(|image| (platform, image.config))
             });
             let names = target.tags.iter().map(|tag| tag.value.familiar()).collect();
             let Merged { root, images, .. } = worker.merged(name)?;

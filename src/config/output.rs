@@ -3,36 +3,48 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::annotation;
 use super::declare::OutputDeclaration;
 use super::keys;
 use super::text::{File, Text};
 use crate::base::Reference;
 use crate::diag::{Located, Place, Problem, Source};
-use crate::model::{Dest, ExportOptions, Output};
+use crate::model::{Annotation, Dest, ExportOptions, LayerCompression, Output};
 
 const TYPES: [&str; 7] = ["image", "registry", "oci", "docker", "local", "tar", "cacheonly"];
 
 /// Keys of BuildKit's exporters that are not here yet.
-const LATER: [&str; 19] = [
-    "annotation",
+const LATER: [&str; 11] = [
     "attestation-inline",
     "attestation-prefix",
-    "compression",
-    "compression-level",
     "context",
     "dangling-name-prefix",
-    "force-compression",
     "mode",
-    "name-canonical",
     "oci-artifact",
     "platform",
     "prefer-nondist-layers",
-    "push-by-digest",
     "registry.insecure",
-    "rewrite-timestamp",
-    "source-date-epoch",
     "store",
     "unpack",
+];
+
+const COMPRESSIONS: [&str; 4] = ["gzip", "zstd", "estargz", "uncompressed"];
+
+const KNOWN: [&str; 14] = [
+    "type",
+    "dest",
+    "name",
+    "push",
+    "tar",
+    "platform-split",
+    "oci-mediatypes",
+    "compression",
+    "compression-level",
+    "force-compression",
+    "rewrite-timestamp",
+    "source-date-epoch",
+    "push-by-digest",
+    "name-canonical",
 ];
 
 /// One `key=value` of an output, rendered.
@@ -170,9 +182,13 @@ fn from_entries(text: &Text, place: Place, mut rest: Vec<Entry>) -> Result<Locat
 
 impl Entries<'_> {
     fn image(&mut self, pushed: bool) -> Option<Output> {
-        let names = self.names();
+        let by_digest = self.boolean("push-by-digest").unwrap_or(false);
+        let names = self.names(by_digest);
         let push = self.boolean("push").unwrap_or(pushed);
-        let options = self.options(true);
+        let mut options = self.options(true);
+        options.push_by_digest = by_digest;
+        // Adds a name in an image store, and an image that is only pushed has none.
+        self.boolean("name-canonical");
         Some(Output::Image { names, push, options })
     }
 
@@ -213,7 +229,85 @@ impl Entries<'_> {
 
     /// Docker archives have Docker's media types unless told otherwise.
     fn options(&mut self, oci_media_types: bool) -> ExportOptions {
-        ExportOptions { oci_media_types: self.boolean("oci-mediatypes").unwrap_or(oci_media_types) }
+        let options = ExportOptions {
+            oci_media_types: self.boolean("oci-mediatypes").unwrap_or(oci_media_types),
+            compression: self.compression(),
+            force_compression: self.boolean("force-compression").unwrap_or(false),
+            rewrite_timestamp: self.boolean("rewrite-timestamp"),
+            source_date_epoch: self.number("source-date-epoch", 0, i64::MAX),
+            annotations: self.annotations(),
+            push_by_digest: false,
+        };
+        if matches!(options.compression, LayerCompression::Estargz { .. }) && !options.oci_media_types {
+            let problem = Problem::input("config::bad-output", "`estargz` needs OCI media types")
+                .at(self.place.clone(), "Docker's manifest has no place for what lazy pullers read");
+            self.problems.push(problem.help("say `oci-mediatypes=true`, or `compression=gzip`"));
+        }
+        options
+    }
+
+    /// Levels are those of BuildKit: 0 to 9 for gzip, 0 to 22 for zstd, where 0 is the default.
+    fn compression(&mut self) -> LayerCompression {
+        let kind = self.take("compression");
+        let word = kind.as_ref().map_or("gzip", |entry| entry.value.as_str()).to_string();
+        let gzip = |level: Option<i64>| level.and_then(|level| u32::try_from(level).ok());
+        match word.as_str() {
+            "gzip" => LayerCompression::Gzip { level: gzip(self.number("compression-level", 0, 9)) },
+            "estargz" => LayerCompression::Estargz { level: gzip(self.number("compression-level", 0, 9)) },
+            "zstd" => {
+                let level = self.number("compression-level", 0, 22).filter(|level| *level > 0);
+                LayerCompression::Zstd { level: level.and_then(|level| i32::try_from(level).ok()) }
+            }
+            "uncompressed" => {
+                if let Some(entry) = self.take("compression-level") {
+                    let message = "an uncompressed image has no `compression-level`".to_string();
+                    let problem = Problem::input("config::bad-output", message);
+                    self.problems.push(problem.at(entry.key_place, "of nothing"));
+                }
+                LayerCompression::Uncompressed
+            }
+            other => {
+                let place = kind.map_or_else(|| self.place.clone(), |entry| entry.value_place);
+                let problem =
+                    Problem::input("config::bad-output", format!("there is no compression `{other}`"))
+                        .at(place, "not a compression");
+                let help = keys::suggestion(other, COMPRESSIONS)
+                    .unwrap_or_else(|| format!("those are {}", keys::quoted_list(COMPRESSIONS)));
+                self.problems.push(problem.help(help));
+                self.take("compression-level");
+                LayerCompression::Uncompressed
+            }
+        }
+    }
+
+    /// `annotation.KEY`, `annotation-LEVEL.KEY` and `annotation-LEVEL[PLATFORM].KEY`.
+    fn annotations(&mut self) -> Vec<Annotation> {
+        let is_annotation = |entry: &Entry| annotation_key(&entry.key).is_some();
+        let (found, rest) = std::mem::take(&mut self.rest).into_iter().partition(is_annotation);
+        self.rest = rest;
+        let mut annotations = Vec::new();
+        for entry in found as Vec<Entry> {
+            let Some((level, key)) = annotation_key(&entry.key) else { continue };
+            match annotation::parse(&format!("{level}:{key}={}", entry.value)) {
+                Ok(parsed) => annotations.extend(parsed),
+                Err(message) => {
+                    let problem = Problem::input("config::bad-annotation", message);
+                    self.problems.push(problem.at(entry.key_place, "not an annotation"));
+                }
+            }
+        }
+        annotations
+    }
+
+    fn number(&mut self, key: &str, least: i64, most: i64) -> Option<i64> {
+        let entry = self.take(key)?;
+        let parsed = entry.value.parse().ok().filter(|number| (least..=most).contains(number));
+        if parsed.is_none() {
+            let range = if most == i64::MAX { format!("from {least}") } else { format!("{least} to {most}") };
+            let problem = Problem::input("config::bad-output", format!("`{key}` must be a number, {range}"));
+            self.problems.push(problem.at(entry.value_place, "not such a number"));
+        }
+        parsed
     }
 
     fn take(&mut self, key: &str) -> Option<Entry> {
@@ -259,14 +353,22 @@ impl Entries<'_> {
         }
     }
 
-    fn names(&mut self) -> Vec<Reference> {
+    /// Names with tags; of repositories alone for what is pushed by digest.
+    fn names(&mut self, by_digest: bool) -> Vec<Reference> {
         let Some(entry) = self.take("name") else { return Vec::new() };
         let mut names = Vec::new();
         for name in entry.value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            match name.parse() {
+            match name.parse::<Reference>() {
+                Ok(reference) if by_digest && has_version(name, &reference) => {
+                    let message =
+                        format!("`{name}` is to be pushed by digest and names more than a repository");
+                    let problem = Problem::input("config::bad-output", message)
+                        .at(entry.value_place.clone(), "has a tag or a digest");
+                    self.problems.push(problem.help("take the tag away, or `push-by-digest`"));
+                }
+                Ok(reference) if by_digest => names.push(reference.without_tag()),
                 Ok(reference) => names.push(reference),
                 Err(error) => {
-                    let error: crate::base::reference::ParseReferenceError = error;
                     let problem = Problem::input("config::bad-reference", error.to_string());
                     self.problems.push(problem.at(entry.value_place.clone(), "not an image reference"));
                 }
@@ -283,7 +385,7 @@ impl Entries<'_> {
                     .at(entry.key_place, "not supported yet")
             } else {
                 let message = format!("an output of type `{}` has no key `{}`", self.kind, entry.key);
-                let known = ["type", "dest", "name", "push", "tar", "platform-split", "oci-mediatypes"];
+                let known = KNOWN;
                 let mut problem =
                     Problem::input("config::unknown-key", message).at(entry.key_place, "unknown key");
                 problem.help =
@@ -297,6 +399,27 @@ impl Entries<'_> {
             _ => Err(self.problems),
         }
     }
+}
+
+/// Whether a name as written has a tag or a digest.
+fn has_version(name: &str, reference: &Reference) -> bool {
+    reference.digest().is_some() || reference.tag().is_some_and(|tag| name.ends_with(&format!(":{tag}")))
+}
+
+/// Level with platform, and key, of an annotation's entry.
+fn annotation_key(key: &str) -> Option<(String, &str)> {
+    let rest = key.strip_prefix("annotation")?;
+    let end = if rest.starts_with('[') || rest.starts_with('-') {
+        let from = rest.find(']').unwrap_or(0);
+        from + rest[from..].find('.')?
+    } else {
+        rest.starts_with('.').then_some(0)?
+    };
+    let level = match rest[..end].strip_prefix('-') {
+        Some(level) => level.to_string(),
+        None => format!("manifest{}", &rest[..end]),
+    };
+    Some((level, &rest[end + 1..]))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::machine::{blocking, io_problem};
 use crate::base::{Digest, Reference};
 use crate::diag::{Kind, Problem};
 use crate::event::Transfer;
+use crate::layer::Compression;
 use crate::oci::{Descriptor, ImageConfig};
 use crate::registry::Registry;
 use crate::store::Store;
@@ -18,10 +19,13 @@ use crate::store::Store;
 pub struct Base {
     /// For messages.
     pub name: String,
+    /// The manifest's digest, or another name of what it says.
     pub manifest: Digest,
     pub config: Arc<ImageConfig>,
     /// As many as the config has diff ids.
     pub layers: Vec<Descriptor>,
+    /// How the layers that were made here are compressed, by their place; nothing for what others made.
+    pub compressions: Vec<Option<Compression>>,
     pub origin: Origin,
 }
 

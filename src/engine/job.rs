@@ -10,6 +10,7 @@ use crate::base::{Digest, NodeId, Platform, StepId};
 use crate::context::Context;
 use crate::diag::Problem;
 use crate::event::{Event, EventSink, Transfer};
+use crate::layer::Compression;
 use crate::oci::Descriptor;
 use crate::steps::{Lowered, Step};
 
@@ -30,6 +31,8 @@ pub struct BuildJob {
     pub contexts: BTreeMap<Option<String>, JobContext>,
     /// Seconds since the epoch that no time in the image exceeds.
     pub epoch: Option<i64>,
+    /// How layers made here are compressed, as an advice: it changes no result but the blobs' bytes.
+    pub compression: Compression,
     /// The time of the run, for what has no better one.
     pub now: i64,
     /// Run every step, whatever the store knows.
@@ -52,11 +55,11 @@ impl BuildJob {
 /// A platform image in the store.
 #[derive(Clone, Debug)]
 pub struct BuildOutcome {
-    /// The manifest, with its platform.
+    /// The manifest, with its platform. Its layers are compressed as they happened to be in the store.
     pub manifest: Descriptor,
     pub config: Digest,
-    pub size: u64,
-    pub layers: usize,
+    /// Of each layer of the manifest how it is compressed; `None` for what others made.
+    pub compressions: Vec<Option<Compression>>,
     pub counts: StepCounts,
 }
 

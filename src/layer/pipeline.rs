@@ -78,23 +78,59 @@ impl Pipeline {
     }
 
     pub(super) fn finish(self) -> io::Result<Written> {
+        self.flush().map(Flushed::finish)
+    }
+
+    /// Waits until every block is written.
+    pub(super) fn flush(self) -> io::Result<Flushed> {
         match self.out {
             State::Idle(file, work) => {
                 write_alone(file, self.compression, work.map(|work| work.block).unwrap_or_default())
             }
-            State::Running(threads) => threads.finish(),
+            State::Running(threads) => threads.flush(),
             State::Failed => Err(io::Error::other("writing the layer has failed before")),
         }
     }
 }
 
-fn write_alone(file: File, compression: Compression, block: Vec<u8>) -> io::Result<Written> {
+/// A blob that holds all blocks, and may get an end of its own.
+pub(super) struct Flushed {
+    /// Of the uncompressed bytes; not there where they are the blob's.
+    tar: Option<Hasher>,
+    output: Output,
+}
+
+impl Flushed {
+    /// Where each block begins in the blob.
+    pub(super) fn starts(&self) -> &[u64] {
+        &self.output.starts
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.output.size
+    }
+
+    /// Appends what is `tar` uncompressed.
+    pub(super) fn add(&mut self, tar: &[u8], compressed: &[u8]) -> io::Result<()> {
+        if let Some(hasher) = &mut self.tar {
+            hasher.update(tar);
+        }
+        self.output.write(compressed)
+    }
+
+    pub(super) fn finish(self) -> Written {
+        let (digest, size, starts) = self.output.finish();
+        Written { diff_id: self.tar.map_or(digest, Hasher::finish), digest, size, starts }
+    }
+}
+
+fn write_alone(file: File, compression: Compression, block: Vec<u8>) -> io::Result<Flushed> {
     let block = Arc::new(block);
-    let diff_id = Digest::of(&*block);
+    let mut hasher = Hasher::new();
+    hasher.update(&block);
     let mut output = Output::new(file);
     output.write(&BlockCompressor::new(compression)?.compress(&block)?)?;
-    let (digest, size, starts) = output.finish();
-    Ok(Written { diff_id, digest, size, starts })
+    Ok(Flushed { tar: Some(hasher), output })
 }
 
 /// The blob as far as it is written.
@@ -132,7 +168,7 @@ struct Job {
 /// The running pipeline. Its threads end when the queues close, which dropping it does.
 struct Threads {
     /// Not there for blobs that are not compressed: their diff id is their digest.
-    hasher: Option<(SyncSender<Bytes>, JoinHandle<Digest>)>,
+    hasher: Option<(SyncSender<Bytes>, JoinHandle<Hasher>)>,
     jobs: SyncSender<Job>,
     results: SyncSender<Receiver<io::Result<Bytes>>>,
     output: JoinHandle<io::Result<Output>>,
@@ -168,21 +204,21 @@ impl Threads {
         if accepted {
             return Ok(self);
         }
-        match self.finish() {
+        match self.flush() {
             Err(error) => Err(error),
             Ok(_) => Err(io::Error::other("a thread writing the layer ended early")),
         }
     }
 
-    fn finish(self) -> io::Result<Written> {
+    fn flush(self) -> io::Result<Flushed> {
         let Self { hasher, jobs, results, output } = self;
         drop((jobs, results));
-        let diff_id = hasher.map(|(hash, hasher)| {
+        let tar = hasher.map(|(hash, hasher)| {
             drop(hash);
             join(hasher)
         });
-        let (digest, size, starts) = join(output)??.finish();
-        Ok(Written { diff_id: diff_id.transpose()?.unwrap_or(digest), digest, size, starts })
+        let output = join(output)??;
+        Ok(Flushed { tar: tar.transpose()?, output })
     }
 }
 
@@ -197,12 +233,12 @@ fn join<T>(handle: JoinHandle<T>) -> io::Result<T> {
     handle.join().map_err(|_| io::Error::other("a thread writing the layer panicked"))
 }
 
-fn hash_blocks(blocks: &Receiver<Bytes>) -> Digest {
+fn hash_blocks(blocks: &Receiver<Bytes>) -> Hasher {
     let mut hasher = Hasher::new();
     for block in blocks {
         hasher.update(&block);
     }
-    hasher.finish()
+    hasher
 }
 
 fn compress_jobs(compressor: &mut BlockCompressor, queue: &Mutex<Receiver<Job>>) {

@@ -4,7 +4,7 @@
 //! layer that was written here comes out as if it had been written with the other compression at once.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 
 use super::blocks::Blocks;
 use super::compress::Compression;
@@ -82,7 +82,7 @@ mod tests {
 
     fn bytes_of(mut file: File) -> Vec<u8> {
         let mut bytes = Vec::new();
-        io::Seek::rewind(&mut file).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
         file.read_to_end(&mut bytes).unwrap();
         bytes
     }

@@ -35,8 +35,8 @@ pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) -> io::Result<()> {
     if path::has_reserved_name(&entry.path) {
         return refuse("has a name starting with `.wh.`, which layers reserve for removed files");
     }
-    if entry.path.is_empty() && entry.kind != EntryKind::Opaque {
-        return refuse("is the root, which has no entry in a layer");
+    if entry.path.is_empty() && !matches!(entry.kind, EntryKind::Opaque | EntryKind::Directory) {
+        return refuse("is the root, which is a directory");
     }
     let mut header = UstarHeader::new(type_flag(&entry.kind));
     header.name(tar_name(entry));
@@ -83,8 +83,10 @@ fn type_flag(kind: &EntryKind) -> u8 {
     }
 }
 
-fn tar_name(entry: &Entry) -> Vec<u8> {
+/// What the entry is called in a tar.
+pub(super) fn tar_name(entry: &Entry) -> Vec<u8> {
     match entry.kind {
+        EntryKind::Directory if entry.path.is_empty() => b"./".to_vec(),
         EntryKind::Directory => [&entry.path, &b"/"[..]].concat(),
         EntryKind::Whiteout => {
             let (directory, name) = path::split(&entry.path);

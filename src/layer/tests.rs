@@ -369,7 +369,7 @@ fn wrong_entries_are_refused() {
     check(of_size("a", 1), b"ab", "layer entry `a` has more than the expected 1 bytes of content");
     check(of_size("a/../b", 0), b"", "layer entry `a/../b` has a path that is not clean");
     check(of_size("/a", 0), b"", "layer entry `/a` has a path that is not clean");
-    check(of_size("", 0), b"", "layer entry `` is the root, which has no entry in a layer");
+    check(of_size("", 0), b"", "layer entry `` is the root, which is a directory");
     let reserved =
         "layer entry `a/.wh.b` has a name starting with `.wh.`, which layers reserve for removed files";
     check(of_size("a/.wh.b", 0), b"", reserved);

@@ -178,15 +178,57 @@ pub enum Dest {
 }
 
 /// How an image is written out. Part of the export key, never of the node key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportOptions {
     /// OCI media types; Docker's when false.
     pub oci_media_types: bool,
+    /// Of the layers that were made here.
+    pub compression: LayerCompression,
+    /// The layers of base images are compressed like those made here.
+    pub force_compression: bool,
+    /// Files made here are no younger than the epoch. It is so wherever an epoch is known, unless denied for
+    /// an epoch of the output's own.
+    pub rewrite_timestamp: Option<bool>,
+    /// Seconds since the epoch that no time in the image exceeds, besides the run's.
+    pub source_date_epoch: Option<i64>,
+    /// Added to the target's.
+    pub annotations: Vec<Annotation>,
+    /// Pushed under its digest alone: names are repositories.
+    pub push_by_digest: bool,
+}
+
+/// How layers are compressed; without a level it is the kind's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerCompression {
+    Uncompressed,
+    Gzip { level: Option<u32> },
+    Estargz { level: Option<u32> },
+    Zstd { level: Option<i32> },
 }
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { oci_media_types: true }
+        Self {
+            oci_media_types: true,
+            compression: LayerCompression::Gzip { level: None },
+            force_compression: false,
+            rewrite_timestamp: None,
+            source_date_epoch: None,
+            annotations: Vec::new(),
+            push_by_digest: false,
+        }
+    }
+}
+
+impl Output {
+    /// How the output's image is written, where it is one.
+    pub fn export_options(&self) -> Option<&ExportOptions> {
+        match self {
+            Self::Image { options, .. } | Self::Oci { options, .. } | Self::Docker { options, .. } => {
+                Some(options)
+            }
+            Self::Local { .. } | Self::Tar { .. } | Self::CacheOnly => None,
+        }
     }
 }
 

@@ -10,6 +10,8 @@ pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.lis
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/// Docker's image specification has no such type; containerd and BuildKit write it all the same.
+pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
 /// Everything a manifest request may be answered with.
@@ -31,6 +33,7 @@ pub fn to_docker(media_type: &str) -> &str {
         OCI_CONFIG => DOCKER_CONFIG,
         OCI_LAYER => DOCKER_LAYER,
         OCI_LAYER_GZIP => DOCKER_LAYER_GZIP,
+        OCI_LAYER_ZSTD => DOCKER_LAYER_ZSTD,
         other => other,
     }
 }
@@ -43,6 +46,7 @@ pub fn to_oci(media_type: &str) -> &str {
         DOCKER_CONFIG => OCI_CONFIG,
         DOCKER_LAYER => OCI_LAYER,
         DOCKER_LAYER_GZIP => OCI_LAYER_GZIP,
+        DOCKER_LAYER_ZSTD => OCI_LAYER_ZSTD,
         other => other,
     }
 }

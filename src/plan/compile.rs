@@ -51,11 +51,10 @@ pub fn compile(
     };
     compiler.gather_delivery(selection);
     for target in selection.all() {
-        compiler.add_builds(target);
-    }
-    for target in selection.all() {
         let outputs = if is_requested(selection, target) { compiler.outputs(target) } else { Vec::new() };
-        compiler.add_merge(target, outputs);
+        let export = first_form(&outputs);
+        compiler.add_builds(target, &export);
+        compiler.add_merge(target, export, outputs);
     }
     for target in selection.all() {
         compiler.connect(target);
@@ -101,7 +100,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn add_builds(&mut self, target: &Target) {
+    fn add_builds(&mut self, target: &Target, export: &ExportOptions) {
         if target.variants.is_empty() {
             self.problems.push(no_platform(target));
         }
@@ -121,6 +120,7 @@ impl<'a> Compiler<'a> {
                 variant,
                 dockerfile: dockerfile.clone(),
                 labels,
+                export: export.clone(),
             };
             self.builds.insert(key, self.plan.add(Node::Build(Box::new(node))));
         }
@@ -145,13 +145,14 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn add_merge(&mut self, target: &Target, outputs: Vec<Output>) {
+    fn add_merge(&mut self, target: &Target, export: ExportOptions, outputs: Vec<Output>) {
         let platforms: Vec<Platform> =
             target.variants.iter().map(|variant| variant.platform.value.clone()).collect();
         let node = self.plan.add(Node::Merge(MergeNode {
             target: target.name.clone(),
             annotations: target.annotations.clone(),
             names: target.tags.iter().map(|tag| tag.value.clone()).collect(),
+            export,
             outputs,
             platforms: platforms.clone(),
         }));
@@ -289,8 +290,13 @@ impl<'a> Compiler<'a> {
         names: Vec<Reference>,
         options: ExportOptions,
     ) -> Option<PublishTarget> {
-        let tags = || target.tags.iter().map(|tag| tag.value.clone()).collect();
-        let names = if names.is_empty() { tags() } else { names };
+        let own = || -> Vec<Reference> {
+            match options.push_by_digest {
+                true => target.images.iter().map(|image| image.value.without_tag()).collect(),
+                false => target.tags.iter().map(|tag| tag.value.clone()).collect(),
+            }
+        };
+        let names = if names.is_empty() { own() } else { names };
         if names.is_empty() {
             let problem =
                 Problem::input("plan::no-tag", format!("`{}` is to be pushed but has no tag", target.name))
@@ -301,7 +307,7 @@ impl<'a> Compiler<'a> {
             });
             return None;
         }
-        Some(PublishTarget { target: target.name.clone(), names, oci_media_types: options.oci_media_types })
+        Some(PublishTarget { target: target.name.clone(), names, options })
     }
 
     fn finish(mut self, selection: &Selection<'_>) -> Result<Plan, Vec<Problem>> {
@@ -327,6 +333,12 @@ fn no_platform(target: &Target) -> Problem {
         Some(place) => problem.at(place.clone(), "this target"),
         None => problem,
     }
+}
+
+/// What the first output that is an image asks for, but for media types: those are translated last.
+fn first_form(outputs: &[Output]) -> ExportOptions {
+    let first = outputs.iter().find_map(Output::export_options).cloned().unwrap_or_default();
+    ExportOptions { oci_media_types: true, ..first }
 }
 
 /// Sets `known` if it is unset; whether both then agree.
@@ -358,7 +370,7 @@ fn add_load(outputs: &mut Vec<Output>) {
         Output::Image { .. } | Output::Oci { .. } => false,
     });
     if !settled {
-        let options = ExportOptions { oci_media_types: false };
+        let options = ExportOptions { oci_media_types: false, ..ExportOptions::default() };
         outputs.push(Output::Docker { dest: None, options });
     }
 }

@@ -8,7 +8,7 @@ use crate::base::{Digest, NodeId, Platform, Reference};
 use crate::diag::Place;
 use crate::dockerfile::Dockerfile;
 use crate::event::{NodeInfo, NodeKind};
-use crate::model::{Annotation, Output, Variant};
+use crate::model::{Annotation, ExportOptions, Output, Variant};
 
 #[derive(Clone, Debug)]
 pub enum Node {
@@ -41,6 +41,8 @@ pub struct BuildNode {
     pub variant: Variant,
     pub dockerfile: Arc<Dockerfile>,
     pub labels: Vec<(String, String)>,
+    /// The form its image is first wanted in. Changes nothing of what is built.
+    pub export: ExportOptions,
 }
 
 /// Joins a target's platform images into an index and writes the outputs that are files.
@@ -51,6 +53,8 @@ pub struct MergeNode {
     pub annotations: Vec<Annotation>,
     /// Full names: image and tag.
     pub names: Vec<Reference>,
+    /// The form the image is told of in.
+    pub export: ExportOptions,
     pub outputs: Vec<Output>,
 }
 
@@ -65,7 +69,7 @@ pub struct PublishNode {
 pub struct PublishTarget {
     pub target: String,
     pub names: Vec<Reference>,
-    pub oci_media_types: bool,
+    pub options: ExportOptions,
 }
 
 impl Node {

@@ -46,7 +46,7 @@ pub fn merge(
 
 /// The image with the media types that an output asks for: as it is, or with Docker's names for the same
 /// things, which makes its index a Docker manifest list.
-pub fn typed(store: &Store, merged: &Merged, options: ExportOptions) -> Result<Merged, Box<Problem>> {
+pub fn typed(store: &Store, merged: &Merged, options: &ExportOptions) -> Result<Merged, Box<Problem>> {
     if options.oci_media_types {
         return Ok(merged.clone());
     }

@@ -1,5 +1,6 @@
 //! Platform images to an index, and where it goes.
 
+pub mod export;
 pub mod load;
 pub mod merge;
 pub mod output;

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Annotation, AnnotationLevel, Context, Dest, Dockerfile, Emulate, ExportOptions, Group, Network, Output,
-    Project, SecretSource, SshSource, Target, Variant,
+    Annotation, AnnotationLevel, Context, Dest, Dockerfile, Emulate, ExportOptions, Group, LayerCompression,
+    Network, Output, Project, SecretSource, SshSource, Target, Variant,
 };
 
 type Object = Map<String, Value>;
@@ -200,17 +200,24 @@ fn emulate_text(emulate: Emulate) -> Option<&'static str> {
 }
 
 fn annotation_text(annotation: &Annotation) -> String {
-    let level = match annotation.level {
+    let (level, platform) = (level_text(annotation.level), platform_text(annotation));
+    format!("{level}{platform}:{}={}", annotation.key, annotation.value)
+}
+
+fn level_text(level: AnnotationLevel) -> &'static str {
+    match level {
         AnnotationLevel::Manifest => "manifest",
         AnnotationLevel::Index => "index",
         AnnotationLevel::ManifestDescriptor => "manifest-descriptor",
         AnnotationLevel::IndexDescriptor => "index-descriptor",
-    };
-    let platform = annotation.platform.as_ref().map(|platform| format!("[{platform}]")).unwrap_or_default();
-    format!("{level}{platform}:{}={}", annotation.key, annotation.value)
+    }
 }
 
-fn output_json(project: &Project, output: &Output) -> BTreeMap<&'static str, String> {
+fn platform_text(annotation: &Annotation) -> String {
+    annotation.platform.as_ref().map(|platform| format!("[{platform}]")).unwrap_or_default()
+}
+
+fn output_json(project: &Project, output: &Output) -> BTreeMap<String, String> {
     let mut entries = BTreeMap::new();
     let dest = |dest: &Dest| match dest {
         Dest::Path(path) => relative(project, path),
@@ -221,45 +228,67 @@ fn output_json(project: &Project, output: &Output) -> BTreeMap<&'static str, Str
         Output::Image { names, push, options } => {
             let names: Vec<String> = names.iter().map(|name| name.familiar()).collect();
             if !names.is_empty() {
-                entries.insert("name", names.join(","));
+                entries.insert("name".to_string(), names.join(","));
             }
             if *push {
-                entries.insert("push", "true".to_string());
+                entries.insert("push".to_string(), "true".to_string());
             }
-            entries.extend(media_types(*options, true));
+            entries.extend(export_entries(options, true));
             "image"
         }
         Output::Oci { dest: path, tar, options } => {
-            entries.insert("dest", dest(path));
+            entries.insert("dest".to_string(), dest(path));
             if !tar {
-                entries.insert("tar", "false".to_string());
+                entries.insert("tar".to_string(), "false".to_string());
             }
-            entries.extend(media_types(*options, true));
+            entries.extend(export_entries(options, true));
             "oci"
         }
         Output::Docker { dest: path, options } => {
-            entries.extend(path.as_ref().map(|path| ("dest", dest(path))));
-            entries.extend(media_types(*options, false));
+            entries.extend(path.as_ref().map(|path| ("dest".to_string(), dest(path))));
+            entries.extend(export_entries(options, false));
             "docker"
         }
         Output::Local { dest: path, platform_split } => {
-            entries.insert("dest", relative(project, path));
+            entries.insert("dest".to_string(), relative(project, path));
             split = *platform_split;
             "local"
         }
         Output::Tar { dest: path, platform_split } => {
-            entries.insert("dest", dest(path));
+            entries.insert("dest".to_string(), dest(path));
             split = *platform_split;
             "tar"
         }
         Output::CacheOnly => "cacheonly",
     };
-    entries.extend(split.map(|split| ("platform-split", split.to_string())));
-    entries.insert("type", kind.to_string());
+    entries.extend(split.map(|split| ("platform-split".to_string(), split.to_string())));
+    entries.insert("type".to_string(), kind.to_string());
     entries
 }
 
-fn media_types(options: ExportOptions, default: bool) -> Option<(&'static str, String)> {
+/// What differs from the defaults.
+fn export_entries(options: &ExportOptions, oci_by_default: bool) -> Vec<(String, String)> {
+    let (kind, level) = match options.compression {
+        LayerCompression::Uncompressed => ("uncompressed", None),
+        LayerCompression::Gzip { level } => ("gzip", level.map(i64::from)),
+        LayerCompression::Estargz { level } => ("estargz", level.map(i64::from)),
+        LayerCompression::Zstd { level } => ("zstd", level.map(i64::from)),
+    };
+    let is_default = options.compression == LayerCompression::Gzip { level: None };
     let oci = options.oci_media_types;
-    (oci != default).then(|| ("oci-mediatypes", oci.to_string()))
+    let entries = [
+        ("oci-mediatypes", (oci != oci_by_default).then(|| oci.to_string())),
+        ("compression", (!is_default).then(|| kind.to_string())),
+        ("compression-level", level.map(|level| level.to_string())),
+        ("force-compression", options.force_compression.then(|| "true".to_string())),
+        ("rewrite-timestamp", options.rewrite_timestamp.map(|rewrite| rewrite.to_string())),
+        ("source-date-epoch", options.source_date_epoch.map(|epoch| epoch.to_string())),
+        ("push-by-digest", options.push_by_digest.then(|| "true".to_string())),
+    ];
+    let said = entries.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?)));
+    let annotations = options.annotations.iter().map(|annotation| {
+        let (level, platform) = (level_text(annotation.level), platform_text(annotation));
+        (format!("annotation-{level}{platform}.{}", annotation.key), annotation.value.clone())
+    });
+    said.chain(annotations).collect()
 }

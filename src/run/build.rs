@@ -14,9 +14,11 @@ use crate::engine::base::{Base, Origin};
 use crate::engine::selection::{context_name, selection_digests};
 use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, SEMANTICS, blocking};
 use crate::event::Event;
+use crate::layer::FORMAT;
 use crate::model;
 use crate::oci::{Descriptor, ImageConfig, Manifest};
 use crate::plan::{BuildNode, NodeKeyInputs, base_source, node_key};
+use crate::publish::export::preferred_compression;
 use crate::publish::merge::read_manifest;
 use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, Step, lower};
 use crate::store::{KeyKind, NewRecord, Store};
@@ -37,8 +39,9 @@ impl Builder {
 struct NodeRecord {
     manifest: Descriptor,
     config: Digest,
-    size: u64,
-    layers: usize,
+    /// Of each layer, as [`Compression`] is written; nothing for what others made.
+    compressions: Vec<Option<String>>,
+    format: u32,
 }
 
 type Bases = BTreeMap<(String, Platform), Base>;
@@ -70,8 +73,7 @@ impl<E: Engine> PlanWorker<E> {
             && !runs_anyway(node, &lowered)
             && let Some(image) = self.known_image(&key, &lowered)?
         {
-            self.image_done(id, node, image);
-            return Ok(Outcome::Reused);
+            return self.image_done(id, node, image).await;
         }
         if node.variant.emulate == model::Emulate::Warn && !emulators.is_empty() {
             let problem = Arc::new(emulation_warning(emulators.keys()));
@@ -88,6 +90,7 @@ impl<E: Engine> PlanWorker<E> {
             steps: lowered,
             contexts,
             epoch: self.tools.epoch,
+            compression: preferred_compression(&node.export),
             now: self.tools.now,
             no_cache: node.variant.no_cache,
             no_cache_stages: node.variant.no_cache_filter.clone(),
@@ -95,20 +98,27 @@ impl<E: Engine> PlanWorker<E> {
         };
         let image = self.tools.engine.build(job).await?;
         self.record(node, &key, &parts, &image)?;
-        let built = image.counts.built;
-        self.image_done(id, node, image);
-        Ok(if built == 0 { Outcome::Reused } else { Outcome::Built })
+        self.image_done(id, node, image).await
     }
 
-    fn image_done(&self, id: NodeId, node: &BuildNode, image: BuildOutcome) {
+    /// Keeps the image for whoever needs it, and tells of it in the form in which it is wanted.
+    async fn image_done(
+        &self,
+        id: NodeId,
+        node: &BuildNode,
+        image: BuildOutcome,
+    ) -> Result<Outcome, Box<Problem>> {
+        let exported = self.export(&image, &node.export).await?;
         let summary = ImageSummary {
             platform: node.platform.clone(),
-            manifest: image.manifest.digest,
-            size: image.size,
-            layers: image.layers,
+            manifest: exported.manifest.digest,
+            size: exported.size,
+            layers: exported.layers,
         };
         self.tools.events.emit(Event::Image { node: id, summary });
-        self.set_image(&node.target, &node.platform, image);
+        let built = image.counts.built;
+        self.set_image(node, image, exported);
+        Ok(if built == 0 { Outcome::Reused } else { Outcome::Built })
     }
 
     /// Lowers the node, asking for base images until nothing more is missing.
@@ -163,9 +173,11 @@ impl<E: Engine> PlanWorker<E> {
         let config = self.config(&manifest)?;
         Ok(Base {
             name: target.to_string(),
-            manifest: image.manifest.digest,
+            // The config tells all that the manifest does, whatever compresses the layers.
+            manifest: image.config,
             config: Arc::new(config),
             layers: manifest.layers,
+            compressions: image.compressions.clone(),
             origin: Origin::Store,
         })
     }
@@ -237,11 +249,14 @@ impl<E: Engine> PlanWorker<E> {
             return Ok(None);
         };
         let counts = StepCounts { reused: lowered.new_layers(), ..StepCounts::default() };
+        if record.format != FORMAT {
+            return Ok(None);
+        }
+        let compression = |text: Option<String>| text.and_then(|text| text.parse().ok());
         Ok(Some(BuildOutcome {
             manifest: record.manifest,
             config: record.config,
-            size: record.size,
-            layers: record.layers,
+            compressions: record.compressions.into_iter().map(compression).collect(),
             counts,
         }))
     }
@@ -259,8 +274,12 @@ impl<E: Engine> PlanWorker<E> {
         let record = NodeRecord {
             manifest: image.manifest.clone(),
             config: image.config,
-            size: image.size,
-            layers: image.layers,
+            compressions: image
+                .compressions
+                .iter()
+                .map(|compression| compression.map(|compression| compression.to_string()))
+                .collect(),
+            format: FORMAT,
         };
         let value = serde_json::to_vec(&record).expect("a node's record is plain data");
         let subject = format!("{} {}", node.target, node.platform);

@@ -12,7 +12,7 @@ use crate::model::{Dest, ExportOptions, Output};
 use crate::oci::Descriptor;
 use crate::plan::MergeNode;
 use crate::publish::load::load_archive;
-use crate::publish::merge::{Merged, merge, typed};
+use crate::publish::merge::Merged;
 use crate::publish::output::{
     OutputError, write_docker_archive, write_oci_archive, write_oci_directory, write_root_directory,
     write_root_tar,
@@ -24,10 +24,7 @@ pub(super) async fn work<E: Engine>(
     id: NodeId,
     node: &MergeNode,
 ) -> Result<Outcome, Box<Problem>> {
-    let image = |platform| worker.image(&node.target, platform).expect("a merge waits for all its platforms");
-    let images: Vec<Descriptor> = node.platforms.iter().map(|platform| image(platform).manifest).collect();
-    let (store, annotations) = (worker.tools.store.clone(), node.annotations.clone());
-    let merged = blocking(move || merge(&store, &images, &annotations)).await?;
+    let merged = worker.export_target(node, &node.export).await?;
     worker.tools.events.emit(Event::Merged {
         node: id,
         target: node.target.clone(),
@@ -37,7 +34,7 @@ pub(super) async fn work<E: Engine>(
     });
     let mut wrote = merged.is_new;
     for output in &node.outputs {
-        wrote |= write(worker, id, node, &merged, output).await?;
+        wrote |= write(worker, id, node, output).await?;
     }
     worker.set_merged(&node.target, merged);
     Ok(if wrote { Outcome::Built } else { Outcome::Reused })
@@ -48,13 +45,21 @@ async fn write<E: Engine>(
     worker: &PlanWorker<E>,
     id: NodeId,
     node: &MergeNode,
-    merged: &Merged,
     output: &Output,
 ) -> Result<bool, Box<Problem>> {
+    if matches!(output, Output::Image { .. } | Output::CacheOnly) {
+        return Ok(false);
+    }
+    let options = match output {
+        // Archives for Docker translate the types themselves.
+        Output::Docker { options, .. } => ExportOptions { oci_media_types: true, ..options.clone() },
+        output => output.export_options().unwrap_or(&node.export).clone(),
+    };
+    let merged = worker.export_target(node, &options).await?;
     let (kind, place) = match output {
         Output::Image { .. } | Output::CacheOnly => return Ok(false),
         Output::Docker { dest: None, .. } => {
-            let place = load(worker, merged, &node.names).await?;
+            let place = load(worker, &merged, &node.names).await?;
             ("docker", place)
         }
         Output::Oci { dest, .. } => ("oci", place_of(dest)),
@@ -63,12 +68,8 @@ async fn write<E: Engine>(
         Output::Tar { dest, .. } => ("tar", place_of(dest)),
     };
     if !matches!(output, Output::Docker { dest: None, .. }) {
-        let options = match output {
-            Output::Oci { options, .. } => *options,
-            _ => ExportOptions::default(),
-        };
-        let root = typed(&worker.tools.store, merged, options)?.root;
-        let (store, names, output) = (worker.tools.store.clone(), node.names.clone(), output.clone());
+        let (store, root, names) = (worker.tools.store.clone(), merged.root, node.names.clone());
+        let output = output.clone();
         let written = blocking(move || write_file(&store, &root, &names, &output)).await;
         written.map_err(|error| Box::new(Problem::from(&error)))?;
     }

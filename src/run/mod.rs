@@ -5,6 +5,7 @@
 
 mod build;
 mod event_loop;
+mod export;
 mod merge;
 mod publish;
 mod resolve;

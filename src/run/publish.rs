@@ -6,9 +6,7 @@ use crate::base::{NodeId, Reference};
 use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
-use crate::model::ExportOptions;
 use crate::plan::{BaseSource, Node, PublishNode};
-use crate::publish::merge::typed;
 use crate::publish::push::{ImagePush, PushEvent, push_images};
 
 pub(super) async fn work<E: Engine>(
@@ -19,9 +17,8 @@ pub(super) async fn work<E: Engine>(
     let mount_from = base_repositories(worker);
     let mut images = Vec::with_capacity(node.targets.len());
     for target in &node.targets {
-        let merged = worker.merged(&target.target).expect("the publish node waits for every merge");
-        let options = ExportOptions { oci_media_types: target.oci_media_types };
-        images.push(typed(&worker.tools.store, &merged, options)?.root);
+        let merge = worker.merge_node(&target.target).expect("what is published is merged before");
+        images.push(worker.export_target(merge, &target.options).await?.root);
     }
     let pushes: Vec<ImagePush<'_>> = images
         .iter()
@@ -44,7 +41,10 @@ pub(super) async fn work<E: Engine>(
             worker.tools.events.emit(Event::Tagged {
                 node: id,
                 target: target.target.clone(),
-                reference: name.reference.familiar(),
+                reference: match name.reference.tag() {
+                    Some(_) => name.reference.familiar(),
+                    None => name.reference.with_digest(name.digest).familiar(),
+                },
                 digest: name.digest,
                 unchanged: name.unchanged,
             });

@@ -139,6 +139,7 @@ impl Bases {
             manifest: root.descriptor.digest,
             config: Arc::new(config),
             layers: manifest.layers,
+            compressions: Vec::new(),
             origin: match source {
                 BaseSource::Registry(reference) => Origin::Registry(reference.clone()),
                 BaseSource::OciLayout { path, .. } => Origin::OciLayout(path.clone()),

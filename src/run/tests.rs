@@ -18,6 +18,7 @@ fn plan(count: u32, edges: &[(u32, u32)]) -> Plan {
     let node = |id| {
         let target = format!("t{id}");
         let empty = MergeNode {
+            export: crate::model::ExportOptions::default(),
             target,
             platforms: Vec::new(),
             annotations: Vec::new(),

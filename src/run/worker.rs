@@ -11,7 +11,8 @@ use crate::base::{NodeId, Platform};
 use crate::diag::Problem;
 use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::event::EventSink;
-use crate::plan::{Node, Plan, ResolveNode};
+use crate::plan::{BuildNode, Node, Plan, ResolveNode};
+use crate::publish::export::ExportedImage;
 use crate::publish::load::{EngineAddress, LoadError};
 use crate::publish::merge::Merged;
 use crate::registry::Registry;
@@ -37,8 +38,15 @@ pub struct PlanWorker<E> {
     pub(super) tools: Tools<E>,
     pub(super) bases: Bases,
     pub(super) builder: Builder,
-    images: Mutex<BTreeMap<(String, Platform), BuildOutcome>>,
+    images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
+}
+
+/// What a build node came to.
+struct Built {
+    image: BuildOutcome,
+    /// In the form the target's first output asks for.
+    exported: ExportedImage,
 }
 
 impl<E: Engine> PlanWorker<E> {
@@ -51,12 +59,18 @@ impl<E: Engine> PlanWorker<E> {
     /// The image of a target for a platform, once its node is done.
     pub fn image(&self, target: &str, platform: &Platform) -> Option<BuildOutcome> {
         let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.get(&(target.to_string(), platform.clone())).cloned()
+        images.get(&(target.to_string(), platform.clone())).map(|built| built.image.clone())
     }
 
-    pub(super) fn set_image(&self, target: &str, platform: &Platform, image: BuildOutcome) {
+    /// The same in the form that the target's first output asks for.
+    pub fn exported(&self, target: &str, platform: &Platform) -> Option<ExportedImage> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.get(&(target.to_string(), platform.clone())).map(|built| built.exported.clone())
+    }
+
+    pub(super) fn set_image(&self, node: &BuildNode, image: BuildOutcome, exported: ExportedImage) {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.insert((target.to_string(), platform.clone()), image);
+        images.insert((node.target.clone(), node.platform.clone()), Built { image, exported });
     }
 
     /// Writes down what was learnt about files, for the next run. Called once, at the end.

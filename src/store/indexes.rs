@@ -1,4 +1,4 @@
-//! Entry indexes of layers, by diff id. What is in them is the caller's; the store keeps them whole.
+//! Entry indexes of layers, by the digest of their blob. What is in them is the caller's; the store keeps them whole.
 //!
 //! An index can be made again from its layer, so it is not synced: it carries its own SHA-256 in front, and
 //! one that does not fit is not there.
@@ -22,9 +22,9 @@ impl<'a> Indexes<'a> {
         Self { store }
     }
 
-    pub fn read(&self, diff_id: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.path(diff_id);
-        self.store.protect(&[Item::Path(path_digest("indexes", &diff_id.hex()))])?;
+    pub fn read(&self, blob: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path(blob);
+        self.store.protect(&[Item::Path(path_digest("indexes", &blob.hex()))])?;
         let mut bytes = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(|source| StoreError::io("read", &path, source))?,
@@ -38,9 +38,9 @@ impl<'a> Indexes<'a> {
         Ok(Some(bytes.split_off(32)))
     }
 
-    pub fn write(&self, diff_id: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = self.path(diff_id);
-        self.store.protect(&[Item::Path(path_digest("indexes", &diff_id.hex()))])?;
+    pub fn write(&self, blob: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(blob);
+        self.store.protect(&[Item::Path(path_digest("indexes", &blob.hex()))])?;
         let temporary = self.store.temporary()?;
         let whole = [Digest::of(bytes).as_bytes(), bytes].concat();
         fs::write(&temporary, whole)
@@ -48,8 +48,8 @@ impl<'a> Indexes<'a> {
             .map_err(|source| StoreError::io("write", &path, source))
     }
 
-    fn path(&self, diff_id: &Digest) -> PathBuf {
-        self.store.path.join("indexes").join(diff_id.hex())
+    fn path(&self, blob: &Digest) -> PathBuf {
+        self.store.path.join("indexes").join(blob.hex())
     }
 }
 

@@ -228,6 +228,9 @@ fn read_entry(entry: &mut tar::Entry<'_, &[u8]>) -> Entry {
 }
 
 fn uncompressed(bytes: &[u8]) -> Vec<u8> {
+    if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return zstd::decode_all(bytes).expect("it is zstd");
+    }
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return bytes.to_vec();
     }

@@ -14,7 +14,7 @@ pub mod registry;
 pub mod surroundings;
 
 pub use account::Account;
-pub use image::{Image, Kind, Layout};
+pub use image::{Image, Kind, Layout, sha256};
 pub use mab::Ran;
 pub use project::Project;
 pub use registry::Registry;

@@ -36,8 +36,7 @@ pub(super) fn write(
     Ok(BuildOutcome {
         manifest: Descriptor::of(media_type::OCI_MANIFEST, &manifest_bytes).with_platform(&job.platform),
         config: config.digest,
-        size: manifest.content_size(),
-        layers: manifest.layers.len(),
+        compressions: files.layers.iter().map(|layer| layer.compression).collect(),
         counts,
     })
 }

@@ -236,6 +236,9 @@ impl Task {
             Err(error) => return Ok(Err(error.problem())),
         };
         let mut writer = LayerWriter::create(blob.file().try_clone()?, self.engine.layer_options(&self.job))?;
+        if let Some(earlier) = self.earlier() {
+            writer = writer.reusing(earlier);
+        }
         match source {
             FileSource::Layers { files, indexes, tree } => {
                 self.write_from_layers(placement, files, indexes, tree, &mut writer)?;
@@ -244,7 +247,7 @@ impl Task {
                 write_in_order(placement, source, &mut writer)?
             }
         }
-        self.engine.commit_layer(blob, writer.finish()?, self.job.now)
+        self.engine.commit_layer(blob, writer.finish()?, &self.job)
     }
 
     /// Files of layers come in the order of the layers, so that each is read once from front to back:

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Hasher};
-use crate::layer::Tree;
+use crate::layer::{Compression, FORMAT, Tree};
 use crate::oci::Descriptor;
 
 /// A root file system as layers, lowest first.
@@ -22,6 +22,8 @@ pub struct FileSystem {
 pub struct Layer {
     pub diff_id: Digest,
     pub blob: Descriptor,
+    /// How the blob is compressed; `None` for what others made.
+    pub compression: Option<Compression>,
     /// The base it belongs to, an index into the job's bases; `None` for one made here.
     pub base: Option<usize>,
     /// When it was made, for the image's history; a base's layers have a history of their own.
@@ -33,6 +35,9 @@ pub struct Layer {
 pub struct StepRecord {
     pub diff_id: Digest,
     pub blob: Descriptor,
+    /// As [`Compression`] is written, and the version of the bytes that layers have.
+    pub compression: Option<String>,
+    pub format: u32,
     pub created: i64,
 }
 
@@ -76,12 +81,21 @@ impl FileSystem {
 
 impl From<&Layer> for StepRecord {
     fn from(layer: &Layer) -> Self {
-        Self { diff_id: layer.diff_id, blob: layer.blob.clone(), created: layer.created }
+        Self {
+            diff_id: layer.diff_id,
+            blob: layer.blob.clone(),
+            compression: layer.compression.map(|compression| compression.to_string()),
+            format: FORMAT,
+            created: layer.created,
+        }
     }
 }
 
 impl From<StepRecord> for Layer {
     fn from(record: StepRecord) -> Self {
-        Self { diff_id: record.diff_id, blob: record.blob, base: None, created: record.created }
+        // What cannot be read is compressed again where it matters.
+        let compression = record.compression.and_then(|text| text.parse().ok());
+        let compression = compression.filter(|_| record.format == FORMAT);
+        Self { diff_id: record.diff_id, blob: record.blob, compression, base: None, created: record.created }
     }
 }

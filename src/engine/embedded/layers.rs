@@ -68,7 +68,7 @@ impl Layers {
 
     /// The layer's entries. Two who ask for the same layer wait for one fetch and one pass.
     pub async fn index(self: &Arc<Self>, layer: &Layer, job: &BuildJob) -> Known {
-        if let Some(index) = self.known().get(&layer.diff_id) {
+        if let Some(index) = self.known().get(&layer.blob.digest) {
             return Ok(index.clone());
         }
         let (this, wanted, job) = (self.clone(), layer.clone(), job.clone());
@@ -81,7 +81,7 @@ impl Layers {
                 fault::blocking(move || this.scan(&wanted)).await.map_err(|problem| Arc::new(*problem))
             })
         };
-        let landed = self.flights.fly(layer.diff_id, work).await;
+        let landed = self.flights.fly(layer.blob.digest, work).await;
         landed.value
     }
 
@@ -89,19 +89,21 @@ impl Layers {
         self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers the index of a layer that was just written.
-    pub fn remember(&self, diff_id: Digest, index: Index) -> Result<(), Box<Problem>> {
-        self.store.indexes().write(&diff_id, &index.to_bytes()).map_err(|error| Box::new(error.problem()))?;
-        self.known().insert(diff_id, Arc::new(index));
+    /// Remembers the index of a layer that was just written. It belongs to the blob: the same tar compressed in
+    /// another way has its blocks elsewhere.
+    pub fn remember(&self, blob: Digest, index: Index) -> Result<(), Box<Problem>> {
+        self.store.indexes().write(&blob, &index.to_bytes()).map_err(|error| Box::new(error.problem()))?;
+        self.known().insert(blob, Arc::new(index));
         Ok(())
     }
 
     fn stored_index(&self, layer: &Layer) -> Result<Option<Arc<Index>>, Arc<Problem>> {
-        let bytes = self.store.indexes().read(&layer.diff_id).map_err(|error| Arc::new(error.problem()))?;
+        let bytes =
+            self.store.indexes().read(&layer.blob.digest).map_err(|error| Arc::new(error.problem()))?;
         // An index that cannot be read is made again.
         let Some(index) = bytes.and_then(|bytes| Index::from_bytes(&bytes).ok()) else { return Ok(None) };
         let index = Arc::new(index);
-        self.known().insert(layer.diff_id, index.clone());
+        self.known().insert(layer.blob.digest, index.clone());
         Ok(Some(index))
     }
 
@@ -114,8 +116,8 @@ impl Layers {
             let text = format!("its content is {diff_id} where the image's config says {}", layer.diff_id);
             return Err(damaged(&LayerError::Malformed(text)));
         }
-        self.remember(diff_id, index)?;
-        Ok(self.known()[&diff_id].clone())
+        self.remember(layer.blob.digest, index)?;
+        Ok(self.known()[&layer.blob.digest].clone())
     }
 
     /// The merged view of a file system.

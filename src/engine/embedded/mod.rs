@@ -5,6 +5,7 @@
 //! layers is known from their indexes (`layers`).
 
 mod accounts;
+mod earlier;
 pub mod emulate;
 mod export;
 mod fault;
@@ -27,7 +28,7 @@ use tokio::sync::Semaphore;
 use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
 use crate::base::{Digest, Platform};
 use crate::diag::Problem;
-use crate::layer::{Compression, LayerOptions};
+use crate::layer::{FinishedLayer, LayerOptions};
 use crate::oci::Descriptor;
 use crate::registry::Registry;
 use crate::steps::{Lowered, Op};
@@ -109,24 +110,25 @@ impl Embedded {
     }
 
     fn layer_options(&self, job: &BuildJob) -> LayerOptions {
-        LayerOptions { compression: Compression::GZIP, clamp_mtime: job.epoch }
+        LayerOptions { compression: job.compression, clamp_mtime: job.epoch }
     }
 
     /// Gives a written layer its name in the store.
     fn commit_layer(
         &self,
         blob: BlobWriter<'_>,
-        finished: crate::layer::FinishedLayer,
-        created: i64,
+        finished: FinishedLayer,
+        job: &BuildJob,
     ) -> std::io::Result<Result<Layer, Problem>> {
         if let Err(error) = blob.commit(&finished.digest, finished.size) {
             return Ok(Err(error.problem()));
         }
-        if let Err(problem) = self.layers.remember(finished.diff_id, finished.index) {
+        if let Err(problem) = self.layers.remember(finished.digest, finished.index) {
             return Ok(Err(*problem));
         }
         let blob = Descriptor::new(finished.media_type, finished.digest, finished.size);
-        Ok(Ok(Layer { diff_id: finished.diff_id, blob, base: None, created }))
+        let compression = Some(job.compression);
+        Ok(Ok(Layer { diff_id: finished.diff_id, blob, compression, base: None, created: job.now }))
     }
 }
 

@@ -298,6 +298,6 @@ async fn export(
         ));
     };
     let written = exported.into_layer().map_err(io::Error::from);
-    let layer = written.and_then(|layer| task.engine.commit_layer(blob, layer, task.job.now));
+    let layer = written.and_then(|layer| task.engine.commit_layer(blob, layer, &task.job));
     layer.map_err(|error| at(task, *fault::io("write a layer", &error)))?.map_err(|problem| at(task, problem))
 }

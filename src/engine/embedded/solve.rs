@@ -93,10 +93,11 @@ impl Solver {
 
     fn base(&self, place: usize) -> Solved {
         let base = &self.job.bases[place];
-        let layers = base.config.rootfs.diff_ids.iter().zip(&base.layers);
-        let layer = |(diff_id, blob): (&Digest, &crate::oci::Descriptor)| Layer {
+        let layers = base.config.rootfs.diff_ids.iter().zip(&base.layers).enumerate();
+        let layer = |(number, (diff_id, blob)): (usize, (&Digest, &crate::oci::Descriptor))| Layer {
             diff_id: *diff_id,
             blob: blob.clone(),
+            compression: base.compressions.get(number).copied().flatten(),
             base: Some(place),
             created: 0,
         };
@@ -230,10 +231,15 @@ impl Task {
         layer: &Layer,
     ) -> Result<(), Arc<Problem>> {
         let value = serde_json::to_vec(&StepRecord::from(layer)).expect("a step's record is plain data");
-        let subject = format!("{} {} {}", self.job.target, self.job.platform, self.step.id);
+        let subject = self.subject();
         let record =
             NewRecord { kind, key, subject: &subject, value: &value, parts, blobs: &[layer.blob.digest] };
         self.engine.store.keys().put(&record).map_err(|error| Arc::new(error.problem()))
+    }
+
+    /// What the store calls the step, to find its run before this one.
+    pub fn subject(&self) -> String {
+        format!("{} {} {}", self.job.target, self.job.platform, self.step.id)
     }
 
     /// Which of the job's contexts or inputs a COPY reads, when it is another step's file system.

@@ -1,0 +1,24 @@
+//! The layer a step made the last time it ran: most of it is often in the new one, too.
+
+use super::filesystem::{Layer, StepRecord};
+use super::solve::Task;
+use crate::layer::{Earlier, Index};
+use crate::store::KeyKind;
+
+impl Task {
+    /// The blocks of that layer, if it is still there and was written as this one will be. Whatever stands in
+    /// the way, the new layer is only a little slower to write.
+    pub fn earlier(&self) -> Option<Earlier> {
+        if self.job.no_cache {
+            return None;
+        }
+        let store = &self.engine.store;
+        let record = store.keys().latest(KeyKind::Step, &self.subject()).ok()??;
+        let layer = Layer::from(serde_json::from_slice::<StepRecord>(&record.value).ok()?);
+        if layer.compression != Some(self.job.compression) {
+            return None;
+        }
+        let index = Index::from_bytes(&store.indexes().read(&layer.blob.digest).ok()??).ok()?;
+        Earlier::new(store.blobs().open(&layer.blob.digest).ok()?, &index).ok()
+    }
+}

@@ -1,0 +1,47 @@
+//! A target's images in the form an output asks for, merged.
+
+use super::worker::PlanWorker;
+use crate::base::NodeId;
+use crate::diag::Problem;
+use crate::engine::{BuildOutcome, Engine, blocking};
+use crate::model::ExportOptions;
+use crate::plan::{MergeNode, Node};
+use crate::publish::export::{BuiltImage, ExportedImage, export_image};
+use crate::publish::merge::{Merged, merge, typed};
+
+impl<E: Engine> PlanWorker<E> {
+    /// One platform's image in that form.
+    pub(super) async fn export(
+        &self,
+        image: &BuildOutcome,
+        options: &ExportOptions,
+    ) -> Result<ExportedImage, Box<Problem>> {
+        let (store, options) = (self.tools.store.clone(), options.clone());
+        let image = BuiltImage { manifest: image.manifest.clone(), compressions: image.compressions.clone() };
+        blocking(move || export_image(&store, &image, &options)).await
+    }
+
+    /// All platforms of a target whose builds are done.
+    pub(super) async fn export_target(
+        &self,
+        node: &MergeNode,
+        options: &ExportOptions,
+    ) -> Result<Merged, Box<Problem>> {
+        let mut images = Vec::with_capacity(node.platforms.len());
+        for platform in &node.platforms {
+            let image = self.image(&node.target, platform).expect("a merge waits for all its platforms");
+            images.push(self.export(&image, options).await?.manifest);
+        }
+        let (store, options) = (self.tools.store.clone(), options.clone());
+        let annotations: Vec<_> = node.annotations.iter().chain(&options.annotations).cloned().collect();
+        blocking(move || typed(&store, &merge(&store, &images, &annotations)?, &options)).await
+    }
+
+    /// The node that merges a target.
+    pub(super) fn merge_node(&self, target: &str) -> Option<&MergeNode> {
+        self.plan.nodes().find_map(|(_, node): (NodeId, &Node)| match node {
+            Node::Merge(merge) if merge.target == target => Some(merge),
+            Node::Resolve(_) | Node::Build(_) | Node::Merge(_) | Node::Publish(_) => None,
+        })
+    }
+}
