@@ -44,6 +44,14 @@ impl Place {
         Self { source: source.clone(), span }
     }
 
+    /// Where `part` of `text` stands, if `text` is written as it is somewhere in this place; else all of it.
+    pub fn of_part(&self, text: &str, part: &Span) -> Self {
+        let found = self.source.text.get(self.span.clone()).and_then(|whole| whole.find(text));
+        let Some(offset) = found.filter(|_| !text.is_empty()) else { return self.clone() };
+        let start = self.span.start + offset;
+        Self::new(&self.source, start + part.start.min(text.len())..start + part.end.min(text.len()))
+    }
+
     /// The first line of the place, counted from one.
     pub fn line(&self) -> usize {
         self.source.line(self.span.start)

@@ -25,11 +25,11 @@ pub(super) struct FlagWord {
 }
 
 impl<'a> Command<'a> {
-    pub(super) fn split(line: &'a str) -> Self {
+    pub(super) fn split(line: &'a str, escape: char) -> Self {
         let start = line.len() - line.trim_start().len();
         let end = line.trim_end().len().max(start);
         let keyword_end = line[start..end].find(BLANKS).map_or(end, |length| start + length);
-        let (flags, flags_end) = take_flags(&line[..end], keyword_end);
+        let (flags, flags_end) = take_flags(&line[..end], keyword_end, escape);
         let rest = &line[flags_end..end];
         let arguments_at = flags_end + (rest.len() - rest.trim_start().len());
         let keyword = &line[start..keyword_end];
@@ -45,7 +45,7 @@ impl<'a> Command<'a> {
 }
 
 /// The flag words from `position` on, and where they end; `--` alone ends them.
-fn take_flags(line: &str, mut position: usize) -> (Vec<FlagWord>, usize) {
+fn take_flags(line: &str, mut position: usize, escape: char) -> (Vec<FlagWord>, usize) {
     let mut flags = Vec::new();
     loop {
         let rest = &line[position..];
@@ -53,7 +53,7 @@ fn take_flags(line: &str, mut position: usize) -> (Vec<FlagWord>, usize) {
         if !line[start..].starts_with("--") {
             return (flags, start);
         }
-        let (text, end) = flag_word(line, start);
+        let (text, end) = flag_word(line, start, escape);
         if text == "--" {
             return (flags, end);
         }
@@ -62,15 +62,14 @@ fn take_flags(line: &str, mut position: usize) -> (Vec<FlagWord>, usize) {
     }
 }
 
-/// The word at `start` and its end. The escape is a backslash whatever the `escape` directive says, and
-/// unlike elsewhere it works in single quotes too.
-fn flag_word(line: &str, start: usize) -> (String, usize) {
+/// The word at `start` and its end. Unlike elsewhere the escape works in single quotes too.
+fn flag_word(line: &str, start: usize, escape: char) -> (String, usize) {
     let mut word = String::new();
     let mut quote = None;
     let mut chars = line[start..].char_indices();
     while let Some((offset, char)) = chars.next() {
         match char {
-            '\\' => word.extend(chars.next().map(|(_, escaped)| escaped)),
+            _ if char == escape => word.extend(chars.next().map(|(_, escaped)| escaped)),
             _ if quote == Some(char) => quote = None,
             '\'' | '"' if quote.is_none() => quote = Some(char),
             _ if quote.is_none() && char.is_whitespace() => return (word, start + offset),

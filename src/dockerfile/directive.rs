@@ -133,15 +133,19 @@ impl Frontend {
         Self::Official { version: String::new() }
     }
 
-    /// The frontend that a `syntax` directive or the build argument `BUILDKIT_SYNTAX` names.
+    /// The frontend that a `syntax` directive or the build argument `BUILDKIT_SYNTAX` names: its first word.
     pub fn of(text: &str) -> Self {
-        if text == "dockerfile.v0" {
+        let text = text.trim().split(' ').next().unwrap_or_default();
+        if text.is_empty() || text == "dockerfile.v0" {
             return Self::built_in();
         }
         match text.parse::<Reference>() {
             Ok(reference)
                 if reference.registry() == "docker.io"
-                    && reference.repository().starts_with("docker/dockerfile") =>
+                    && matches!(
+                        reference.repository(),
+                        "docker/dockerfile" | "docker/dockerfile-upstream"
+                    ) =>
             {
                 Self::Official { version: reference.tag().unwrap_or_default().to_string() }
             }
@@ -183,18 +187,20 @@ pub(super) fn read(source: &Arc<Source>) -> ReadDirectives {
         problems: Vec::new(),
         warnings: Vec::new(),
     };
-    let top = zone(source, "#", 0);
+    let top = zone(source, "#", 0, Indent::Allowed);
     result.lines = top.len();
     result.refuse_duplicates(&top);
     if let Some(escape) = top.iter().find(|directive| directive.name == "escape") {
         result.set_escape(escape);
     }
-    // A `#!` line ends the zone for `escape`, whereas the other two are looked for after it.
-    let top = if has_shebang(source) { zone(source, "#", 1) } else { top };
+    // A `#!` line ends the zone for `escape`, whereas the other two are looked for after it; in turn, an
+    // indented line ends theirs.
+    let shebang = usize::from(has_shebang(source));
+    let top = zone(source, "#", shebang, Indent::None);
     if let Some(check) = top.iter().find(|directive| directive.name == "check") {
         result.set_check(check);
     }
-    let slashes = || zone(source, "//", usize::from(has_shebang(source)));
+    let slashes = || zone(source, "//", shebang, Indent::None);
     let syntax = find_syntax(top).or_else(|| find_syntax(slashes())).or_else(|| json_syntax(source));
     result.directives.syntax = syntax;
     result.warn_about_newer_language();
@@ -269,12 +275,20 @@ fn has_shebang(source: &Source) -> bool {
     source.text.trim_start_matches('\u{feff}').starts_with("#!")
 }
 
+/// What may stand before the comment sign of a directive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Indent {
+    Allowed,
+    None,
+}
+
 /// The directives that open the text behind `skip` lines, each on a line of its own that begins with
 /// `comment`. Anything else ends them, an unknown name too.
-fn zone(source: &Arc<Source>, comment: &str, skip: usize) -> Vec<Directive> {
+fn zone(source: &Arc<Source>, comment: &str, skip: usize, indent: Indent) -> Vec<Directive> {
     let mut directives = Vec::new();
     for range in physical_lines(source).into_iter().skip(skip) {
-        let line = source.text[range.clone()].trim();
+        let line = source.text[range.clone()].trim_end();
+        let line = if indent == Indent::Allowed { line.trim_start() } else { line };
         let Some((name, value)) = line.strip_prefix(comment).and_then(named_value) else { break };
         if !matches!(name.as_str(), "syntax" | "escape" | "check") {
             break;

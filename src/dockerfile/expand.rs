@@ -4,6 +4,7 @@
 //! Nesting and the length of results are bounded.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::pattern::{Extent, Pattern};
 
@@ -15,9 +16,18 @@ const LENGTH_LIMIT: usize = 16 << 20;
 /// The value of a variable, or `None` when it is unset.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+/// A word that cannot be expanded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct ExpandError {
+    pub reason: ExpandReason,
+    /// The part of the word that is wrong, in bytes.
+    pub at: Range<usize>,
+}
+
 /// Why a word cannot be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ExpandError {
+pub enum ExpandReason {
     #[error("a quote `{0}` is not closed")]
     Quote(char),
     #[error("`${{` is not closed by `}}`")]
@@ -109,11 +119,16 @@ struct Mode {
 }
 
 struct Lexer<'a> {
+    text: &'a str,
     rest: &'a str,
+    /// Where the outermost piece that is being read begins.
+    piece_at: usize,
     escape: char,
     lookup: &'a Lookup<'a>,
     mode: Mode,
     depth: usize,
+    /// A `${…}` with a modifier was read, which costs the word that it stands in what was read before it.
+    forgets: bool,
     undefined: Vec<String>,
     used: BTreeSet<String>,
 }
@@ -143,7 +158,18 @@ impl Words {
 impl<'a> Lexer<'a> {
     fn new(text: &'a str, escape: char, lookup: &'a Lookup<'a>, mode: Mode) -> Self {
         let (undefined, used) = Default::default();
-        Self { rest: text, escape, lookup, mode, depth: 0, undefined, used }
+        Self {
+            text,
+            rest: text,
+            piece_at: 0,
+            escape,
+            lookup,
+            mode,
+            depth: 0,
+            forgets: false,
+            undefined,
+            used,
+        }
     }
 
     fn peek(&self) -> Option<char> {
@@ -158,7 +184,10 @@ impl<'a> Lexer<'a> {
     }
 
     fn run(&mut self, words: Option<&mut Words>) -> Result<String, ExpandError> {
-        self.until(None, self.mode.keep_escapes, words)
+        self.until(None, self.mode.keep_escapes, words).map_err(|reason| {
+            let read = self.text.len() - self.rest.len();
+            ExpandError { reason, at: self.piece_at..read.max(self.piece_at) }
+        })
     }
 
     /// Expands up to and over `stop`, or to the end when there is none.
@@ -167,7 +196,7 @@ impl<'a> Lexer<'a> {
         stop: Option<char>,
         keep_escapes: bool,
         mut words: Option<&mut Words>,
-    ) -> Result<String, ExpandError> {
+    ) -> Result<String, ExpandReason> {
         let outer = std::mem::replace(&mut self.mode.keep_escapes, keep_escapes);
         let mut result = String::new();
         let mut stopped = stop.is_none();
@@ -177,13 +206,17 @@ impl<'a> Lexer<'a> {
                 stopped = true;
                 break;
             }
+            if stop.is_none() {
+                self.piece_at = self.text.len() - self.rest.len();
+            }
             self.piece(char, &mut result, words.as_deref_mut())?;
             if result.len() > LENGTH_LIMIT {
-                return Err(ExpandError::TooLong);
+                return Err(ExpandReason::TooLong);
             }
         }
         self.mode.keep_escapes = outer;
-        if stopped { Ok(result) } else { Err(ExpandError::Brace) }
+        self.forgets = stop.is_some();
+        if stopped { Ok(result) } else { Err(ExpandReason::Brace) }
     }
 
     fn piece(
@@ -191,11 +224,12 @@ impl<'a> Lexer<'a> {
         char: char,
         result: &mut String,
         words: Option<&mut Words>,
-    ) -> Result<(), ExpandError> {
+    ) -> Result<(), ExpandReason> {
         match char {
             '$' => {
                 let value = self.dollar()?;
                 if let Some(words) = words {
+                    self.forget(words);
                     value.chars().for_each(|char| words.add_splitting(char));
                 }
                 result.push_str(&value);
@@ -203,9 +237,17 @@ impl<'a> Lexer<'a> {
             '\'' | '"' if !self.mode.quotes_are_text => {
                 let text = if char == '"' { self.double_quoted()? } else { self.single_quoted()? };
                 if let Some(words) = words {
+                    self.forget(words);
                     words.current.push_str(&text);
                 }
                 result.push_str(&text);
+            }
+            '<' => {
+                let text = self.angle();
+                result.push_str(text);
+                if let Some(words) = words {
+                    words.current.push_str(text);
+                }
             }
             _ if char == self.escape => self.escaped(result, words),
             _ => {
@@ -217,6 +259,25 @@ impl<'a> Lexer<'a> {
             }
         }
         Ok(())
+    }
+
+    /// BuildKit reads a `${…}` with a modifier into the buffer of the word around it and so loses what that
+    /// holds: `EXPOSE 80${X:-81}` exposes 81. The text as a whole is not touched by it.
+    fn forget(&mut self, words: &mut Words) {
+        if std::mem::take(&mut self.forgets) {
+            words.current.clear();
+        }
+    }
+
+    /// `<`, or `<<` with the blanks behind it, which may part a heredoc from its delimiter.
+    fn angle(&mut self) -> &'a str {
+        let length = match self.rest.strip_prefix("<<") {
+            Some(behind) => self.rest.len() - behind.trim_start_matches(['\t', '\r', ' ']).len(),
+            None => 1,
+        };
+        let (text, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        text
     }
 
     /// The escape makes any char plain; at the very end it vanishes.
@@ -233,21 +294,21 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn single_quoted(&mut self) -> Result<String, ExpandError> {
+    fn single_quoted(&mut self) -> Result<String, ExpandReason> {
         self.next();
-        let (text, rest) = self.rest.split_once('\'').ok_or(ExpandError::Quote('\''))?;
+        let (text, rest) = self.rest.split_once('\'').ok_or(ExpandReason::Quote('\''))?;
         self.rest = rest;
         Ok(if self.mode.keep_quotes { format!("'{text}'") } else { text.to_string() })
     }
 
-    fn double_quoted(&mut self) -> Result<String, ExpandError> {
+    fn double_quoted(&mut self) -> Result<String, ExpandReason> {
         self.next();
         let mut result = String::new();
         if self.mode.keep_quotes {
             result.push('"');
         }
         loop {
-            match self.peek().ok_or(ExpandError::Quote('"'))? {
+            match self.peek().ok_or(ExpandReason::Quote('"'))? {
                 '"' => break,
                 '$' => result.push_str(&self.dollar()?),
                 char if char == self.escape => {
@@ -268,7 +329,7 @@ impl<'a> Lexer<'a> {
                 }
             }
             if result.len() > LENGTH_LIMIT {
-                return Err(ExpandError::TooLong);
+                return Err(ExpandReason::TooLong);
             }
         }
         self.next();
@@ -278,7 +339,7 @@ impl<'a> Lexer<'a> {
         Ok(result)
     }
 
-    fn dollar(&mut self) -> Result<String, ExpandError> {
+    fn dollar(&mut self) -> Result<String, ExpandReason> {
         self.next();
         if self.peek() != Some('{') {
             let name = self.name();
@@ -294,7 +355,7 @@ impl<'a> Lexer<'a> {
         self.next();
         self.depth += 1;
         if self.depth > DEPTH_LIMIT {
-            return Err(ExpandError::TooDeep);
+            return Err(ExpandReason::TooDeep);
         }
         let value = self.substitution()?;
         self.depth -= 1;
@@ -302,12 +363,12 @@ impl<'a> Lexer<'a> {
     }
 
     /// What stands between `${` and `}`, with the latter.
-    fn substitution(&mut self) -> Result<String, ExpandError> {
+    fn substitution(&mut self) -> Result<String, ExpandReason> {
         if let Some('{' | '}' | ':') = self.peek() {
-            return Err(ExpandError::NoName);
+            return Err(ExpandReason::NoName);
         }
         let name = self.name();
-        let modifier = self.next().ok_or(ExpandError::Brace)?;
+        let modifier = self.next().ok_or(ExpandReason::Brace)?;
         match modifier {
             '}' => Ok(match self.value_of(&name) {
                 Some(value) => value,
@@ -315,16 +376,16 @@ impl<'a> Lexer<'a> {
                 None => String::new(),
             }),
             ':' => {
-                let operator = self.next().ok_or(ExpandError::Brace)?;
+                let operator = self.next().ok_or(ExpandReason::Brace)?;
                 match operator {
                     '-' | '+' | '?' => self.alternative(name, operator, true),
-                    other => Err(ExpandError::Modifier { name, modifier: format!(":{other}") }),
+                    other => Err(ExpandReason::Modifier { name, modifier: format!(":{other}") }),
                 }
             }
             '-' | '+' | '?' => self.alternative(name, modifier, false),
             '#' | '%' => self.trimmed(name, modifier),
             '/' => self.replaced(name),
-            other => Err(ExpandError::Modifier { name, modifier: other.to_string() }),
+            other => Err(ExpandReason::Modifier { name, modifier: other.to_string() }),
         }
     }
 
@@ -334,7 +395,7 @@ impl<'a> Lexer<'a> {
         name: String,
         operator: char,
         empty_is_unset: bool,
-    ) -> Result<String, ExpandError> {
+    ) -> Result<String, ExpandReason> {
         let word = self.until(Some('}'), false, None)?;
         let value = self.value_of(&name);
         if value.is_none() && self.mode.keep_unset {
@@ -354,17 +415,17 @@ impl<'a> Lexer<'a> {
                     (true, true) => "is not allowed to be unset".to_string(),
                     (true, false) => "is not allowed to be empty".to_string(),
                 };
-                Err(ExpandError::Required { name, message })
+                Err(ExpandReason::Required { name, message })
             }
         }
     }
 
     /// `${x#p}` `${x##p}` `${x%p}` `${x%%p}`
-    fn trimmed(&mut self, name: String, operator: char) -> Result<String, ExpandError> {
+    fn trimmed(&mut self, name: String, operator: char) -> Result<String, ExpandReason> {
         let word = self.until(Some('}'), true, None)?;
-        let Some(value) = self.value_of(&name) else {
-            let kept = format!("${{{name}{operator}{word}}}");
-            return Ok(if self.mode.keep_unset { kept } else { String::new() });
+        let value = match self.value_of(&name) {
+            None if self.mode.keep_unset => return Ok(format!("${{{name}{operator}{word}}}")),
+            value => value.unwrap_or_default(),
         };
         let (pattern, extent) = match word.strip_prefix(operator) {
             Some(pattern) => (pattern, Extent::Longest),
@@ -378,19 +439,19 @@ impl<'a> Lexer<'a> {
     }
 
     /// `${x/p/r}` `${x//p/r}`
-    fn replaced(&mut self, name: String) -> Result<String, ExpandError> {
+    fn replaced(&mut self, name: String) -> Result<String, ExpandReason> {
         let all = self.peek() == Some('/');
         if all {
             self.next();
         }
         let pattern = self.until(Some('/'), true, None).map_err(|error| match error {
-            ExpandError::Brace => ExpandError::Replacement(name.clone()),
+            ExpandReason::Brace => ExpandReason::Replacement(name.clone()),
             other => other,
         })?;
         let replacement = self.until(Some('}'), true, None)?;
-        let Some(value) = self.value_of(&name) else {
-            let kept = format!("${{{name}/{pattern}/{replacement}}}");
-            return Ok(if self.mode.keep_unset { kept } else { String::new() });
+        let value = match self.value_of(&name) {
+            None if self.mode.keep_unset => return Ok(format!("${{{name}/{pattern}/{replacement}}}")),
+            value => value.unwrap_or_default(),
         };
         let pattern = Pattern::parse(&pattern)?;
         match all {

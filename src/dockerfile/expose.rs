@@ -45,9 +45,8 @@ impl fmt::Display for ExposedPort {
 
 /// Reads one expanded word.
 pub fn parse_ports(word: &str) -> Result<ExposedPorts, ParsePortError> {
-    let mut parts = word.split('/');
-    let ports = parts.next().unwrap_or_default();
-    let written_protocol = parts.next().filter(|protocol| !protocol.is_empty());
+    let (ports, protocol) = word.split_once('/').unwrap_or((word, ""));
+    let written_protocol = Some(protocol).filter(|protocol| !protocol.is_empty());
     let (host, container) = match ports.rsplit_once(':') {
         Some((host, container)) => (Some(host), container),
         None => (None, ports),
@@ -74,10 +73,7 @@ fn parse_protocol(text: &str) -> Result<&'static str, ParsePortError> {
 
 fn parse_range(text: &str) -> Result<(u16, u16), ParsePortError> {
     let error = || ParsePortError::Port(text.to_string());
-    let port = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => text.parse::<u16>().map_err(|_| error()),
-        false => Err(error()),
-    };
+    let port = |text: &str| text.parse::<u16>().map_err(|_| error());
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (port(first)?, port(last)?);
     if last < first { Err(error()) } else { Ok((first, last)) }
@@ -116,6 +112,9 @@ mod tests {
             ("[::1]:8080:80", "80/tcp"),
             ("127.0.0.1::80", "80/tcp"),
             ("8000-8010:80", "80/tcp"),
+            ("+80", "80/tcp"),
+            ("080-081", "80/tcp 81/tcp"),
+            (":80", "80/tcp"),
         ] {
             let ports = parse_ports(word).unwrap().ports;
             let text = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -132,7 +131,9 @@ mod tests {
             ("x", "`x` is not a port, which is a number up to 65535 or a range of such numbers"),
             ("65536", "`65536` is not a port, which is a number up to 65535 or a range of such numbers"),
             ("9-8", "`9-8` is not a port, which is a number up to 65535 or a range of such numbers"),
-            ("+80", "`+80` is not a port, which is a number up to 65535 or a range of such numbers"),
+            ("-80", "`-80` is not a port, which is a number up to 65535 or a range of such numbers"),
+            ("80-", "`80-` is not a port, which is a number up to 65535 or a range of such numbers"),
+            ("80/tcp/x", "`tcp/x` is not a protocol; EXPOSE knows tcp, udp and sctp"),
             ("80/icmp", "`icmp` is not a protocol; EXPOSE knows tcp, udp and sctp"),
             ("1.2.3:80:80", "`1.2.3` is not an IP address"),
             ("1-3:1-2", "`1-3:1-2` has ranges of different lengths"),

@@ -17,7 +17,7 @@ pub enum Healthcheck {
 
 /// How a container's health is found out. Durations are nanoseconds, as image configs have them; 0 means
 /// the runtime's default.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
     pub command: ShellOrExec,
     pub interval: i64,

@@ -1,4 +1,4 @@
-//! Heredocs: `[fd]<<[-]["']NAME` on a line, bodies on the lines after it.
+//! Heredocs: `[fd]<<[-]["']NAME` on a line, bodies on the lines after it. Blanks may stand before the name.
 //!
 //! Knows which instructions may have them; reading the bodies is the work of [`super::lines`].
 
@@ -39,6 +39,7 @@ impl Heredoc {
             Some(delimiter) => (true, delimiter),
             None => (false, rest),
         };
+        let delimiter = delimiter.trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
         if delimiter.is_empty() || delimiter.contains('<') {
             return Ok(None);
         }
@@ -57,8 +58,8 @@ impl Heredoc {
 
     /// The heredocs that an instruction announces, in order. A line that the shell would not understand,
     /// such as one with an open quote, announces none.
-    pub(super) fn all_announced_by(line: &str) -> Result<Vec<Self>, ExpandError> {
-        if !line.contains("<<") || !may_have_heredocs(line) {
+    pub(super) fn all_announced_by(line: &str, escape: char) -> Result<Vec<Self>, ExpandError> {
+        if !line.contains("<<") || !may_have_heredocs(line, escape) {
             return Ok(Vec::new());
         }
         let words = expand::raw_words(line).unwrap_or_default();
@@ -66,10 +67,10 @@ impl Heredoc {
     }
 }
 
-fn may_have_heredocs(line: &str) -> bool {
-    let command = Command::split(line);
+fn may_have_heredocs(line: &str, escape: char) -> bool {
+    let command = Command::split(line, escape);
     let command = match command.name.as_str() {
-        "ONBUILD" => Command::split(command.arguments),
+        "ONBUILD" => Command::split(command.arguments, escape),
         _ => command,
     };
     matches!(command.name.as_str(), "ADD" | "COPY" | "RUN")

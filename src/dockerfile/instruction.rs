@@ -61,6 +61,13 @@ pub enum ShellOrExec {
     Exec(Vec<String>),
 }
 
+impl Default for ShellOrExec {
+    /// No command.
+    fn default() -> Self {
+        Self::Exec(Vec::new())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Env {
     pub pairs: Vec<KeyValue>,
@@ -278,7 +285,7 @@ fn read_pairs(reader: &Reader<'_>) -> ReadResult<(Vec<KeyValue>, bool)> {
 
 fn blank_name(reader: &Reader<'_>) -> Problem {
     reader
-        .problem("dockerfile::key-value", format!("a name is missing before `=` in {}", reader.command.name))
+        .problem("dockerfile::blank-name", format!("a name is missing before `=` in {}", reader.command.name))
 }
 
 fn read_arg(reader: &Reader<'_>) -> ReadResult<Arg> {
@@ -300,14 +307,16 @@ fn read_arg(reader: &Reader<'_>) -> ReadResult<Arg> {
 
 fn read_expose(reader: &Reader<'_>) -> ReadResult<Expose> {
     Flags::read(reader, &[])?;
-    let ports: Vec<String> =
+    let mut ports: Vec<String> =
         arguments::blank_separated(reader.command.arguments).map(str::to_string).collect();
     if ports.is_empty() {
         return Err(missing_argument(reader));
     }
+    // The order of the history, as BuildKit has it.
+    ports.sort();
     let problems: Vec<Problem> = ports
         .iter()
-        .filter(|port| is_plain(port))
+        .filter(|port| is_plain(port) && !port.contains(char::is_whitespace))
         .filter_map(|port| expose::parse_ports(port).err())
         .map(|error| reader.problem_at(&reader.arguments_range(), "dockerfile::port", error.to_string()))
         .collect();
@@ -324,7 +333,7 @@ fn read_shell(reader: &Reader<'_>) -> ReadResult<Shell> {
         ShellOrExec::Exec(command) if !command.is_empty() => Ok(Shell { command }),
         ShellOrExec::Shell(text) if !text.is_empty() => {
             let message = "SHELL takes a JSON array of strings";
-            let problem = reader.problem_at(&reader.arguments_range(), "dockerfile::json-form", message);
+            let problem = reader.problem_at(&reader.arguments_range(), "dockerfile::shell-form", message);
             Err(one(problem.help("write `SHELL [\"/bin/sh\", \"-c\"]`, with double quotes")))
         }
         _ => Err(missing_argument(reader)),
@@ -353,6 +362,11 @@ fn read_volume(reader: &Reader<'_>) -> ReadResult<Volume> {
     Ok(Volume { paths })
 }
 
+/// Whether BuildKit sees the problem before it knows what the words mean.
+fn is_of_the_form(problem: &Problem) -> bool {
+    matches!(problem.code, "dockerfile::key-value" | "dockerfile::json-form")
+}
+
 fn read_onbuild(reader: &Reader<'_>, warnings: &mut Vec<Problem>) -> ReadResult<OnBuild> {
     Flags::read(reader, &[])?;
     let trigger = reader.command.arguments;
@@ -370,9 +384,10 @@ fn read_onbuild(reader: &Reader<'_>, warnings: &mut Vec<Problem>) -> ReadResult<
         text.push_str(&heredoc.content);
         text.push_str(&heredoc.name);
     }
-    // BuildKit stores triggers unread, so a broken one only fails in a child image.
+    // BuildKit looks at the form of a trigger only, so one that is broken otherwise fails in a child image.
     let trigger = match parse_trigger(reader, reader.command.arguments_at) {
         Ok(instruction) => Some(Box::new(instruction)),
+        Err(problems) if problems.iter().any(is_of_the_form) => return Err(problems),
         Err(problems) => {
             let as_warning =
                 |problem: Problem| Problem { severity: crate::diag::Severity::Warning, ..problem };

@@ -205,7 +205,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn heredocs(&mut self, line: &mut LogicalLine) {
-        let announced = match Heredoc::all_announced_by(&line.text) {
+        let announced = match Heredoc::all_announced_by(&line.text, self.escape) {
             Ok(announced) => announced,
             Err(error) => {
                 self.scanned.problems.push(

@@ -33,7 +33,9 @@ use crate::diag::{Located, Place, Problem, Source};
 pub use arguments::KeyValue;
 pub use copy::{AddFiles, CopyFiles};
 pub use directive::{CheckOptions, CheckRules, Directives, Frontend, LANGUAGE_VERSION};
-pub use expand::{ExpandError, Expansion, Lookup, WordsExpansion, expand_heredoc, expand_word, expand_words};
+pub use expand::{
+    ExpandError, ExpandReason, Expansion, Lookup, WordsExpansion, expand_heredoc, expand_word, expand_words,
+};
 pub use expose::{ExposedPort, ExposedPorts, ParsePortError, parse_ports};
 pub use healthcheck::{Healthcheck, ParseDurationError, Probe, parse_duration};
 pub use heredoc::Heredoc;

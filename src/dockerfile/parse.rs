@@ -21,7 +21,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(source: &'a Arc<Source>, line: &'a LogicalLine, escape: char) -> Self {
-        Self { source, line, command: Command::split(&line.text), escape }
+        Self { source, line, command: Command::split(&line.text, escape), escape }
     }
 
     /// The place of a range of the joined line.
@@ -169,6 +169,7 @@ impl Parser {
             from: From {
                 platform: flags
                     .text_at("platform")
+                    .filter(|(text, _)| !text.is_empty())
                     .map(|(text, range)| Located::new(text.to_string(), reader.place(range))),
                 image: located(image),
                 keyword: reader.command.keyword.to_string(),

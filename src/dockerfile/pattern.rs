@@ -3,7 +3,7 @@
 //! Values are matched by following all possibilities at once, so that no pattern takes exponential time;
 //! a budget of steps bounds what is left. As in BuildKit, neither `*` nor `?` matches a line break.
 
-use super::expand::ExpandError;
+use super::expand::ExpandReason;
 
 /// Enough for any honest value, and a fraction of a second of work.
 const STEP_LIMIT: usize = 1 << 22;
@@ -31,7 +31,7 @@ pub(super) struct Pattern {
 impl Pattern {
     /// A backslash escapes `*`, `?` and itself; before `}` and `/` it only kept them from ending the
     /// substitution.
-    pub(super) fn parse(text: &str) -> Result<Self, ExpandError> {
+    pub(super) fn parse(text: &str) -> Result<Self, ExpandReason> {
         let mut pieces = Vec::new();
         let mut chars = text.chars();
         while let Some(char) = chars.next() {
@@ -40,7 +40,7 @@ impl Pattern {
                 '?' => Piece::AnyOne,
                 '\\' => match chars.next() {
                     Some(escaped @ ('*' | '?' | '\\' | '}' | '/')) => Piece::One(escaped),
-                    _ => return Err(ExpandError::Pattern(text.to_string())),
+                    _ => return Err(ExpandReason::Pattern(text.to_string())),
                 },
                 other => Piece::One(other),
             });
@@ -50,14 +50,14 @@ impl Pattern {
     }
 
     /// `value` without the part at its start that matches.
-    pub(super) fn without_prefix(&self, value: &str, extent: Extent) -> Result<String, ExpandError> {
+    pub(super) fn without_prefix(&self, value: &str, extent: Extent) -> Result<String, ExpandReason> {
         let chars: Vec<char> = value.chars().collect();
         let end = self.matcher(&self.pieces).end_of_match(&chars, extent)?.unwrap_or(0);
         Ok(chars[end..].iter().collect())
     }
 
     /// `value` without the part at its end that matches.
-    pub(super) fn without_suffix(&self, value: &str, extent: Extent) -> Result<String, ExpandError> {
+    pub(super) fn without_suffix(&self, value: &str, extent: Extent) -> Result<String, ExpandReason> {
         let reversed: Vec<char> = value.chars().rev().collect();
         let pieces: Vec<Piece> = self.pieces.iter().rev().copied().collect();
         let end = self.matcher(&pieces).end_of_match(&reversed, extent)?.unwrap_or(0);
@@ -65,7 +65,7 @@ impl Pattern {
     }
 
     /// `value` with the first longest match replaced.
-    pub(super) fn replace_first(&self, value: &str, replacement: &str) -> Result<String, ExpandError> {
+    pub(super) fn replace_first(&self, value: &str, replacement: &str) -> Result<String, ExpandReason> {
         let chars: Vec<char> = value.chars().collect();
         let mut matcher = self.matcher(&self.pieces);
         for start in 0..=chars.len() {
@@ -86,7 +86,7 @@ impl Pattern {
         value: &str,
         replacement: &str,
         limit: usize,
-    ) -> Result<String, ExpandError> {
+    ) -> Result<String, ExpandReason> {
         let chars: Vec<char> = value.chars().collect();
         let mut matcher = self.matcher(&self.pieces);
         let mut result = String::new();
@@ -107,7 +107,7 @@ impl Pattern {
                 }
             }
             if result.len() > limit {
-                return Err(ExpandError::TooLong);
+                return Err(ExpandReason::TooLong);
             }
         }
         Ok(result)
@@ -135,7 +135,7 @@ struct Matcher<'a> {
 
 impl Matcher<'_> {
     /// How many chars at the start of `value` match, if any do.
-    fn end_of_match(&mut self, value: &[char], extent: Extent) -> Result<Option<usize>, ExpandError> {
+    fn end_of_match(&mut self, value: &[char], extent: Extent) -> Result<Option<usize>, ExpandReason> {
         self.active.clear();
         reach(&mut self.active, self.pieces, 0);
         let mut found = self.accepted().then_some(0);
@@ -167,11 +167,11 @@ impl Matcher<'_> {
         self.active.last() == Some(&self.pieces.len())
     }
 
-    fn spend(&mut self, steps: usize) -> Result<(), ExpandError> {
+    fn spend(&mut self, steps: usize) -> Result<(), ExpandReason> {
         self.steps_left = self
             .steps_left
             .checked_sub(steps + 1)
-            .ok_or_else(|| ExpandError::PatternCost(self.text.to_string()))?;
+            .ok_or_else(|| ExpandReason::PatternCost(self.text.to_string()))?;
         Ok(())
     }
 }
@@ -198,14 +198,14 @@ mod tests {
     fn a_costly_pattern_ends() {
         let pattern = Pattern::parse(&"*a".repeat(2000)).unwrap();
         let value = "a".repeat(60_000);
-        assert!(matches!(pattern.replace_all(&value, "", 1 << 20), Err(ExpandError::PatternCost(_))));
+        assert!(matches!(pattern.replace_all(&value, "", 1 << 20), Err(ExpandReason::PatternCost(_))));
         let missing = Pattern::parse(&format!("{}b", "*a".repeat(2000))).unwrap();
-        assert!(matches!(missing.replace_first(&value, ""), Err(ExpandError::PatternCost(_))));
+        assert!(matches!(missing.replace_first(&value, ""), Err(ExpandReason::PatternCost(_))));
     }
 
     #[test]
     fn replacements_cannot_grow_past_the_limit() {
         let pattern = Pattern::parse("?").unwrap();
-        assert_eq!(pattern.replace_all("abc", "xxxx", 4), Err(ExpandError::TooLong));
+        assert_eq!(pattern.replace_all("abc", "xxxx", 4), Err(ExpandReason::TooLong));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::flags::{FlagKind, FlagSpec, Flags};
 use super::heredoc::Heredoc;
-use super::instruction::{ReadResult, ShellOrExec, shell_or_exec};
+use super::instruction::{ReadResult, ShellOrExec, missing_argument, shell_or_exec};
 use super::mount::{self, Mount};
 use super::parse::Reader;
 use crate::diag::{Problem, Span, nearest};
@@ -65,10 +65,11 @@ impl Run {
             let bodies = self.heredocs.iter().map(|heredoc| format!("\n{}{}", heredoc.content, heredoc.name));
             return Script::Shell(text.clone() + &bodies.collect::<String>());
         }
-        if first.content.starts_with("#!") {
-            return Script::File { name: first.name.clone(), content: first.body() };
+        let body = first.body();
+        if body.starts_with("#!") {
+            return Script::File { name: first.name.clone(), content: body };
         }
-        Script::Shell(first.body())
+        Script::Shell(body)
     }
 
     /// Whether the command is nothing but a heredoc.
@@ -93,6 +94,9 @@ pub(super) fn read(reader: &Reader<'_>) -> ReadResult<Run> {
     let flags = Flags::read(reader, &FLAGS)?;
     let command = shell_or_exec(reader, reader.command.arguments)?;
     let mut problems = Vec::new();
+    if command == ShellOrExec::Exec(Vec::new()) {
+        problems.extend(missing_argument(reader));
+    }
     let mut run = Run {
         command,
         heredocs: reader.line.heredocs.clone(),

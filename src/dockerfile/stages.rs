@@ -1,6 +1,6 @@
 //! The graph of stages: which stage needs which, and which are needed for one.
 //!
-//! Follows BuildKit: a `FROM` sees the stages before it, the last one of a name; `COPY --from` and
+//! Follows BuildKit: a `FROM` sees the stages before it, the last one of a name, in lower case; `COPY --from` and
 //! `RUN --mount=from=` see all stages, later ones too, and only `COPY` knows numbers. A named context that is
 //! called like a stage replaces it. What is neither stage nor number is the name of an image or a named
 //! context, which this module cannot tell apart.
@@ -78,7 +78,7 @@ impl StageGraph {
         let mut stages = Vec::new();
         let mut problems = Vec::new();
         for stage in &dockerfile.stages {
-            let base = earlier.source_of(&base_of(stage));
+            let base = earlier.base(&base_of(stage));
             stages.push(names.graph_stage(dockerfile, stage, base, &mut problems));
             if let Some(name) = &stage.name {
                 earlier.by_name.insert(name.clone(), stage.index);
@@ -156,6 +156,14 @@ impl StageNames {
                 .filter(|(name, _)| is_context(name))
                 .map(|(name, index)| (index, name))
                 .collect(),
+        }
+    }
+
+    /// What `FROM name` begins with.
+    fn base(&self, name: &str) -> StageSource {
+        match self.by_name.get(name) {
+            Some(index) => self.source_at(*index),
+            None => StageSource::External(name.to_string()),
         }
     }
 

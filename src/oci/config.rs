@@ -128,6 +128,16 @@ impl ImageConfig {
         self.os_version.clone_from(&platform.os_version);
     }
 
+    /// Makes it the config of an image for `target`. What `target` leaves open stays as it is, if the
+    /// architecture does.
+    pub fn retarget(&mut self, target: &Platform) {
+        let is_same = self.os == target.os && self.architecture == target.architecture;
+        let variant = target.variant.clone().or_else(|| self.variant.take().filter(|_| is_same));
+        let os_version = target.os_version.clone().or_else(|| self.os_version.take().filter(|_| is_same));
+        let normal = Platform::new(&target.os, &target.architecture, variant.as_deref());
+        self.set_platform(&Platform { os_version, ..normal });
+    }
+
     pub fn platform(&self) -> Platform {
         let platform = Platform::new(&self.os, &self.architecture, self.variant.as_deref());
         Platform { os_version: self.os_version.clone(), ..platform }
@@ -174,6 +184,27 @@ mod tests {
         let text = r#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Labels":null,"Cmd":null},"rootfs":{"type":"layers","diff_ids":null},"history":null}"#;
         let config = ImageConfig::parse(text.as_bytes()).unwrap();
         assert_eq!((config.config.cmd, config.rootfs.diff_ids.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_target_keeps_what_it_leaves_open() {
+        let check = |variant: Option<&str>, target: &str, expected: (Option<&str>, Option<&str>)| {
+            let mut config = ImageConfig {
+                os: "linux".into(),
+                architecture: "amd64".into(),
+                variant: variant.map(str::to_string),
+                os_version: Some("1".into()),
+                ..Default::default()
+            };
+            config.retarget(&target.parse().unwrap());
+            assert_eq!((config.variant.as_deref(), config.os_version.as_deref()), expected, "{target}");
+        };
+        check(Some("v2"), "linux/amd64", (Some("v2"), Some("1")));
+        check(Some("v1"), "linux/amd64", (None, Some("1")));
+        check(Some("v2"), "linux/amd64/v3", (Some("v3"), Some("1")));
+        check(Some("v2"), "linux/arm64", (None, None));
+        check(Some("v2"), "linux/arm", (Some("v7"), None));
+        check(None, "linux(2)/amd64", (None, Some("2")));
     }
 
     #[test]

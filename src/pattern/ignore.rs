@@ -59,7 +59,7 @@ impl Ignore {
     pub fn from_patterns<'a>(patterns: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, IgnoreError> {
         let mut rules = Vec::new();
         for (index, pattern) in patterns.into_iter().enumerate() {
-            rules.extend(Rule::parse(trim(pattern), index + 1)?);
+            rules.extend(Rule::parse(pattern, index + 1)?);
         }
         Ok(Self { rules })
     }
@@ -104,6 +104,7 @@ impl Ignore {
 impl Rule {
     /// `None` for an empty line.
     fn parse(text: &[u8], line: usize) -> Result<Option<Self>, IgnoreError> {
+        let text = trim(text);
         if text.is_empty() {
             return Ok(None);
         }
@@ -273,6 +274,7 @@ mod tests {
             ("#foo", "#foo", false),
             (" #foo", "#foo", true),
             ("  foo\t\r\nbar", "foo", true),
+            ("/ foo", "foo", true),
             ("\n\n  \nbar", "bar", true),
             ("*\n!  foo ", "foo", false),
             ("*\n!/foo", "foo", false),

@@ -3,7 +3,8 @@
 //! Beyond [`Glob`]: `**/` is any number of leading directories and none, `**` elsewhere likewise (so `a**b` is
 //! `ab` or `a`, anything, `/b`), and `**` at the end is anything. A pattern of plain characters and one `**`
 //! at an end compares text, so `a**` matches `ab/c` and `**a` matches `b/ca`.
-//! Two accidents of moby's translation to regular expressions are not kept: there `|` and `^` keep a meaning.
+//! Accidents of moby's translation to regular expressions are not kept: there `|` and `^` have a meaning, so has
+//! a backslash before a letter, and a class that is left open is noticed only once the pattern is tried.
 
 use super::glob::{Class, Glob, PatternError, character};
 

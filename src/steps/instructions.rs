@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::history::{Makes, plain_list, quoted, quoted_list, record};
+use super::history::{Makes, plain_list, quoted_list, record};
 use super::lower::{Lowerer, StageState};
 use super::op::{MakeDirectoryOp, Op};
 use super::run;
 use super::setting::Setting;
-use crate::diag::Problem;
+use crate::diag::{Place, Problem};
 use crate::dockerfile::{
-    Arg, ExpandError, Expansion, Healthcheck, Instruction, InstructionKind, KeyValue, ShellOrExec,
-    expand_word, expand_words, parse_ports, signal_number,
+    Arg, ExpandError, ExpandReason, Expansion, Healthcheck, Instruction, InstructionKind, KeyValue, Probe,
+    ShellOrExec, expand_word, expand_words, parse_ports, signal_number,
 };
 
 /// One stage on its way from FROM to its last instruction.
@@ -21,16 +21,19 @@ pub(super) struct StageLowerer<'l, 'a> {
     pub state: StageState,
     /// CMD was given in this stage, so ENTRYPOINT keeps it.
     has_cmd: bool,
+    /// Where the instruction stands that is being lowered.
+    place: Option<Place>,
 }
 
 pub(super) type Lowering<T> = Result<T, Box<Problem>>;
 
 impl<'l, 'a> StageLowerer<'l, 'a> {
     pub fn new(lowerer: &'l mut Lowerer<'a>, state: StageState) -> Self {
-        Self { lowerer, state, has_cmd: false }
+        Self { lowerer, state, has_cmd: false, place: None }
     }
 
     pub fn instruction(&mut self, instruction: &Instruction) {
+        self.place = Some(instruction.place.clone());
         if let Err(problem) = self.lower(instruction) {
             self.lowerer.problem_of(instruction, *problem);
         }
@@ -72,7 +75,17 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
 
     pub(super) fn expand(&self, word: &str) -> Lowering<String> {
         let escape = self.lowerer.setting.dockerfile.directives.escape;
-        expanded(expand_word(word, escape, &|name| self.state.scope.get(name)))
+        let expansion = expand_word(word, escape, &|name| self.state.scope.get(name));
+        expansion.map(|expansion| expansion.value).map_err(|error| self.unexpanded(word, &error))
+    }
+
+    /// The problem of a word that stands in the instruction as written.
+    pub(super) fn unexpanded(&self, word: &str, error: &ExpandError) -> Box<Problem> {
+        let problem = expand_problem(error);
+        Box::new(match &self.place {
+            Some(place) => problem.at(place.of_part(word, &error.at), "here"),
+            None => problem,
+        })
     }
 
     /// A file-system step on top of the stage's.
@@ -85,8 +98,12 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
     }
 
     pub(super) fn with_shell(&self, text: String) -> Vec<String> {
-        let shell = self.state.config.config.shell.clone();
-        let mut argv = shell.unwrap_or_else(|| vec!["/bin/sh".to_string(), "-c".to_string()]);
+        let default: &[&str] = match self.state.config.os.as_str() {
+            "windows" => &["cmd", "/S", "/C"],
+            _ => &["/bin/sh", "-c"],
+        };
+        let given = self.state.config.config.shell.clone().filter(|shell| !shell.is_empty());
+        let mut argv = given.unwrap_or_else(|| default.iter().map(ToString::to_string).collect());
         argv.push(text);
         argv
     }
@@ -107,20 +124,23 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
         if path == "." || path.is_empty() { format!("{joined}/") } else { joined }
     }
 
+    /// BuildKit cleans a relative path as it joins it, and leaves any other as written.
     fn workdir(&mut self, instruction: &Instruction, path: &str) -> Lowering<()> {
         let path = self.expand(path)?;
-        if path.is_empty() {
-            return Err(Box::new(Problem::input("dockerfile::workdir", "WORKDIR is empty after expansion")));
-        }
-        let absolute = clean(&self.absolute(&path));
-        self.state.config.config.working_dir.clone_from(&absolute);
-        let created_by = format!("WORKDIR {absolute}");
-        if absolute == "/" {
+        let current = self.working_directory();
+        let directory = match path.as_str() {
+            "" => current.to_string(),
+            absolute if absolute.starts_with('/') => absolute.to_string(),
+            relative => clean(&format!("{current}/{relative}")),
+        };
+        self.state.config.config.working_dir.clone_from(&directory);
+        let created_by = format!("WORKDIR {directory}");
+        if directory == "/" {
             self.record(created_by);
             return Ok(());
         }
         let user = self.state.config.config.user.clone();
-        let op = MakeDirectoryOp { input: self.state.files, path: absolute, user };
+        let op = MakeDirectoryOp { input: self.state.files, path: clean(&directory), user };
         self.step(instruction, Op::MakeDirectory(op));
         record(&mut self.state.config, created_by, Makes::Layer);
         Ok(())
@@ -151,8 +171,10 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
     fn arg(&mut self, arg: &Arg) -> Lowering<()> {
         let mut texts = Vec::new();
         for declaration in &arg.declarations {
-            let default = declaration.default.as_ref().map(|word| self.expand(word)).transpose()?;
             let (args, globals) = (self.lowerer.setting.args, &self.lowerer.globals);
+            // A default that a given value replaces is not even looked at.
+            let default = declaration.default.as_ref().filter(|_| !args.contains_key(&declaration.name));
+            let default = default.map(|word| self.expand(word)).transpose()?;
             let value = self.state.scope.declare(&declaration.name, default, args, globals);
             texts.push(match value {
                 Some(value) => format!("{}={value}", declaration.name),
@@ -167,9 +189,8 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
         let escape = self.lowerer.setting.dockerfile.directives.escape;
         let mut ports = Vec::new();
         for word in words {
-            let words =
-                expand_words(word, escape, &|name| self.state.scope.get(name)).map_err(expand_problem)?.words;
-            for word in words {
+            let expansion = expand_words(word, escape, &|name| self.state.scope.get(name));
+            for word in expansion.map_err(|error| self.unexpanded(word, &error))?.words {
                 let exposed = parse_ports(&word)
                     .map_err(|error| Box::new(Problem::input("dockerfile::expose", error.to_string())))?;
                 ports.extend(exposed.ports.iter().map(ToString::to_string));
@@ -238,39 +259,48 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
     }
 
     fn healthcheck(&mut self, healthcheck: &Healthcheck) -> Lowering<()> {
-        let (value, text) = match healthcheck {
-            Healthcheck::None => {
-                (json!({"Test": ["NONE"]}), healthcheck_history(&["NONE".to_string()], [0; 4], 0))
-            }
+        let none = Probe::default();
+        let (test, probe) = match healthcheck {
+            Healthcheck::None => (vec!["NONE".to_string()], &none),
             Healthcheck::Probe(probe) => {
-                let test: Vec<String> = match &probe.command {
+                let test = match &probe.command {
                     ShellOrExec::Shell(text) => vec!["CMD-SHELL".to_string(), text.clone()],
                     ShellOrExec::Exec(words) => {
                         std::iter::once("CMD".to_string()).chain(words.clone()).collect()
                     }
                 };
-                let durations = [probe.interval, probe.timeout, probe.start_period, probe.start_interval];
-                let mut value = json!({ "Test": test });
-                for (name, duration) in
-                    ["Interval", "Timeout", "StartPeriod", "StartInterval"].into_iter().zip(durations)
-                {
-                    if duration != 0 {
-                        value[name] = json!(duration);
-                    }
-                }
-                if probe.retries != 0 {
-                    value["Retries"] = json!(probe.retries);
-                }
-                (value, healthcheck_history(&test, durations, probe.retries))
+                (test, probe)
             }
         };
+        let durations = [
+            ("Interval", probe.interval),
+            ("Timeout", probe.timeout),
+            ("StartPeriod", probe.start_period),
+            ("StartInterval", probe.start_interval),
+        ];
+        let mut text = format!("HEALTHCHECK {{Test:{}", plain_list(&test));
+        let mut value = json!({ "Test": test });
+        for (name, duration) in durations {
+            text.push_str(&format!(" {name}:{}", go_duration(duration)));
+            if duration != 0 {
+                value[name] = json!(duration);
+            }
+        }
+        if probe.retries != 0 {
+            value["Retries"] = json!(probe.retries);
+        }
         self.state.config.config.healthcheck = Some(value);
-        self.record(text);
+        self.record(format!("{text} Retries:{}}}", probe.retries));
         Ok(())
     }
 
-    fn volume(&mut self, paths: &[String]) -> Lowering<()> {
-        let paths = paths.iter().map(|path| self.expand(path)).collect::<Lowering<Vec<String>>>()?;
+    fn volume(&mut self, written: &[String]) -> Lowering<()> {
+        let paths = written.iter().map(|path| self.expand(path)).collect::<Lowering<Vec<String>>>()?;
+        if let Some(empty) = paths.iter().position(String::is_empty) {
+            let message = format!("the path `{}` of VOLUME is empty after expansion", written[empty]);
+            let help = "give the variable a value with ARG or ENV before this line";
+            return Err(Box::new(Problem::input("dockerfile::volume", message).help(help)));
+        }
         let empty = || Value::Object(serde_json::Map::new());
         let volumes: BTreeMap<String, Value> = paths.iter().map(|path| (path.clone(), empty())).collect();
         self.state.config.config.volumes.extend(volumes);
@@ -282,15 +312,6 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
 /// An empty list clears what the base says, and is left out of the config.
 fn given(argv: Vec<String>) -> Option<Vec<String>> {
     (!argv.is_empty()).then_some(argv)
-}
-
-/// The history of HEALTHCHECK as Go prints the config's struct with `%q`.
-fn healthcheck_history(test: &[String], durations: [i64; 4], retries: u32) -> String {
-    let durations: Vec<String> =
-        durations.iter().map(|nanoseconds| quoted(&go_duration(*nanoseconds))).collect();
-    let retries = char::from_u32(retries)
-        .map_or_else(|| retries.to_string(), |character| character.escape_default().to_string());
-    format!("HEALTHCHECK &{{{} {} '{retries}'}}", quoted_list(test), durations.join(" "))
 }
 
 /// A duration as Go's `time.Duration` prints: `1m30s`, `1.5s`, `300ms`.
@@ -323,11 +344,30 @@ fn joined(pairs: &[(String, String)]) -> String {
 }
 
 pub(super) fn expanded(result: Result<Expansion, ExpandError>) -> Lowering<String> {
-    result.map(|expansion| expansion.value).map_err(expand_problem)
+    result.map(|expansion| expansion.value).map_err(|error| Box::new(expand_problem(&error)))
 }
 
-fn expand_problem(error: ExpandError) -> Box<Problem> {
-    Box::new(Problem::input("dockerfile::expand", error.to_string()))
+/// Without a place, which depends on where the word stands.
+pub(super) fn expand_problem(error: &ExpandError) -> Problem {
+    let problem = Problem::input("dockerfile::expand", error.to_string());
+    problem.help(match &error.reason {
+        ExpandReason::Required { name, .. } => {
+            format!("give `{name}` a value, for example with a build argument")
+        }
+        ExpandReason::Quote(_) => "close it, or put the escape character before it".to_string(),
+        ExpandReason::Brace
+        | ExpandReason::Replacement(_)
+        | ExpandReason::NoName
+        | ExpandReason::Modifier { .. } => {
+            "put the escape character before the `$` if it stands for itself".to_string()
+        }
+        ExpandReason::Pattern(_) | ExpandReason::PatternCost(_) => {
+            "`*` and `?` are the only wildcards".to_string()
+        }
+        ExpandReason::TooDeep | ExpandReason::TooLong => {
+            "give the parts names of their own with ARG".to_string()
+        }
+    })
 }
 
 /// Whether this version can do what `instruction` asks, as far as its flags tell.

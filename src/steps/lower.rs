@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::instructions::{StageLowerer, supported};
+use super::instructions::{StageLowerer, clean, expand_problem, supported};
 use super::op::{BaseImage, CopyFrom, Lowered, LoweredBase, Op, Step};
 use super::scope::{Globals, Scope};
 use super::setting::{BaseRequest, Setting};
-use crate::base::{Platform, StepId};
+use crate::base::{Platform, Reference, StepId};
 use crate::diag::{Located, Place, Problem, Source};
 use crate::dockerfile::{
     Frontend, Instruction, InstructionKind, Stage, StageGraph, StageSource, UnknownStage, expand_word,
@@ -90,7 +90,8 @@ pub(super) struct StageState {
 impl<'a> Lowerer<'a> {
     fn new(setting: &'a Setting<'a>, known: &'a BaseImages) -> Result<Self, Vec<Problem>> {
         check_frontend(setting).map_err(|problem| vec![*problem])?;
-        let stage = setting.stage.map_or("default", |stage| stage.value.as_str());
+        let last = setting.dockerfile.stages.last().and_then(|stage| stage.name.as_deref());
+        let stage = setting.stage.map_or(last.unwrap_or("default"), |stage| stage.value.as_str());
         let mut globals = Globals::new(setting.target, setting.build, stage, setting.args);
         let mut problems = Vec::new();
         for instruction in &setting.dockerfile.global_args {
@@ -107,8 +108,18 @@ impl<'a> Lowerer<'a> {
             return Err(problems);
         }
         let base_of = |stage: &Stage| froms[stage.index].image.clone();
-        let is_context = |name: &str| setting.contexts.contains_key(name);
+        let is_context = |name: &str| setting.contexts.contains_key(name) && setting.context(name).is_some();
         let graph = StageGraph::new(setting.dockerfile, &base_of, &is_context)?;
+        // Stages that nothing needs must make sense, too.
+        let misnamed = graph.stages().iter().filter_map(|stage| {
+            let StageSource::External(name) = &stage.base else { return None };
+            let from = &setting.dockerfile.stages[stage.index].from;
+            Some(check_name(setting, &graph, name)?.at(from.image.place.clone()?, "this base"))
+        });
+        let misnamed: Vec<Problem> = misnamed.collect();
+        if !misnamed.is_empty() {
+            return Err(misnamed);
+        }
         Ok(Self {
             setting,
             known,
@@ -211,12 +222,26 @@ impl<'a> Lowerer<'a> {
             StageSource::External(name) => self.external_stage(name, platform, stage, &place)?,
         };
         state.title = stage.title();
+        if !graph_stage.replaced {
+            complete(&mut state.config);
+        }
         for entry in state.config.config.env.clone() {
             let (name, value) = entry.split_once('=').unwrap_or((&entry, ""));
             state.scope.set(name, value);
         }
-        let triggers = state.config.config.on_build.take().unwrap_or_default();
+        let mut triggers = state.config.config.on_build.take().unwrap_or_default();
+        if graph_stage.replaced || self.begins_with_replaced(stage, &graph_stage.base) {
+            // The context is the stage, finished; its triggers are nobody's.
+            triggers.clear();
+        }
         Some((state, self.parse_triggers(&triggers, &self.froms[stage.index].image.clone())))
+    }
+
+    /// Whether a stage begins with an earlier one that a named context stands in for.
+    fn begins_with_replaced(&self, stage: &Stage, base: &StageSource) -> bool {
+        let StageSource::External(name) = base else { return false };
+        let mut earlier = self.setting.dockerfile.stages[..stage.index].iter();
+        earlier.any(|stage| stage.name.as_ref() == Some(name) && self.graph.stages()[stage.index].replaced)
     }
 
     fn external_stage(
@@ -230,9 +255,6 @@ impl<'a> Lowerer<'a> {
         let (files, mut config) = self.external(name, &platform, place, Some(&stage.from.text))?;
         config.extra.clear();
         config.config.extra.clear();
-        if config.config.env("PATH").is_none() {
-            config.config.set_env("PATH", DEFAULT_PATH);
-        }
         fill_history(&mut config);
         let base_history = config.history.len();
         let title = stage.title();
@@ -264,6 +286,10 @@ impl<'a> Lowerer<'a> {
             config.config.working_dir = "/".to_string();
             let files = self.add_step("scratch", "FROM scratch", Some(place), platform, Op::Scratch);
             return Some((files, config));
+        }
+        if let Some(problem) = check_name(self.setting, &self.graph, name) {
+            self.problem(problem.at(place.clone(), "this image"));
+            return None;
         }
         let key = context.map_or(name, |(key, _)| key).to_string();
         let Some(image) = self.known.get(&(key.clone(), platform.clone())).cloned() else {
@@ -388,7 +414,7 @@ impl<'a> Lowerer<'a> {
             return Err(LowerError::Missing(self.missing));
         }
         let mut state = self.done.remove(&wanted).expect("every reachable stage was lowered");
-        state.config.set_platform(self.setting.target);
+        state.config.retarget(self.setting.target);
         for (key, value) in self.setting.labels {
             state.config.config.labels.insert(key.clone(), value.clone());
         }
@@ -406,6 +432,19 @@ impl<'a> Lowerer<'a> {
 pub(super) enum Copied {
     Step(StepId),
     Context(String),
+}
+
+/// What every stage has, whatever its base says: a search path, and a working directory from the root.
+fn complete(config: &mut ImageConfig) {
+    let has_path = config.config.env.iter().any(|entry| entry.split('=').next() == Some("PATH"));
+    if !has_path && config.os != "windows" {
+        config.config.set_env("PATH", DEFAULT_PATH);
+    }
+    let directory = &mut config.config.working_dir;
+    if !directory.is_empty() && !directory.starts_with('/') && config.os != "windows" {
+        // BuildKit enters a relative one twice.
+        *directory = clean(&format!("/{directory}/{directory}"));
+    }
 }
 
 /// An image with more layers than its history tells of gets entries for the rest, as BuildKit does it.
@@ -427,7 +466,7 @@ fn check_frontend(setting: &Setting<'_>) -> Result<(), Box<Problem>> {
         Frontend::Official { .. } => Ok(()),
         Frontend::Other(name) => {
             let problem = Problem::input("dockerfile::frontend", format!("the frontend `{name}` is not built in"))
-                .help("mab reads `docker/dockerfile` itself; other frontends need BuildKit, which this version cannot drive yet");
+                .help("mab reads `docker/dockerfile` itself; another frontend needs the buildkit engine, which this version of mab does not have yet");
             Err(Box::new(match place {
                 Some(place) => problem.at(place, "asked for here"),
                 None => problem,
@@ -444,16 +483,16 @@ fn declare_globals(
 ) {
     let InstructionKind::Arg(arg) = &instruction.kind else { return };
     for declaration in &arg.declarations {
-        let expanded = declaration
-            .default
-            .as_ref()
-            .map(|word| expand_word(word, setting.dockerfile.directives.escape, &|name| globals.get(name)));
+        // A default that a given value replaces is not even looked at.
+        let default = declaration.default.as_ref().filter(|_| !setting.args.contains_key(&declaration.name));
+        let expanded = default.map(|word| {
+            expand_word(word, setting.dockerfile.directives.escape, &|name| globals.get(name)).map_err(
+                |error| expand_problem(&error).at(instruction.place.of_part(word, &error.at), "here"),
+            )
+        });
         match expanded.transpose() {
             Ok(default) => globals.declare(&declaration.name, default.map(|text| text.value), setting.args),
-            Err(error) => problems.push(
-                Problem::input("dockerfile::expand", error.to_string())
-                    .at(instruction.place.clone(), "in this default"),
-            ),
+            Err(problem) => problems.push(problem),
         }
     }
 }
@@ -468,7 +507,7 @@ fn expand_from(
         expand_word(&word.value, setting.dockerfile.directives.escape, &|name| globals.get(name))
             .map(|text| (text.value, place()))
             .map_err(|error| {
-                Box::new(Problem::input("dockerfile::expand", error.to_string()).at(place(), "in this word"))
+                Box::new(expand_problem(&error).at(place().of_part(&word.value, &error.at), "here"))
             })
     };
     let (image, place) = expand(&stage.from.image)?;
@@ -486,13 +525,39 @@ fn expand_from(
         None => None,
         Some(word) => {
             let (text, place) = expand(word)?;
-            let parsed = text.parse::<Platform>();
+            let parsed = if is_system(&text) {
+                Ok(Platform::new(&text, &setting.build.architecture, setting.build.variant.as_deref()))
+            } else {
+                text.parse::<Platform>()
+            };
             Some(parsed.map_err(|error| {
-                Box::new(Problem::input("dockerfile::platform", error.to_string()).at(place, "this platform"))
+                Box::new(
+                    Problem::input("dockerfile::platform", error.to_string())
+                        .at(place, "this platform")
+                        .help("write a platform such as `linux/arm64`, or `$BUILDPLATFORM`"),
+                )
             })?)
         }
     };
     Ok(ExpandedFrom { image, platform })
+}
+
+/// What is wrong with a name that is no stage, if it cannot be an image's or a context's either.
+fn check_name(setting: &Setting<'_>, graph: &StageGraph, name: &str) -> Option<Problem> {
+    if name == "scratch" || setting.context(name).is_some() {
+        return None;
+    }
+    let error = name.parse::<Reference>().err()?;
+    let help = match graph.nearest_stage(name) {
+        Some(stage) => format!("did you mean the stage `{stage}`?"),
+        None => "a base is a stage, a named context or an image such as `alpine:3.20`".to_string(),
+    };
+    Some(Problem::input("dockerfile::base-name", error.to_string()).help(help))
+}
+
+/// Whether a platform is an operating system only, which means this machine's architecture.
+fn is_system(platform: &str) -> bool {
+    ["linux", "windows", "darwin", "freebsd"].iter().any(|system| system.eq_ignore_ascii_case(platform))
 }
 
 fn unknown_stage(code: &'static str, unknown: &UnknownStage) -> Problem {

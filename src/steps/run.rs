@@ -1,7 +1,7 @@
 //! RUN: its command, environment and surroundings.
 
 use super::history::{Makes, record};
-use super::instructions::{Lowering, StageLowerer, not_yet};
+use super::instructions::{Lowering, StageLowerer, clean, not_yet};
 use super::op::{Op, RunOp, Script};
 use super::setting::Setting;
 use crate::diag::Problem;
@@ -36,7 +36,7 @@ impl StageLowerer<'_, '_> {
             argv,
             env: self.state.scope.environment(),
             proxy_env: self.state.scope.proxies(setting.args),
-            cwd: self.working_directory().to_string(),
+            cwd: clean(self.working_directory()),
             user: self.state.config.config.user.clone(),
             network,
             shm_size: setting.shm_size.unwrap_or(SHM_SIZE),

@@ -15,6 +15,9 @@ pub type BuildArgs = BTreeMap<String, Located<String>>;
 /// Names of proxies that a build passes on without a declaration.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
+/// Names of arguments that speak to the builder alone and are no variables of commands.
+const FOR_THE_BUILDER: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
 /// What FROM lines see.
 #[derive(Clone, Debug)]
 pub struct Globals {
@@ -79,7 +82,7 @@ impl Scope {
     ) -> Option<String> {
         let given = args.get(name).map(|given| given.value.clone());
         let value = given.or(default).or_else(|| globals.get(name));
-        if let Some(value) = &value {
+        if let Some(value) = value.as_ref().filter(|_| !FOR_THE_BUILDER.contains(&name)) {
             self.set(name, value);
         }
         self.declared.push((name.to_string(), value.clone()));
@@ -175,6 +178,16 @@ mod tests {
         scope.declare("X", Some("arg".into()), &args(&[]), &globals(&args(&[])));
         assert_eq!(scope.get("X"), Some("arg".into()));
         assert_eq!(scope.declared(), ["X=arg"]);
+    }
+
+    #[test]
+    fn what_speaks_to_the_builder_is_no_variable() {
+        let mut scope = Scope::default();
+        scope.declare("BUILDKIT_SBOM_SCAN_STAGE", Some("1".into()), &args(&[]), &globals(&args(&[])));
+        assert_eq!(
+            (scope.environment(), scope.declared()),
+            (vec![], vec!["BUILDKIT_SBOM_SCAN_STAGE=1".into()])
+        );
     }
 
     #[test]

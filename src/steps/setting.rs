@@ -66,6 +66,10 @@ impl<'a> Setting<'a> {
 
     /// The named context that `name` means: by the name itself, or as another spelling of one image.
     pub(super) fn context(&self, name: &str) -> Option<(&'a str, &'a Context)> {
+        // Names with a meaning of their own, which BuildKit lets no context take.
+        if ["scratch", "context"].iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return None;
+        }
         let by_name =
             self.contexts.get_key_value(name).or_else(|| self.contexts.get_key_value(&name.to_lowercase()));
         let found = by_name.or_else(|| {

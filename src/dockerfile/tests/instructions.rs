@@ -72,7 +72,7 @@ fn env_and_label_have_pairs() {
     }
     check_problem("ENV", "missing-argument \"ENV\" ENV needs an argument");
     check_problem("ENV a", "key-value \"ENV a\" ENV gives `a` no value | write `ENV key=value`");
-    check_problem("LABEL =b", "key-value \"LABEL =b\" a name is missing before `=` in LABEL");
+    check_problem("LABEL =b", "blank-name \"LABEL =b\" a name is missing before `=` in LABEL");
     check_problem(
         "ENV a=b c",
         "key-value \"ENV a=b c\" `c` has no `=`, unlike the words before it | write `ENV key=value`, or quote the value",
@@ -97,7 +97,7 @@ fn arg_declares_several() {
         ]
     );
     check_problem("ARG", "missing-argument \"ARG\" ARG needs an argument");
-    check_problem("ARG =x", "key-value \"ARG =x\" a name is missing before `=` in ARG");
+    check_problem("ARG =x", "blank-name \"ARG =x\" a name is missing before `=` in ARG");
 }
 
 #[test]
@@ -113,8 +113,9 @@ fn plain_instructions_keep_their_words() {
         ("WORKDIR /a \"b\"", workdir("/a \"b\"")),
         ("VOLUME /a  /b", volume(&["/a", "/b"])),
         ("VOLUME [\"/a b\", \" /c \"]", volume(&["/a b", "/c"])),
-        ("EXPOSE 80 443/TCP $p", expose(&["80", "443/TCP", "$p"])),
-        ("EXPOSE 8000-8010 127.0.0.1:80:80", expose(&["8000-8010", "127.0.0.1:80:80"])),
+        ("EXPOSE 80 443/TCP $p", expose(&["$p", "443/TCP", "80"])),
+        ("EXPOSE 8000-8010 127.0.0.1:80:80", expose(&["127.0.0.1:80:80", "8000-8010"])),
+        ("EXPOSE 80\u{a0}81", expose(&["80\u{a0}81"])),
         ("STOPSIGNAL SIGKILL", stop("SIGKILL")),
         ("STOPSIGNAL 37", stop("37")),
         ("STOPSIGNAL $s", stop("$s")),
@@ -138,7 +139,7 @@ fn plain_instructions_keep_their_words() {
         ("SHELL []", "missing-argument \"SHELL []\" SHELL needs an argument"),
         (
             "SHELL /bin/sh -c",
-            "json-form \"/bin/sh -c\" SHELL takes a JSON array of strings | \
+            "shell-form \"/bin/sh -c\" SHELL takes a JSON array of strings | \
              write `SHELL [\"/bin/sh\", \"-c\"]`, with double quotes",
         ),
     ] {
@@ -232,6 +233,9 @@ fn flags_are_words_of_their_own() {
         run.mounts.iter().map(|mount| mount.options.last().unwrap().value.clone()).collect();
     assert_eq!(targets, [Some("/c".to_string()), Some("/d e".to_string())]);
     assert_eq!(run.mounts[0].options[1].value.as_deref(), Some("a,b"));
+    let stage = &dockerfile("# escape=`\nFROM a\nRUN --network=n`one --mount=target='/a`'b' x").stages[0];
+    assert!(matches!(&stage.instructions[0].kind, InstructionKind::Run(run)
+        if run.network == Network::None && run.mounts[0].options[0].value.as_deref() == Some("/a'b")));
     let InstructionKind::Run(run) = kind("RUN a --network=none") else { panic!() };
     assert_eq!((run.network, run.command), (Network::Default, shell("a --network=none")));
 }
@@ -255,6 +259,7 @@ fn run_knows_its_modes() {
             "RUN --security=insecur a",
             "flag-value \"--security=insecur\" flag `--security` of RUN does not know `insecur` | did you mean `insecure`?",
         ),
+        ("RUN []", "missing-argument \"RUN []\" RUN needs an argument"),
         ("RUN --device=required a", "device \"--device=required\" the device has no name"),
         ("RUN --device=a,b a", "device \"--device=a,b\" `b` is not an option of a device"),
     ] {
@@ -275,7 +280,10 @@ fn heredocs_make_scripts() {
         ("RUN <<E\na\nb\nE", shell("a\nb\n")),
         ("RUN <<-E\n\ta\n\tE", shell("a\n")),
         ("RUN <<E\n#!/bin/x\na\nE", Script::File { name: "E".into(), content: "#!/bin/x\na\n".into() }),
+        ("RUN <<-E\n\t#!/bin/x\n\tE", Script::File { name: "E".into(), content: "#!/bin/x\n".into() }),
         ("RUN python3 <<E\na\nE", shell("python3 <<E\na\nE")),
+        ("RUN << E\na\nE", shell("a\n")),
+        ("RUN cat << E\na\nE", shell("cat << E\na\nE")),
         ("RUN cat <<-E <<'F' > x\n\ta\nE\nb\nF", shell("cat <<-E <<'F' > x\n\ta\nE\nb\nF")),
     ] {
         assert_eq!(script(text), expected, "{text}");
@@ -485,6 +493,12 @@ fn onbuild_keeps_its_trigger_raw() {
         ("ONBUILD", "missing-argument \"ONBUILD\" ONBUILD needs an argument"),
         ("ONBUILD onbuild RUN a", "trigger \"onbuild RUN a\" ONBUILD cannot be an ONBUILD trigger"),
         ("ONBUILD FROM a", "trigger \"FROM a\" FROM cannot be an ONBUILD trigger"),
+        ("ONBUILD ENV a", "key-value \"ENV a\" ENV gives `a` no value | write `ENV key=value`"),
+        (
+            "ONBUILD CMD [\"a\", 1]",
+            "json-form \"[\\\"a\\\", 1]\" the JSON array of CMD holds something that is no string | \
+             put every element in double quotes",
+        ),
         ("ONBUILD MAINTAINER a", "trigger \"MAINTAINER a\" MAINTAINER cannot be an ONBUILD trigger"),
     ] {
         check_problem(text, expected);

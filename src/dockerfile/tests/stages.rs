@@ -27,7 +27,8 @@ fn check(text: &str, contexts: &[&str], expected: &[&str]) {
 
 #[test]
 fn stages_find_each_other() {
-    check("FROM a AS b\nFROM B\nFROM c", &[], &["<a>:", "0:", "<c>:"]);
+    check("FROM a AS B\nFROM b\nFROM c", &[], &["<a>:", "0:", "<c>:"]);
+    check("FROM a AS B\nFROM B", &[], &["<a>:", "<B>:"]);
     check("FROM b\nFROM a AS b", &[], &["<b>:", "<a>:"]);
     check("FROM a AS a\nFROM a AS a\nFROM a", &[], &["<a>:", "0:", "1:"]);
     check("FROM a\nFROM 0", &[], &["<a>:", "<0>:"]);

@@ -129,6 +129,11 @@ fn modifiers_cut_and_replace() {
         ("${dots#a?}", "b.c"),
         ("${dots#[a]}", "a.b.c"),
         ("${none#a}", ""),
+        (
+            "${none#\\a}",
+            "error: `\\a` is not a pattern: a backslash may escape `*`, `?`, `/`, `}` and itself only",
+        ),
+        ("${none/$empty/b}", "b"),
         ("${x#}", "value"),
         ("${x##}", "value"),
         ("${x#$x}", ""),
@@ -177,6 +182,10 @@ fn words_are_split_behind_expansion() {
         ("$empty", vec![]),
         ("\"\" a", vec!["a"]),
         ("${none:-80 81}", vec!["80", "81"]),
+        ("7 80${none:-81}2", vec!["7", "812"]),
+        ("80\"${none:-81}\"", vec!["81"]),
+        ("80${x}", vec!["80value"]),
+        ("a << b<c", vec!["a", "<< b<c"]),
     ] {
         assert_eq!(expand_words(word, '\\', &lookup).unwrap().words, expected, "{word}");
     }
@@ -211,12 +220,27 @@ fn values_are_not_expanded_again() {
 #[test]
 fn growth_and_depth_are_bounded() {
     let lookup = |_: &str| Some("a".repeat(4096));
-    let error = |word: &str| expand_word(word, '\\', &lookup).err();
+    let error = |word: &str| expand_word(word, '\\', &lookup).err().map(|error| error.reason);
     let nested = |depth: usize| "${x//a/".repeat(depth) + "a" + &"}".repeat(depth);
     assert_eq!(error(&nested(1)), None);
-    assert_eq!(error(&nested(3)), Some(ExpandError::TooLong));
-    assert_eq!(error(&"$x".repeat(30_000)), Some(ExpandError::TooLong));
+    assert_eq!(error(&nested(3)), Some(ExpandReason::TooLong));
+    assert_eq!(error(&"$x".repeat(30_000)), Some(ExpandReason::TooLong));
     let deep = "${none:-".repeat(60_000) + &"}".repeat(60_000);
-    assert_eq!(error(&deep), Some(ExpandError::TooDeep));
+    assert_eq!(error(&deep), Some(ExpandReason::TooDeep));
     assert!(expand_word(&("${none:-".repeat(100) + "x" + &"}".repeat(100)), '\\', &|_| None).is_ok());
+}
+
+#[test]
+fn errors_say_which_part_is_wrong() {
+    for (word, expected) in [
+        ("a${x:-b}c${none:?m}d", "${none:?m}"),
+        ("a'b", "'"),
+        ("ab\"c$x", "\"c$x"),
+        ("a${x", "${x"),
+        ("a${x^}b", "${x^"),
+        ("$x${none:-${}}", "${none:-${"),
+    ] {
+        let error = expand_word(word, '\\', &lookup).unwrap_err();
+        assert_eq!(&word[error.at.clone()], expected, "{word}: {error}");
+    }
 }

@@ -45,6 +45,8 @@ fn metadata_instructions_end_in_the_config() {
     check("ARG P=\"80 81\"\nEXPOSE $P", json!({"ExposedPorts": {"80/tcp": {}, "81/tcp": {}}}));
     check("USER app:staff", json!({"User": "app:staff"}));
     check("WORKDIR a\nWORKDIR ../b/./c", json!({"WorkingDir": "/b/c"}));
+    check("WORKDIR /a/../b//", json!({"WorkingDir": "/a/../b//"}));
+    check("WORKDIR /a\nWORKDIR $none", json!({"WorkingDir": "/a"}));
     check("VOLUME /a //b", json!({"Volumes": {"/a": {}, "//b": {}}}));
     check("CMD [\"x\"]", json!({"Cmd": ["x"], "ArgsEscaped": true}));
     check("CMD x y", json!({"Cmd": ["/bin/sh", "-c", "x y"], "ArgsEscaped": true}));
@@ -84,6 +86,18 @@ fn history_is_told_in_buildkits_words() {
     check("COPY --chown=1:2 --chmod=640 a b /d/", &["+ COPY --chown=1:2 --chmod=640 a b /d/ # buildkit"]);
     check("COPY <<F /f\nx\nF", &["+ COPY <<F /f # buildkit"]);
     check("ONBUILD RUN x", &[]);
+    check("EXPOSE 80 443/tcp 53/UDP", &["EXPOSE [443/tcp 53/udp 80/tcp]"]);
+    check("WORKDIR /a/../b", &["+ WORKDIR /a/../b"]);
+    check(
+        "HEALTHCHECK --interval=1m30.5s --timeout=2ms --retries=3 CMD [\"a\", \"b c\"]",
+        &[
+            "HEALTHCHECK {Test:[CMD a b c] Interval:1m30.5s Timeout:2ms StartPeriod:0s StartInterval:0s Retries:3}",
+        ],
+    );
+    check(
+        "HEALTHCHECK NONE",
+        &["HEALTHCHECK {Test:[NONE] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}"],
+    );
     check("SHELL [\"/bin/ash\", \"-e\"]", &["SHELL [/bin/ash -e]"]);
 }
 
@@ -110,6 +124,14 @@ fn variables_follow_the_rules_of_global_and_stage_arguments() {
         ["TARGETARCH=arm64", "BUILDPLATFORM=linux/amd64", "TARGETSTAGE=default"]
     );
     assert_eq!(env(case("FROM scratch\nARG TARGETARCH\nRUN x").arg("TARGETARCH", "odd")), ["TARGETARCH=odd"]);
+    assert_eq!(env(case("FROM scratch AS last\nARG TARGETSTAGE\nRUN x")), ["TARGETSTAGE=last"]);
+    assert_eq!(env(case("ARG A=1\nARG B=$A-$C\nFROM scratch\nARG B\nRUN x")), ["B=1-"]);
+    assert_eq!(env(case("ARG A=1\nARG A\nFROM scratch\nARG A\nRUN x")), ["A=1"]);
+    assert_eq!(env(case("FROM scratch\nARG A=1\nARG A\nRUN x")), ["A=1"]);
+    assert_eq!(env(case("FROM scratch\nARG A=\nENV B=${A-x}${A:-y}\nRUN x")), ["A=", "B=y"]);
+    // A default that is replaced may be wrong.
+    let replaced = case("ARG A=${X:?no}\nFROM scratch\nARG A=\"$B\nRUN x").arg("A", "given");
+    assert_eq!(env(replaced), ["A=given"]);
 }
 
 #[test]
@@ -139,10 +161,27 @@ fn only_reachable_stages_become_steps() {
 }
 
 #[test]
+fn a_base_is_completed() {
+    let with_base = |text: &str, change: fn(&mut crate::oci::ContainerConfig)| {
+        case(text).base("b", change).lowered().config
+    };
+    // A variable without a value is one.
+    let config = with_base("FROM b", |config| config.env = vec!["PATH".to_string()]);
+    assert_eq!(config.config.env, ["PATH"]);
+    let config = with_base("FROM b\nWORKDIR x", |config| config.working_dir = "w".to_string());
+    assert_eq!(config.config.working_dir, "/w/w/x");
+    let windows = case("FROM scratch\nCMD dir").target("windows/amd64").lowered().config;
+    assert_eq!(windows.config.cmd.unwrap(), ["cmd", "/S", "/C", "dir"]);
+    assert_eq!((windows.os.as_str(), windows.config.env.len()), ("windows", 0));
+}
+
+#[test]
 fn every_image_is_asked_for_at_once_with_its_platform() {
     let check = |text: &str, expected: &[&str]| assert_eq!(case(text).missing(), expected, "{text}");
     check("FROM alpine", &["alpine linux/arm64"]);
     check("FROM --platform=$BUILDPLATFORM alpine", &["alpine linux/amd64"]);
+    check("FROM --platform= alpine", &["alpine linux/arm64"]);
+    check("FROM --platform=Linux alpine", &["alpine linux/amd64"]);
     check("ARG V=3\nFROM a:$V AS x\nFROM b\nCOPY --from=x / /", &["a:3 linux/arm64", "b linux/arm64"]);
     // What a stage copies is known before its base is; so is the platform it copies it for.
     check("FROM a\nCOPY --from=c / /", &["a linux/arm64", "c linux/arm64"]);
@@ -161,6 +200,8 @@ fn named_contexts_replace_images_and_stages() {
         case("FROM alpine AS base\nRUN --mount=type=cache,target=/c x\nFROM base").image("base", "x"),
         &["base linux/arm64"],
     );
+    check(case("FROM scratch AS scratch\nFROM alpine").image("scratch", "x"), &["alpine linux/arm64"]);
+    assert_eq!(case("FROM scratch").image("scratch", "x").lowered().steps.len(), 1);
     let lowered =
         case("FROM alpine AS files\nFROM scratch\nCOPY --from=files /a /b").directory("files").lowered();
     assert_eq!(steps(&lowered), ["scratch", "copy Context(\"files\") [\"/a\"] to /b on s0"]);
@@ -180,6 +221,11 @@ fn triggers_run_first_and_are_gone_from_the_result() {
         ]
     );
     assert_eq!(lowered.config.config.on_build, None);
+    // A context that stands in for a stage is finished; so are its triggers.
+    let replaced = case("FROM scratch AS base\nFROM base\nRUN x")
+        .image("base", "x")
+        .base("base", |config| config.on_build = Some(vec!["RUN never".to_string()]));
+    assert_eq!(steps(&replaced.lowered()).len(), 2);
     let asks = with_trigger("FROM alpine", "COPY --from=other /a /a");
     assert_eq!(asks.missing(), ["other linux/arm64"]);
     assert_eq!(steps(&asks.base("other", |_| {}).lowered()).len(), 3);
@@ -223,7 +269,16 @@ fn problems_name_their_line_and_come_before_any_image() {
         &["2 dockerfile::not-yet: `RUN --mount` is not supported by this version of mab"],
     );
     check("FROM scratch\nSTOPSIGNAL ${X:-nonsense}", &["2 dockerfile::signal: `nonsense` is not a signal"]);
-    check("FROM scratch\nWORKDIR ${X}", &["2 dockerfile::workdir: WORKDIR is empty after expansion"]);
+    check(
+        "FROM scratch\nVOLUME /a ${X}",
+        &["2 dockerfile::volume: the path `${X}` of VOLUME is empty after expansion"],
+    );
+    check("FROM scratch\nRUN x\nENV a=1 \\\n b=${X:?no}", &["4 dockerfile::expand: X: no"]);
+    check("ARG X=${Y:?no}\nFROM scratch", &["1 dockerfile::expand: Y: no"]);
+    check(
+        "FROM scratch AS Base\nFROM Base AS unused\nFROM scratch",
+        &["2 dockerfile::base-name: `Base` is not an image reference: repository names are lower case"],
+    );
     check(
         "FROM scratch\nADD https://x/y /",
         &["2 dockerfile::not-yet: `ADD` of a remote source is not supported by this version of mab"],

@@ -51,6 +51,11 @@ impl Case {
         self
     }
 
+    fn target(mut self, platform: &str) -> Self {
+        self.target = platform.parse().unwrap();
+        self
+    }
+
     fn arg(mut self, name: &str, value: &str) -> Self {
         self.args.insert(name.to_string(), Located::unplaced(value.to_string()));
         self
