@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::secret::SecretDeclaration;
 use super::ssh::SshDeclaration;
 use super::text::{File, Text};
+use super::value::{Scalar, VarType, VarValue};
 use crate::base::Platform;
 use crate::diag::{Located, Place};
 use crate::model::{Emulate, Entitlement, Network, Ulimit};
@@ -31,17 +32,26 @@ pub struct ProjectDeclaration {
 #[derive(Debug)]
 pub struct VarDeclaration {
     pub place: Place,
-    pub default: Option<Located<Scalar>>,
+    /// Without it the type is the default's, and `string` when there is none either.
+    pub declared_type: Option<VarType>,
+    /// Of the declared type.
+    pub default: Option<Located<VarValue>>,
     pub one_of: Option<Located<Vec<Scalar>>>,
+    /// Matches whole texts.
+    pub pattern: Option<Located<regex::Regex>>,
+    pub validations: Vec<Validation>,
     pub env: Option<Text>,
+    pub help: Option<Text>,
+    /// The value must not be seen: it goes into secrets and nowhere else.
+    pub is_secret: bool,
 }
 
-/// The value of a variable. Numbers with a fraction stay texts, so that `1.20` does not become `1.2`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scalar {
-    Text(String),
-    Integer(i64),
-    Boolean(bool),
+/// What must hold of a variable's value.
+#[derive(Debug)]
+pub struct Validation {
+    /// An expression.
+    pub condition: Text,
+    pub message: Option<String>,
 }
 
 #[derive(Debug)]
@@ -116,14 +126,24 @@ pub enum OutputDeclaration {
     },
 }
 
-impl Scalar {
-    /// The value as a template renders it.
-    pub fn to_text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Integer(number) => number.to_string(),
-            Self::Boolean(boolean) => boolean.to_string(),
+impl VarDeclaration {
+    pub fn new(place: Place) -> Self {
+        Self {
+            place,
+            declared_type: None,
+            default: None,
+            one_of: None,
+            pattern: None,
+            validations: Vec::new(),
+            env: None,
+            help: None,
+            is_secret: false,
         }
+    }
+
+    pub fn value_type(&self) -> VarType {
+        let default = self.default.as_ref().map(|default| VarType::of(&default.value));
+        self.declared_type.or(default).unwrap_or(VarType::String)
     }
 }
 

@@ -9,6 +9,7 @@ pub enum Section {
     Root,
     Project,
     Var,
+    Validate,
     Group,
     Target,
     On,
@@ -23,6 +24,7 @@ impl Section {
             Self::Root => schema::keys_of::<schema::BuildFile>(),
             Self::Project => schema::keys_of::<schema::Project>(),
             Self::Var => schema::keys_of::<schema::Var>(),
+            Self::Validate => schema::keys_of::<schema::Validation>(),
             Self::Group => schema::keys_of::<schema::Group>(),
             Self::Target => schema::keys_of::<schema::Target>(),
             Self::On => schema::keys_of::<schema::On>(),
@@ -36,7 +38,7 @@ impl Section {
         match self {
             Self::Root => &["cache", "builder", "lint", "policy"],
             Self::Project => &[],
-            Self::Var => &["type", "sensitive", "validation"],
+            Self::Var | Self::Validate => &[],
             Self::Group => &["tags", "tag-rules", "annotations", "attest", "cache", "cache-to", "require"],
             Self::Target => &[
                 "append",
@@ -64,6 +66,10 @@ impl Section {
     fn advice(self, key: &str) -> Option<&'static str> {
         match (self, key) {
             (Self::Root, "variable") => Some("variables are in `[vars]`, or `[var.NAME]`"),
+            (Self::Var, "description") => Some("what a variable is for is its `help`"),
+            (Self::Var, "sensitive") => Some("a value that must not be seen is `secret = true`"),
+            (Self::Var, "validation") => Some("write `validate = { condition = \"…\", message = \"…\" }`"),
+            (Self::Validate, "error_message" | "error-message") => Some("it is `message`"),
             (Self::Root, "services") => Some("write one `[target.NAME]` for each service"),
             (Self::Target | Self::On, "target") => Some("the stage to build is `stage`"),
             (Self::Target, "name") => Some("a target is named by its table: `[target.NAME]`"),
@@ -81,6 +87,7 @@ impl Section {
             Self::Root => "the build file",
             Self::Project => "`[project]`",
             Self::Var => "a variable",
+            Self::Validate => "a validation",
             Self::Group => "a group",
             Self::Target => "a target",
             Self::On => "an `on` table",

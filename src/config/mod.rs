@@ -33,6 +33,8 @@ mod table;
 mod target;
 mod template;
 mod text;
+mod value;
+mod var;
 mod vars;
 
 use std::path::{Path, PathBuf};

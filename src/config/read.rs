@@ -8,12 +8,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::declare::{
     AnnotationsDeclaration, DockerfileDeclaration, GroupDeclaration, Layer, OutputDeclaration,
-    ProjectDeclaration, Scalar, TargetDeclaration, VarDeclaration,
+    ProjectDeclaration, TargetDeclaration, VarDeclaration,
 };
 use super::keys::{self, Section};
 use super::table::{Key, Reader, Role, Value, integer};
 use super::text::Text;
-use super::{sandbox, secret, size, ssh};
+use super::{sandbox, secret, size, ssh, var};
 use crate::base::Platform;
 use crate::diag::{Located, Place, Problem};
 use crate::model::{Emulate, Network};
@@ -51,11 +51,11 @@ pub fn read(reader: &mut Reader<'_>, document: &DeTable<'_>, rank: Rank) -> File
             "include" => found.include = reader.texts("include", value, Role::Plain).unwrap_or_default(),
             "project" => found.project = Some(read_project(reader, value)),
             "vars" => {
-                for (name, var) in declared(reader, "vars", "variable", value, read_short_var) {
+                for (name, var) in declared(reader, "vars", "variable", value, var::read_short) {
                     found.vars.push((name, var));
                 }
             }
-            "var" => found.vars.extend(declared(reader, "var", "variable", value, read_var)),
+            "var" => found.vars.extend(declared(reader, "var", "variable", value, var::read_long)),
             "group" => found.groups = declared(reader, "group", "group", value, read_group),
             "target" => found.targets = declared(reader, "target", "target", value, read_target),
             _ => reader.unknown_key(Section::Root, key),
@@ -113,48 +113,6 @@ fn read_project(reader: &mut Reader<'_>, value: &Value<'_>) -> ProjectDeclaratio
     }
     project.layer.images = images.texts;
     project
-}
-
-fn read_short_var(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<VarDeclaration> {
-    if value.get_ref().is_table() {
-        let at = reader.place(value.span());
-        reader.report(
-            Problem::input("config::wrong-type", "a variable in `[vars]` is a plain value")
-                .at(at, "not a string, a number or a boolean")
-                .help("the long form is `[var.NAME]`, without the `s`"),
-        );
-        return None;
-    }
-    let default = read_default(reader, "vars", value);
-    Some(VarDeclaration { place, default, one_of: None, env: None })
-}
-
-fn read_default(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<Located<Scalar>> {
-    let scalar = match value.get_ref() {
-        DeValue::String(_) => Scalar::Text(reader.text(key, value, Role::Plain)?.value),
-        _ => reader.scalar(key, value)?,
-    };
-    Some(Located::new(scalar, reader.place(value.span())))
-}
-
-fn read_var(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<VarDeclaration> {
-    let mut var = VarDeclaration { place, default: None, one_of: None, env: None };
-    for (key, value) in reader.table("var", value)? {
-        match key.get_ref().as_ref() {
-            "default" => var.default = read_default(reader, "default", value),
-            "one-of" => {
-                let values = reader.list("one-of", value, "a list of values").unwrap_or_default();
-                let values = values.into_iter().filter_map(|value| reader.scalar("one-of", value)).collect();
-                var.one_of = Some(Located::new(values, reader.place(value.span())));
-            }
-            "env" => var.env = reader.text("env", value, Role::Plain),
-            "help" => {
-                reader.text("help", value, Role::Raw);
-            }
-            _ => reader.unknown_key(Section::Var, key),
-        }
-    }
-    Some(var)
 }
 
 fn read_group(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<GroupDeclaration> {
@@ -358,7 +316,7 @@ const NETWORKS: &[(&str, Network)] =
 const EMULATIONS: &[(&str, Emulate)] =
     &[("allow", Emulate::Allow), ("warn", Emulate::Warn), ("deny", Emulate::Deny)];
 
-fn read_word<T: Copy>(
+pub(super) fn read_word<T: Copy>(
     reader: &mut Reader<'_>,
     key: &str,
     value: &Value<'_>,

@@ -62,6 +62,7 @@ fn resolve_project(
     let world = World { declared, templates, shared, host: &facts.host, wanted: &overrides.platforms };
 
     check_names(declared, problems);
+    check_validations(&world, problems);
     let mut ancestry = Ancestry::new(declared);
     let mut targets = BTreeMap::new();
     for (name, declaration) in &declared.targets {
@@ -79,6 +80,31 @@ fn resolve_project(
         default_branch: declared.project.default_branch.as_ref().map(|text| text.value.clone()),
         targets,
         groups,
+    }
+}
+
+/// `validate` of every variable that has a value: other variables may be part of the condition.
+fn check_validations(world: &World<'_, '_>, problems: &mut Vec<Problem>) {
+    let scope = world.scope(None, None);
+    for (name, var) in &world.declared.vars {
+        if world.templates.is_unset(name) {
+            continue;
+        }
+        for validation in &var.validations {
+            match world.templates.holds(&validation.condition, &scope) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let message = validation.message.clone();
+                    let message =
+                        message.unwrap_or_else(|| format!("variable `{name}` has a value it must not have"));
+                    problems.push(
+                        Problem::input("config::var-value", message)
+                            .at(validation.condition.place(), format!("does not hold for `{name}`")),
+                    );
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
     }
 }
 

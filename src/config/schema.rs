@@ -22,7 +22,7 @@ pub struct BuildFile {
     pub project: Option<Project>,
     /// Variables with their defaults, for templates as `vars.NAME`. `--var NAME=VALUE` and `MAB_VAR_NAME`
     /// override them.
-    pub vars: Option<BTreeMap<String, Scalar>>,
+    pub vars: Option<BTreeMap<String, VarShort>>,
     /// Variables with more to say about them than a default.
     pub var: Option<BTreeMap<String, Var>>,
     /// Several targets by one name.
@@ -57,18 +57,73 @@ pub struct Project {
     pub default_branch: Option<String>,
 }
 
+/// A string, a number, a boolean, or a list.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum VarShort {
+    Scalar(Scalar),
+    List(Vec<VarValue>),
+}
+
+/// A value: plain, a list, or a map.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum VarValue {
+    Scalar(Scalar),
+    List(Vec<VarValue>),
+    Map(BTreeMap<String, VarValue>),
+}
+
 /// A variable.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Var {
+    /// The type of its value; without it that of the default, or `string`.
+    pub r#type: Option<VarType>,
     /// The value when nothing else gives one.
-    pub default: Option<Scalar>,
+    pub default: Option<VarValue>,
     /// The values it may have.
     pub one_of: Option<Vec<Scalar>>,
+    /// A regular expression that the whole value, or each member of a list, must match.
+    pub pattern: Option<String>,
+    /// What must hold of the value.
+    pub validate: Option<Validations>,
     /// An environment variable that gives the value.
     pub env: Option<String>,
     /// What it is for.
     pub help: Option<String>,
+    /// The value must not be seen: it may go into `secret` alone.
+    pub secret: Option<bool>,
+}
+
+/// The type of a variable. Lists and maps come from outside as JSON, or as `a,b` and `key=value,key=value`.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VarType {
+    String,
+    Int,
+    Number,
+    Bool,
+    List,
+    Map,
+}
+
+/// One condition, or several.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum Validations {
+    One(Validation),
+    Several(Vec<Validation>),
+}
+
+/// What must hold of a variable.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Validation {
+    /// An expression that must be true, such as `vars.jobs > 0`.
+    pub condition: String,
+    /// What to say when it is not.
+    pub message: Option<String>,
 }
 
 /// Several targets by one name.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeInteger, DeString, DeTable, DeValue};
 
-use super::declare::Scalar;
 use super::keys::{self, Section};
 use super::template;
 use super::text::{File, Text};
+use super::value::Scalar;
 use crate::diag::{Located, Place, Problem, Span};
 
 pub type Value<'i> = Spanned<DeValue<'i>>;
@@ -22,6 +22,8 @@ pub enum Role {
     Template,
     /// `{{` is an error, as nobody would render it.
     Plain,
+    /// An expression that is true or false.
+    Condition,
     /// Anything, taken as it is.
     Raw,
 }
@@ -191,6 +193,7 @@ impl Reader<'_> {
                 return None;
             }
             Role::Template => self.uses_git |= template::asks_git(value),
+            Role::Condition => self.uses_git |= template::condition_asks_git(value),
             Role::Plain | Role::Raw => {}
         }
         Some(text)

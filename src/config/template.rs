@@ -93,9 +93,19 @@ pub fn asks_git(text: &str) -> bool {
     })
 }
 
+/// Whether a condition asks for git.
+pub fn condition_asks_git(text: &str) -> bool {
+    asks(text, &["git"])
+}
+
 impl<'e> Templates<'e> {
     pub fn new(environment: &'e Environment<'static>, unset: Unset) -> Self {
         Self { environment, unset, compiled: RefCell::default() }
+    }
+
+    /// Whether the variable has no value that templates may see.
+    pub fn is_unset(&self, variable: &str) -> bool {
+        self.unset.contains_key(variable)
     }
 
     pub fn render<'t>(&self, text: &'t Text, scope: &Scope) -> Result<Cow<'t, str>, Problem> {
@@ -123,6 +133,34 @@ impl<'e> Templates<'e> {
         let compiled = Rc::new(self.compile(text));
         self.compiled.borrow_mut().insert(text.to_string(), compiled.clone());
         compiled
+    }
+
+    /// Whether a condition holds: one expression without braces, which must give a boolean.
+    pub fn holds(&self, text: &Text, scope: &Scope) -> Result<bool, Problem> {
+        let answer = self.condition(&text.value, scope);
+        answer.map_err(|fault| {
+            let problem = Problem::input(fault.code, fault.message).at(text.place_of(&fault.part), "here");
+            match fault.help {
+                Some(help) => problem.help(help),
+                None => problem,
+            }
+        })
+    }
+
+    fn condition(&self, text: &str, scope: &Scope) -> Result<bool, Fault> {
+        let span = checked_condition(text)?;
+        let expression =
+            self.environment.compile_expression(text).map_err(|error| fault_of(&error, &span))?;
+        let value = self.value(&expression, text, &span, scope)?;
+        match value.kind() {
+            ValueKind::Bool => Ok(value.is_true()),
+            kind => Err(Fault::new(
+                "config::condition",
+                format!("the condition gives a {kind}, which is neither true nor false"),
+                trimmed(text, &span),
+            )
+            .help("compare it with something, such as `vars.channel == \"stable\"`".to_string())),
+        }
     }
 
     fn compile(&self, text: &str) -> Compiled<'e> {
@@ -178,24 +216,35 @@ impl<'e> Templates<'e> {
         span: &Span,
         scope: &Scope,
     ) -> Result<String, Fault> {
-        let undefined = || self.undefined_name(source, span, scope);
-        let value = match expression.eval(scope.root.clone()) {
-            Ok(value) => value,
-            Err(error) if error.kind() == ErrorKind::UndefinedError && !is_of_environment(&error) => {
-                return Err(undefined().unwrap_or_else(|| fault_of(&error, span)));
-            }
-            Err(error) => return Err(fault_of(&error, span)),
-        };
+        let value = self.value(expression, source, span, scope)?;
         match value.kind() {
             ValueKind::String | ValueKind::Number | ValueKind::Bool => Ok(text_of(&value)),
-            ValueKind::Undefined => Err(undefined().unwrap_or_else(|| {
-                Fault::new("config::undefined", "the expression has no value", trimmed(source, span))
-            })),
             kind => Err(Fault::new(
                 "config::template",
                 format!("the expression gives a {kind}, which is not a text"),
                 trimmed(source, span),
             )),
+        }
+    }
+
+    /// What an expression comes to; never undefined.
+    fn value(
+        &self,
+        expression: &Expression<'_, '_>,
+        source: &str,
+        span: &Span,
+        scope: &Scope,
+    ) -> Result<Value, Fault> {
+        let undefined = || self.undefined_name(source, span, scope);
+        match expression.eval(scope.root.clone()) {
+            Ok(value) if value.is_undefined() => Err(undefined().unwrap_or_else(|| {
+                Fault::new("config::undefined", "the expression has no value", trimmed(source, span))
+            })),
+            Ok(value) => Ok(value),
+            Err(error) if error.kind() == ErrorKind::UndefinedError && !is_of_environment(&error) => {
+                Err(undefined().unwrap_or_else(|| fault_of(&error, span)))
+            }
+            Err(error) => Err(fault_of(&error, span)),
         }
     }
 
@@ -234,7 +283,7 @@ impl<'e> Templates<'e> {
                 fault("`target` has no value here: this key does not belong to one target".to_string())
             }
             _ => match path.strip_prefix("vars.").and_then(|name| self.unset.get(name)) {
-                Some(help) => fault(format!("variable `{name}` has no value")).help(help.clone()),
+                Some(help) => fault(format!("variable `{name}` has no value here")).help(help.clone()),
                 None => {
                     let known: Vec<String> =
                         parent.try_iter().into_iter().flatten().map(|key| key.to_string()).collect();
@@ -364,6 +413,42 @@ fn expression_span(text: &str, open: usize) -> Result<Span, Fault> {
         at += 1;
     }
     refused("`{{` is not closed", open..open + 2)
+}
+
+/// A condition is bounded as the inside of braces is.
+fn checked_condition(text: &str) -> Result<Span, Fault> {
+    let whole = 0..text.len();
+    let refused = |message: &str, part: Span| Err(Fault::new("config::condition", message, part));
+    if let Some(at) = text.find("{{") {
+        return refused("a condition is an expression without braces", at..at + 2);
+    }
+    if text.trim().is_empty() {
+        return refused("the condition is empty", whole);
+    }
+    if text.len() > LONGEST_EXPRESSION {
+        return refused("the condition is too long", whole);
+    }
+    match multiplication(text) {
+        Some(at) => refused("conditions do not multiply", at..at + 1),
+        None => Ok(whole),
+    }
+}
+
+/// A `*` outside of strings.
+fn multiplication(text: &str) -> Option<usize> {
+    let (mut quote, mut escaped) = (None, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match (quote, byte) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(open), byte) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'*') => return Some(at),
+            (None, _) => {}
+        }
+    }
+    None
 }
 
 fn checked_expression(text: &str, span: Span) -> Result<Span, Fault> {

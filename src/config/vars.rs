@@ -1,20 +1,25 @@
 //! The values of variables: `--var`, then `MAB_VAR_NAME`, then the variable's own `env`, then the default.
+//! What a declaration says of the value (type, `one-of`, `pattern`) is checked here; `validate` needs all
+//! variables and is `resolve`'s.
 
 use std::collections::BTreeMap;
 
-use minijinja::value::Value;
-
-use super::declare::{Scalar, VarDeclaration};
+use super::declare::VarDeclaration;
 use super::keys;
 use super::template::Unset;
+use super::value::{Scalar, VarType, VarValue};
+use crate::base::Secret;
 use crate::diag::Problem;
 
 /// Before the name of a variable in the environment.
 const PREFIX: &str = "MAB_VAR_";
 
 /// Variables with their values, and those that have none.
+#[derive(Default)]
 pub struct Vars {
-    pub values: BTreeMap<String, Scalar>,
+    pub values: BTreeMap<String, VarValue>,
+    /// Those that must not be seen; not among `values`.
+    pub secrets: BTreeMap<String, Secret>,
     pub unset: Unset,
 }
 
@@ -31,7 +36,7 @@ pub fn resolve(
     problems: &mut Vec<Problem>,
 ) -> Vars {
     report_unknown(declared, overrides, environment, problems);
-    let mut vars = Vars { values: BTreeMap::new(), unset: BTreeMap::new() };
+    let mut vars = Vars::default();
     for (name, var) in declared {
         let value = match given(name, var, overrides, environment) {
             Some(given) => convert(name, var, &given, problems),
@@ -44,7 +49,15 @@ pub fn resolve(
             continue;
         };
         check_choice(name, var, &value, problems);
-        vars.values.insert(name.clone(), value);
+        check_pattern(name, var, &value, problems);
+        if var.is_secret {
+            let help = "a secret variable goes into `secret` alone: everybody can see what is elsewhere";
+            vars.unset.insert(name.clone(), help.to_string());
+            vars.secrets
+                .extend(scalars(&value).map(|value| (name.clone(), Secret::new(value.to_text().as_bytes()))));
+        } else {
+            vars.values.insert(name.clone(), value);
+        }
     }
     vars
 }
@@ -65,42 +78,76 @@ fn given<'a>(
     })
 }
 
-/// A text from outside as the type that the default has.
+/// A text from outside as the variable's type has it.
 fn convert(
     name: &str,
     var: &VarDeclaration,
     given: &Given<'_>,
     problems: &mut Vec<Problem>,
-) -> Option<Scalar> {
-    let wrong = |wanted: &str| {
-        let message = format!("`{}={}` does not fit variable `{name}`", given.origin, given.text);
-        Problem::input("config::var-value", message).at(var.place.clone(), format!("its default is {wanted}"))
-    };
-    let converted = match var.default.as_ref().map(|default| &default.value) {
-        Some(Scalar::Integer(_)) => {
-            given.text.parse().map(Scalar::Integer).map_err(|_| wrong("a whole number"))
+) -> Option<VarValue> {
+    let wanted = var.value_type();
+    let converted = wanted.parse(given.text);
+    if converted.is_none() {
+        let shown = if var.is_secret { "***" } else { given.text };
+        let message = format!("`{}={shown}` does not fit variable `{name}`", given.origin);
+        let label = match var.declared_type {
+            Some(_) => format!("its type is {}", wanted.describe()),
+            None => format!("its default is {}", wanted.describe()),
+        };
+        let mut problem = Problem::input("config::var-value", message).at(var.place.clone(), label);
+        if let Some(help) = how_to_write(wanted) {
+            problem = problem.help(help);
         }
-        Some(Scalar::Boolean(_)) => {
-            given.text.parse().map(Scalar::Boolean).map_err(|_| wrong("`true` or `false`"))
-        }
-        Some(Scalar::Text(_)) | None => Ok(Scalar::Text(given.text.to_string())),
-    };
-    converted.map_err(|problem| problems.push(problem)).ok()
+        problems.push(problem);
+    }
+    converted
 }
 
-fn check_choice(name: &str, var: &VarDeclaration, value: &Scalar, problems: &mut Vec<Problem>) {
+fn how_to_write(wanted: VarType) -> Option<&'static str> {
+    match wanted {
+        VarType::List => Some("write `a,b`, or JSON: `[\"a\", \"b\"]`"),
+        VarType::Map => Some("write `key=value,key=value`, or JSON: `{\"key\": \"value\"}`"),
+        VarType::String | VarType::Int | VarType::Number | VarType::Bool => None,
+    }
+}
+
+/// The value, or the members of a list: what `one-of` and `pattern` speak about.
+fn scalars(value: &VarValue) -> impl Iterator<Item = &Scalar> {
+    let members = match value {
+        VarValue::Scalar(_) => std::slice::from_ref(value),
+        VarValue::List(members) => members,
+        VarValue::Map(_) => &[],
+    };
+    members.iter().filter_map(VarValue::as_scalar)
+}
+
+fn check_choice(name: &str, var: &VarDeclaration, value: &VarValue, problems: &mut Vec<Problem>) {
     let Some(choices) = &var.one_of else { return };
-    let text = value.to_text();
     let texts: Vec<String> = choices.value.iter().map(Scalar::to_text).collect();
-    if texts.contains(&text) {
-        return;
+    for text in scalars(value).map(Scalar::to_text).filter(|text| !texts.contains(text)) {
+        let shown = if var.is_secret { "this" } else { &format!("`{text}`") };
+        let mut problem = Problem::input("config::var-value", format!("variable `{name}` cannot be {shown}"))
+            .help(format!("the values are {}", keys::quoted_list(texts.iter().map(String::as_str))));
+        if let Some(place) = &choices.place {
+            problem = problem.at(place.clone(), "not one of these");
+        }
+        problems.push(problem);
     }
-    let mut problem = Problem::input("config::var-value", format!("variable `{name}` cannot be `{text}`"))
-        .help(format!("the values are {}", keys::quoted_list(texts.iter().map(String::as_str))));
-    if let Some(place) = &choices.place {
-        problem = problem.at(place.clone(), "not one of these");
+}
+
+fn check_pattern(name: &str, var: &VarDeclaration, value: &VarValue, problems: &mut Vec<Problem>) {
+    let Some(pattern) = &var.pattern else { return };
+    for text in scalars(value).map(Scalar::to_text).filter(|text| !pattern.value.is_match(text)) {
+        let shown = if var.is_secret { "this" } else { &format!("`{text}`") };
+        let mut problem = Problem::input("config::var-value", format!("variable `{name}` cannot be {shown}"));
+        if let Some(place) = &pattern.place {
+            problem = problem.at(place.clone(), "does not match");
+        }
+        problems.push(match &var.help {
+            Some(help) => problem.help(help.value.clone()),
+            None => problem,
+        });
     }
-    problems.push(problem);
 }
 
 /// A name on the command line must be declared; one in the environment may be another project's.
@@ -127,15 +174,5 @@ fn report_unknown(
         let mut problem = Problem::warning("config::unknown-name", message);
         problem.help = keys::suggestion(name, names().collect::<Vec<_>>());
         problems.push(problem);
-    }
-}
-
-impl From<&Scalar> for Value {
-    fn from(scalar: &Scalar) -> Self {
-        match scalar {
-            Scalar::Text(text) => Value::from(text),
-            Scalar::Integer(number) => Value::from(*number),
-            Scalar::Boolean(boolean) => Value::from(*boolean),
-        }
     }
 }
