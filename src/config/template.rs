@@ -283,7 +283,7 @@ impl<'e> Templates<'e> {
                 fault("`target` has no value here: this key does not belong to one target".to_string())
             }
             _ => match path.strip_prefix("vars.").and_then(|name| self.unset.get(name)) {
-                Some(help) => fault(format!("variable `{name}` has no value here")).help(help.clone()),
+                Some(help) => fault(format!("variable `{name}` has no value")).help(help.clone()),
                 None => {
                     let known: Vec<String> =
                         parent.try_iter().into_iter().flatten().map(|key| key.to_string()).collect();
