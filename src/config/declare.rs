@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::matrix::MatrixDeclaration;
 use super::secret::SecretDeclaration;
 use super::ssh::SshDeclaration;
 use super::text::{File, Text};
@@ -71,11 +72,14 @@ pub struct TargetDeclaration {
     pub inherits: Vec<Text>,
     pub layer: Layer,
     pub on: Vec<(Located<Platform>, Layer)>,
+    /// Not inherited.
+    pub matrix: Option<MatrixDeclaration>,
 }
 
 /// What one place says about a target. Values of several layers are put together by `layers`.
 #[derive(Debug, Default)]
 pub struct Layer {
+    pub when: Option<Text>,
     pub description: Option<Text>,
     pub context: Option<Text>,
     pub dockerfile: Option<DockerfileDeclaration>,

@@ -1,28 +1,33 @@
 //! Groups: members that exist, no circles.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::declare::{Declarations, GroupDeclaration, is_template};
 use super::keys;
 use super::output;
+use super::roster::Roster;
+use super::target::World;
 use super::text::Text;
 use crate::diag::{Located, Problem};
 use crate::model::{Delivery, Group};
 
 const DEEPEST: usize = 64;
 
+/// The declared groups, and one for each matrix.
 pub fn resolve(
-    declared: &Declarations,
-    render: impl Fn(&Text) -> Result<String, Problem>,
+    world: &World<'_, '_>,
+    roster: &Roster<'_>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Group> {
+    let scope = world.scope(None, None, None);
+    let render = |text: &Text| world.templates.render(text, &scope).map(Cow::into_owned);
     let mut groups = BTreeMap::new();
-    for (name, group) in &declared.groups {
-        check_members(declared, group, problems);
+    for (name, group) in &world.declared.groups {
         let outputs = group.outputs.as_ref().map(|outputs| {
             let mut resolved = Vec::new();
             for output in outputs {
-                match output::resolve(output, &render) {
+                match output::resolve(output, render) {
                     Ok(output) => resolved.extend(output),
                     Err(found) => problems.extend(found),
                 }
@@ -34,39 +39,54 @@ pub fn resolve(
             Group {
                 name: name.clone(),
                 description: group.description.as_ref().map(|text| text.value.clone()),
-                targets: group
-                    .targets
-                    .iter()
-                    .map(|member| Located::new(member.value.clone(), member.place()))
-                    .collect(),
+                targets: members(world, roster, group, problems),
                 place: Some(group.place.clone()),
                 delivery: Delivery { push: group.push, load: group.load, outputs },
             },
         );
     }
-    check_circles(declared, problems);
+    groups.extend(roster.matrices.iter().map(|(name, names)| {
+        let declaration = &world.declared.targets[*name];
+        let targets = names.iter().filter(|name| roster.has(name));
+        let group = Group {
+            name: name.to_string(),
+            description: declaration.layer.description.as_ref().map(|text| text.value.clone()),
+            targets: targets.map(|target| Located::unplaced(target.clone())).collect(),
+            place: Some(declaration.place.clone()),
+            delivery: Delivery::default(),
+        };
+        (name.to_string(), group)
+    }));
+    check_circles(world.declared, problems);
     groups
 }
 
-fn check_members(declared: &Declarations, group: &GroupDeclaration, problems: &mut Vec<Problem>) {
+/// The members that this run has; what is left out by its own `when` is no problem of the group.
+fn members(
+    world: &World<'_, '_>,
+    roster: &Roster<'_>,
+    group: &GroupDeclaration,
+    problems: &mut Vec<Problem>,
+) -> Vec<Located<String>> {
+    let declared = world.declared;
+    let mut members = Vec::new();
     for member in &group.targets {
         let name = member.value.as_str();
-        let is_target = declared.targets.contains_key(name);
-        if is_target && is_template(name) {
+        let is_group = declared.groups.contains_key(name) || roster.matrices.contains_key(name);
+        if is_group || roster.has(name) {
+            members.push(Located::new(name.to_string(), member.place()));
+        } else if declared.targets.contains_key(name) && is_template(name) {
             problems.push(
-                Problem::input(
-                    "config::template-target",
-                    format!("`{name}` is a template and is never built"),
-                )
-                .at(member.place(), "a template")
-                .help("take it out; names with a leading underscore are for `inherits`"),
+                roster
+                    .not_a_target(world, name, member)
+                    .help("take it out; names with a leading underscore are for `inherits`"),
             );
-        } else if !is_target && !declared.groups.contains_key(name) {
-            let known: Vec<&str> =
-                buildable(declared).chain(declared.groups.keys().map(String::as_str)).collect();
+        } else if !roster.left_out.contains_key(name) && !declared.targets.contains_key(name) {
+            let known: Vec<&str> = roster.names().chain(declared.groups.keys().map(String::as_str)).collect();
             problems.push(unknown("target or group", name, member, known));
         }
     }
+    members
 }
 
 /// The names of targets that can be built.

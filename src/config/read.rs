@@ -13,7 +13,7 @@ use super::declare::{
 use super::keys::{self, Section};
 use super::table::{Key, Reader, Role, Value, integer};
 use super::text::Text;
-use super::{sandbox, secret, size, ssh, var};
+use super::{matrix, sandbox, secret, size, ssh, var};
 use crate::base::Platform;
 use crate::diag::{Located, Place, Problem};
 use crate::model::{Emulate, Network};
@@ -157,6 +157,7 @@ fn read_target(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Opti
         inherits: Vec::new(),
         layer: Layer::default(),
         on: Vec::new(),
+        matrix: None,
     };
     let mut images = Images::default();
     let mut dockerfile = Dockerfile::default();
@@ -164,6 +165,7 @@ fn read_target(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Opti
         match key.get_ref().as_ref() {
             "inherits" => target.inherits = reader.texts("inherits", value, Role::Plain).unwrap_or_default(),
             "on" => target.on = read_on(reader, value),
+            "matrix" => target.matrix = matrix::read(reader, value),
             "image" | "images" => images.read(reader, key, value),
             "dockerfile" | "dockerfile-inline" => dockerfile.read(reader, key, value),
             _ => read_layer_key(reader, &mut target.layer, key, value),
@@ -179,7 +181,8 @@ fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, val
     match key.get_ref().as_ref() {
         "description" => layer.description = reader.text("description", value, Role::Raw),
         "context" => layer.context = reader.text("context", value, Role::Template),
-        "stage" => layer.stage = reader.text("stage", value, Role::Plain),
+        "stage" => layer.stage = reader.text("stage", value, Role::Template),
+        "when" => layer.when = reader.text("when", value, Role::Condition),
         "args" => layer.args = reader.text_table("args", value, Role::Template),
         "contexts" => layer.contexts = reader.text_table("contexts", value, Role::Template),
         "platforms" => layer.platforms = read_platforms(reader, value),
@@ -187,7 +190,7 @@ fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, val
         "labels" => layer.labels = reader.text_table("labels", value, Role::Template),
         "annotations" => layer.annotations = read_annotations(reader, value),
         "output" => layer.outputs = read_outputs(reader, value),
-        "needs" => layer.needs = reader.texts("needs", value, Role::Plain),
+        "needs" => layer.needs = reader.texts("needs", value, Role::Template),
         "no-cache" => layer.no_cache = reader.boolean("no-cache", value),
         "pull" => layer.pull = reader.boolean("pull", value),
         "network" => layer.network = read_word(reader, "network", value, NETWORKS),
@@ -415,7 +418,7 @@ impl Dockerfile {
             return;
         }
         self.declaration = match key.get_ref().as_ref() {
-            "dockerfile" => reader.text("dockerfile", value, Role::Plain).map(DockerfileDeclaration::File),
+            "dockerfile" => reader.text("dockerfile", value, Role::Template).map(DockerfileDeclaration::File),
             _ => reader.text("dockerfile-inline", value, Role::Raw).map(DockerfileDeclaration::Inline),
         };
     }

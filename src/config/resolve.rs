@@ -1,15 +1,15 @@
 //! Declarations, facts and overrides to the model; every problem of the run in one list.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::Value;
 
-use super::declare::{Declarations, is_template};
+use super::declare::Declarations;
 use super::filters;
 use super::groups;
 use super::layers::Ancestry;
 use super::load::Loaded;
+use super::roster;
 use super::target::{self, World};
 use super::template::Templates;
 use super::vars;
@@ -64,15 +64,12 @@ fn resolve_project(
     check_names(declared, problems);
     check_validations(&world, problems);
     let mut ancestry = Ancestry::new(declared);
+    let roster = roster::call(&world, &mut ancestry, problems);
     let mut targets = BTreeMap::new();
-    for (name, declaration) in &declared.targets {
-        let lineage = ancestry.lineage(name, problems);
-        let Some(lineage) = lineage.filter(|_| !is_template(name)) else { continue };
-        targets.insert(name.clone(), target::resolve(&world, name, declaration, lineage, problems));
+    for member in roster.members.values() {
+        targets.insert(member.name.clone(), target::resolve(&world, &roster, member, problems));
     }
-    let scope = world.scope(None, None);
-    let render = |text: &_| world.templates.render(text, &scope).map(Cow::into_owned);
-    let groups = groups::resolve(declared, render, problems);
+    let groups = groups::resolve(&world, &roster, problems);
     check_wanted(&world, &mut ancestry, problems);
     Project {
         name,
@@ -80,12 +77,13 @@ fn resolve_project(
         default_branch: declared.project.default_branch.as_ref().map(|text| text.value.clone()),
         targets,
         groups,
+        left_out: roster.left_out,
     }
 }
 
 /// `validate` of every variable that has a value: other variables may be part of the condition.
 fn check_validations(world: &World<'_, '_>, problems: &mut Vec<Problem>) {
-    let scope = world.scope(None, None);
+    let scope = world.scope(None, None, None);
     for (name, var) in &world.declared.vars {
         if world.templates.is_unset(name) {
             continue;

@@ -206,6 +206,32 @@ pub struct Target {
     pub emulate: Option<Emulate>,
     /// What is different for one platform.
     pub on: Option<BTreeMap<String, On>>,
+    /// Makes several targets of this declaration; its name becomes a group of them.
+    pub matrix: Option<Matrix>,
+    /// An expression: the target is left out where it is false.
+    pub when: Option<String>,
+}
+
+/// Several targets of one declaration, one for each combination of values.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Matrix {
+    /// The values of each axis, which templates know as `matrix.AXIS`: a list, or an expression that gives one.
+    pub axes: Option<BTreeMap<String, AxisValues>>,
+    /// Adds values to the combinations it agrees with, or a combination where there is none.
+    pub include: Option<Vec<BTreeMap<String, VarValue>>>,
+    /// Leaves out the combinations that have all of an entry's values.
+    pub exclude: Option<Vec<BTreeMap<String, VarValue>>>,
+    /// The name of each target, a template; the declared name and the values when it is not given.
+    pub name: Option<String>,
+}
+
+/// The values of an axis.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum AxisValues {
+    Listed(Vec<VarValue>),
+    Expression(String),
 }
 
 /// What is different for one platform of a target.

@@ -9,11 +9,9 @@ use minijinja::value::Value;
 
 use super::annotation;
 use super::context::{self, is_tag};
-use super::declare::{
-    AnnotationsDeclaration, Declarations, DockerfileDeclaration, TargetDeclaration, is_template,
-};
-use super::groups::{buildable, unknown};
-use super::layers::{self, Layers, Lineage};
+use super::declare::{AnnotationsDeclaration, Declarations, DockerfileDeclaration};
+use super::layers::{self, Layers};
+use super::roster::{Member, Roster};
 use super::template::{Scope, Templates};
 use super::text::Text;
 use super::{forwarded, output, sandbox, secret, ssh};
@@ -37,33 +35,29 @@ pub struct World<'a, 'e> {
 /// One target while it is resolved.
 struct Resolver<'w, 'a, 'e> {
     world: &'w World<'a, 'e>,
-    name: &'a str,
-    declaration: &'a TargetDeclaration,
+    roster: &'w Roster<'a>,
+    member: &'w Member<'a>,
     common: Layers<'a>,
-    lineage: Lineage<'a>,
     scope: Scope,
     problems: &'w mut Vec<Problem>,
 }
 
-pub fn resolve<'a>(
-    world: &World<'a, '_>,
-    name: &'a str,
-    declaration: &'a TargetDeclaration,
-    lineage: Lineage<'a>,
-    problems: &mut Vec<Problem>,
+pub fn resolve<'w, 'a>(
+    world: &'w World<'a, '_>,
+    roster: &'w Roster<'a>,
+    member: &'w Member<'a>,
+    problems: &'w mut Vec<Problem>,
 ) -> Target {
-    let common = layers::common(world.declared, &lineage);
-    let scope = world.scope(target_member(name), None);
-    Resolver { world, name, declaration, common, lineage, scope, problems }.target()
-}
-
-fn target_member(name: &str) -> Option<Value> {
-    Some(Value::from_pairs([("name", name)]))
+    let common = layers::common(world.declared, &member.lineage);
+    let scope = world.scope(Some(&member.name), None, member.matrix.clone());
+    Resolver { world, roster, member, common, scope, problems }.target()
 }
 
 impl World<'_, '_> {
-    pub fn scope(&self, target: Option<Value>, platform: Option<Value>) -> Scope {
-        let own = [("target", target), ("platform", platform)];
+    /// What templates see of one target, one platform and one combination of a matrix.
+    pub fn scope(&self, target: Option<&str>, platform: Option<&Platform>, matrix: Option<Value>) -> Scope {
+        let target = target.map(|name| Value::from_pairs([("name", name)]));
+        let own = [("target", target), ("platform", platform.map(platform_member)), ("matrix", matrix)];
         let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
         Scope::new(self.shared.iter().cloned().chain(own))
     }
@@ -87,9 +81,9 @@ impl<'a> Resolver<'_, 'a, '_> {
         let wanted = self.world.wanted;
         let narrowed = platforms.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.value));
         Target {
-            name: self.name.to_string(),
+            name: self.member.name.clone(),
             description: self.common.last(|layer| layer.description.as_ref()).map(|text| text.value.clone()),
-            place: Some(self.declaration.place.clone()),
+            place: Some(self.member.declaration.place.clone()),
             variants: narrowed.map(|platform| self.variant(platform)).collect(),
             tags: self.tags(&images),
             images,
@@ -109,10 +103,10 @@ impl<'a> Resolver<'_, 'a, '_> {
 
     /// Templates may speak of platforms that some of their targets lack; a target itself may not.
     fn check_on(&mut self, platforms: &[Located<Platform>]) {
-        for (platform, _) in &self.declaration.on {
+        for (platform, _) in &self.member.declaration.on {
             if !platforms.contains(platform) {
                 let known: Vec<String> = platforms.iter().map(|known| known.value.to_string()).collect();
-                let message = format!("target `{}` is not built for `{}`", self.name, platform.value);
+                let message = format!("target `{}` is not built for `{}`", self.member.name, platform.value);
                 let mut problem = Problem::input("config::unknown-platform", message)
                     .help(format!("its platforms are {}", known.join(", ")));
                 if let Some(place) = &platform.place {
@@ -229,7 +223,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     ) {
         for platform in found.iter().filter_map(|annotation| annotation.platform.as_ref()) {
             if !platforms.iter().any(|known| known.value == *platform) {
-                let message = format!("target `{}` is not built for `{platform}`", self.name);
+                let message = format!("target `{}` is not built for `{platform}`", self.member.name);
                 let problem = Problem::input("config::unknown-platform", message);
                 self.problems.push(problem.at(text.place(), "for no platform of the target"));
             }
@@ -252,44 +246,30 @@ impl<'a> Resolver<'_, 'a, '_> {
     fn needs(&mut self) -> Vec<Located<String>> {
         let texts = self.common.last(|layer| layer.needs.as_ref());
         let mut needs = Vec::new();
-        for text in texts.into_iter().flatten() {
-            self.check_target(text, &text.value);
-            needs.push(Located::new(text.value.clone(), text.place()));
+        for (text, name) in self.rendered_list(texts) {
+            self.check_target(text, &name);
+            needs.push(Located::new(name.into_owned(), text.place()));
         }
         needs
     }
 
-    /// Whether `name` can be built; `text` is where it stands.
+    /// Whether `name` is a target of this run; `text` is where it stands.
     fn check_target(&mut self, text: &Text, name: &str) {
-        let declared = self.world.declared;
-        if declared.targets.contains_key(name) {
-            if is_template(name) {
-                let message = format!("`{name}` is a template and is never built");
-                let problem = Problem::input("config::template-target", message);
-                self.problems.push(problem.at(text.place(), "a template"));
-            }
-            return;
+        if !self.roster.has(name) {
+            self.problems.push(self.roster.not_a_target(self.world, name, text));
         }
-        if declared.groups.contains_key(name) {
-            let problem =
-                Problem::input("config::unknown-name", format!("`{name}` is a group, not a target"));
-            self.problems.push(problem.at(text.place(), "a group").help("name its targets one by one"));
-            return;
-        }
-        self.problems.push(unknown("target", name, text, buildable(declared).collect()));
     }
 
     fn variant(&mut self, platform: &Located<Platform>) -> Variant {
-        let layers = layers::of_platform(&self.common, &self.lineage, &platform.value);
-        let scope = self.world.scope(target_member(self.name), Some(platform_member(&platform.value)));
+        let layers = layers::of_platform(&self.common, &self.member.lineage, &platform.value);
+        let scope =
+            self.world.scope(Some(&self.member.name), Some(&platform.value), self.member.matrix.clone());
         let common = std::mem::replace(&mut self.scope, scope);
         let variant = Variant {
             platform: platform.clone(),
             context: self.context(&layers),
-            dockerfile: dockerfile(&layers),
-            stage: layers
-                .last(|layer| layer.stage.as_ref())
-                .map(|text| Located::new(text.value.clone(), text.place())),
+            dockerfile: self.dockerfile(&layers),
+            stage: self.stage(&layers),
             args: self.args(&layers),
             contexts: self.contexts(&layers),
             emulate: layers.last(|layer| layer.emulate).unwrap_or_default(),
@@ -325,7 +305,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn context(&mut self, layers: &Layers<'_>) -> Located<Context> {
-        let own = || Located::unplaced(Context::Directory(self.declaration.file.directory.clone()));
+        let own = || Located::unplaced(Context::Directory(self.member.declaration.file.directory.clone()));
         let default = own();
         let Some(text) = layers.last(|layer| layer.context.as_ref()) else { return default };
         let Some(value) = self.render(text) else { return default };
@@ -336,6 +316,25 @@ impl<'a> Resolver<'_, 'a, '_> {
                 default
             }
         }
+    }
+
+    fn dockerfile(&mut self, layers: &Layers<'a>) -> Dockerfile {
+        match layers.last(|layer| layer.dockerfile.as_ref()) {
+            Some(DockerfileDeclaration::File(text)) => {
+                let path = self.render(text).unwrap_or_default();
+                Dockerfile::File(Located::new(PathBuf::from(path.as_ref()), text.place()))
+            }
+            Some(DockerfileDeclaration::Inline(text)) => {
+                Dockerfile::Inline(Located::new(text.value.clone(), text.place()))
+            }
+            None => Dockerfile::File(Located::unplaced(PathBuf::from("Dockerfile"))),
+        }
+    }
+
+    fn stage(&mut self, layers: &Layers<'a>) -> Option<Located<String>> {
+        let text = layers.last(|layer| layer.stage.as_ref())?;
+        let stage = self.render(text)?.into_owned();
+        (!stage.is_empty()).then(|| Located::new(stage, text.place()))
     }
 
     fn args(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<String>> {
@@ -367,18 +366,6 @@ impl<'a> Resolver<'_, 'a, '_> {
             }
         }
         contexts
-    }
-}
-
-fn dockerfile(layers: &Layers<'_>) -> Dockerfile {
-    match layers.last(|layer| layer.dockerfile.as_ref()) {
-        Some(DockerfileDeclaration::File(text)) => {
-            Dockerfile::File(Located::new(PathBuf::from(&text.value), text.place()))
-        }
-        Some(DockerfileDeclaration::Inline(text)) => {
-            Dockerfile::Inline(Located::new(text.value.clone(), text.place()))
-        }
-        None => Dockerfile::File(Located::unplaced(PathBuf::from("Dockerfile"))),
     }
 }
 

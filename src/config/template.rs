@@ -20,6 +20,7 @@ use super::filters::{FILTERS, LONGEST_TEXT, is_of_environment, text_of};
 use super::keys;
 use super::names::names;
 use super::text::Text;
+use super::value::VarValue;
 use crate::diag::{Problem, Span};
 
 /// The longest expression, in bytes.
@@ -117,13 +118,7 @@ impl<'e> Templates<'e> {
             Ok(template) => self.render_template(template, &text.value, scope),
             Err(fault) => Err(fault.clone()),
         };
-        rendered.map(Cow::Owned).map_err(|fault| {
-            let problem = Problem::input(fault.code, fault.message).at(text.place_of(&fault.part), "here");
-            match fault.help {
-                Some(help) => problem.help(help),
-                None => problem,
-            }
-        })
+        rendered.map(Cow::Owned).map_err(|fault| fault.problem(text))
     }
 
     fn compiled(&self, text: &str) -> Rc<Compiled<'e>> {
@@ -137,14 +132,31 @@ impl<'e> Templates<'e> {
 
     /// Whether a condition holds: one expression without braces, which must give a boolean.
     pub fn holds(&self, text: &Text, scope: &Scope) -> Result<bool, Problem> {
-        let answer = self.condition(&text.value, scope);
-        answer.map_err(|fault| {
-            let problem = Problem::input(fault.code, fault.message).at(text.place_of(&fault.part), "here");
-            match fault.help {
-                Some(help) => problem.help(help),
-                None => problem,
-            }
-        })
+        self.condition(&text.value, scope).map_err(|fault| fault.problem(text))
+    }
+
+    /// The list that a string's one expression gives.
+    pub fn list(&self, text: &Text, scope: &Scope) -> Result<Vec<VarValue>, Problem> {
+        self.list_of(&text.value, scope).map_err(|fault| fault.problem(text))
+    }
+
+    fn list_of(&self, text: &str, scope: &Scope) -> Result<Vec<VarValue>, Fault> {
+        let [Chunk::Expression(span)] = &scan(text)?[..] else {
+            return Err(Fault::new("config::template", "a list is wanted", 0..text.len())
+                .help("write a list, or one expression that gives one: `{{ vars.versions }}`".to_string()));
+        };
+        let source = &text[span.clone()];
+        let expression =
+            self.environment.compile_expression(source).map_err(|error| fault_of(&error, span))?;
+        let value = self.value(&expression, source, span, scope)?;
+        match VarValue::of(&value, 0) {
+            Some(VarValue::List(members)) => Ok(members),
+            Some(VarValue::Scalar(_) | VarValue::Map(_)) | None => Err(Fault::new(
+                "config::template",
+                format!("the expression gives a {}, not a list", value.kind()),
+                trimmed(source, span),
+            )),
+        }
     }
 
     fn condition(&self, text: &str, scope: &Scope) -> Result<bool, Fault> {
@@ -174,7 +186,7 @@ impl<'e> Templates<'e> {
                         .environment
                         .compile_expression_owned(text[span.clone()].to_string())
                         .map_err(|error| fault_of(&error, &span))?;
-                    is_constant &= !asks(&text[span.clone()], &["target", "platform"]);
+                    is_constant &= !asks(&text[span.clone()], &["target", "platform", "matrix"]);
                     Piece::Expression { span, expression }
                 }
             });
@@ -279,6 +291,9 @@ impl<'e> Templates<'e> {
                 fault("`platform` has no value here: this key is the same for all platforms".to_string())
                     .help("use it in context, contexts and args".to_string())
             }
+            _ if path.starts_with("matrix") && !scope.has("matrix") => {
+                fault("`matrix` has no value here: this target has no matrix".to_string())
+            }
             _ if path.starts_with("target") && !scope.has("target") => {
                 fault("`target` has no value here: this key does not belong to one target".to_string())
             }
@@ -301,6 +316,15 @@ impl<'e> Templates<'e> {
 }
 
 impl Fault {
+    /// Placed in the file that `text` stands in.
+    fn problem(self, text: &Text) -> Problem {
+        let problem = Problem::input(self.code, self.message).at(text.place_of(&self.part), "here");
+        match self.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    }
+
     fn new(code: &'static str, message: impl Into<String>, part: Span) -> Self {
         Self { code, message: message.into(), part, help: None }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 
 /// One value without parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +170,36 @@ fn of_json(value: &serde_json::Value, depth: usize) -> Option<VarValue> {
                 .collect::<Option<_>>()?,
         ),
     })
+}
+
+impl VarValue {
+    /// What an expression came to; `None` for what no variable can have, such as nothing or a function.
+    pub fn of(value: &Value, depth: usize) -> Option<Self> {
+        if depth > DEEPEST_VALUE {
+            return None;
+        }
+        Some(match value.kind() {
+            ValueKind::Bool => Self::Scalar(Scalar::Boolean(value.is_true())),
+            ValueKind::Number => match i64::try_from(value.clone()) {
+                Ok(whole) => Self::Scalar(Scalar::Integer(whole)),
+                Err(_) => Self::text(value.to_string()),
+            },
+            ValueKind::String => Self::text(value.as_str()?),
+            ValueKind::Seq | ValueKind::Iterable => {
+                let members = value.try_iter().ok()?;
+                Self::List(members.map(|member| Self::of(&member, depth + 1)).collect::<Option<_>>()?)
+            }
+            ValueKind::Map => {
+                let keys = value.try_iter().ok()?;
+                let member = |key: Value| {
+                    let member = value.get_item(&key).ok()?;
+                    Some((key.as_str()?.to_string(), Self::of(&member, depth + 1)?))
+                };
+                Self::Map(keys.map(member).collect::<Option<_>>()?)
+            }
+            _ => return None,
+        })
+    }
 }
 
 impl From<&Scalar> for Value {

@@ -78,7 +78,8 @@ fn check_default(reader: &mut Reader<'_>, var: &mut VarDeclaration) {
     }
 }
 
-fn read_value(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, depth: usize) -> Option<VarValue> {
+/// A plain value, a list or a map, without templates.
+pub fn read_value(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, depth: usize) -> Option<VarValue> {
     if depth > DEEPEST_VALUE {
         let place = reader.place(value.span());
         reader.report(

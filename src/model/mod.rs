@@ -25,6 +25,8 @@ pub struct Project {
     /// Every target that can be built, by name; templates (`_name`) are not among them.
     pub targets: BTreeMap<String, Target>,
     pub groups: BTreeMap<String, Group>,
+    /// Targets that are not part of this run, and the `when` that says so.
+    pub left_out: BTreeMap<String, Place>,
 }
 
 /// Targets, or groups, by one name.

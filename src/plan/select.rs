@@ -109,6 +109,10 @@ fn references(target: &Target) -> impl Iterator<Item = &str> {
 fn unknown(project: &Project, name: &str) -> Problem {
     let names = || project.targets.keys().chain(project.groups.keys()).map(String::as_str);
     let problem = Problem::input("plan::unknown-target", format!("no target or group is named `{name}`"));
+    if let Some(when) = project.left_out.get(name) {
+        return Problem::input("plan::left-out", format!("target `{name}` is left out of this run"))
+            .at(when.clone(), "does not hold");
+    }
     if name == "default" {
         return problem.help("name what to bake (`mab bake TARGET…`), or declare `[group.default]`");
     }

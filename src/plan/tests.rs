@@ -27,6 +27,7 @@ fn world() -> World {
         name: "p".into(),
         root: "/p".into(),
         default_branch: None,
+        left_out: BTreeMap::new(),
         targets: BTreeMap::new(),
         groups: BTreeMap::new(),
     };
