@@ -203,6 +203,7 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
                 .exposed_ports
                 .insert(port.clone(), Value::Object(serde_json::Map::new()));
         }
+        ports.sort();
         self.record(format!("EXPOSE {}", plain_list(&ports)));
         Ok(())
     }

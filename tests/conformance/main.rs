@@ -1,0 +1,171 @@
+//! Dockerfiles built by `mab` and by BuildKit, and what came out compared: config, history and every entry
+//! of every layer. The cases are data, in tests/corpus/dockerfile; BuildKit's answers stand beside them, so
+//! that `mab` is held to them where no BuildKit runs. Where one runs, the answers are held to it.
+//!
+//! - `MAB_CASE=TEXT` takes only the cases whose names hold the text;
+//! - `MAB_RECORD=1` writes BuildKit's answers anew, `MAB_BLESS=1` our own messages.
+
+#![allow(clippy::unwrap_used, reason = "the lint knows test functions, not what they call")]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "other tests use more of the vocabulary")]
+mod support;
+
+mod buildkit;
+mod case;
+mod context;
+mod image;
+mod mab;
+mod record;
+mod workshop;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use buildkit::BuildKit;
+use case::Case;
+use record::{Record, difference};
+use support::surroundings::{base, needs_root};
+use workshop::{Times, Workshop};
+
+/// The base that cases build on; only root makes the files that some contexts hold.
+fn ready() -> Option<PathBuf> {
+    if needs_root() { base() } else { None }
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some()
+}
+
+/// Panics with all that is wrong, if anything is.
+#[track_caller]
+fn nothing_wrong(wrong: &[(String, String)], of: usize) {
+    let text: String = wrong.iter().map(|(case, what)| format!("{case}\n{what}\n")).collect();
+    assert!(wrong.is_empty(), "{} of {of} cases:\n{text}", wrong.len());
+}
+
+#[test]
+fn mab_makes_the_images_that_buildkit_makes() {
+    let Some(base) = ready() else { return };
+    let cases = case::all();
+    let cases: Vec<&Case> = cases.iter().filter(|case| !case.options.fails).collect();
+    let workshop = Workshop::new(&base, cases.iter().copied(), Times::SameForAll);
+    let built = mab::build_all(&workshop, &cases);
+    let wrong: Vec<(String, String)> = cases
+        .iter()
+        .filter_map(|case| Some((case.name.clone(), wrong_image(case, &built[&case.name])?)))
+        .collect();
+    nothing_wrong(&wrong, cases.len());
+
+    let expected = mab::digests(&workshop);
+    let again = |what: &str| {
+        mab::bake(&workshop, &[]).succeeded().says("nothing had to be done");
+        assert_eq!(mab::digests(&workshop), expected, "{what}");
+    };
+    again("a second time");
+    cases.iter().for_each(|case| touch(&workshop.context(case)));
+    again("with new times on every file");
+}
+
+/// What is wrong with what `mab` made of a case.
+fn wrong_image(case: &Case, built: &Result<Record, String>) -> Option<String> {
+    let built = match built {
+        Ok(record) => record.text(),
+        Err(message) => return Some(message.clone()),
+    };
+    let own = if case.options.differs.is_some() { "image.mab.txt" } else { "image.txt" };
+    if case.options.differs.is_some() && is_set("MAB_BLESS") {
+        fs::write(case.file(own), &built).expect("the corpus is writable");
+    }
+    let differences = difference(&case.text(own), &built);
+    if !differences.is_empty() {
+        return Some(differences);
+    }
+    let is_no_deviation = case.options.differs.is_some() && case.text("image.txt") == built;
+    is_no_deviation.then(|| "  it does not differ from BuildKit's any more".to_string())
+}
+
+/// Gives every file below a folder another time.
+fn touch(folder: &std::path::Path) {
+    for entry in fs::read_dir(folder).expect("it is a folder").flatten() {
+        let (kind, path) = (entry.file_type().expect("it is there"), entry.path());
+        if kind.is_dir() {
+            touch(&path);
+        } else if kind.is_file() {
+            let file = fs::File::options().append(true).open(&path).expect("it is ours");
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_333_333_333))
+                .expect("it is ours");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_built_is_said_in_words() {
+    let Some(base) = ready() else { return };
+    let cases = case::all();
+    let cases: Vec<&Case> = cases.iter().filter(|case| case.options.fails).collect();
+    let workshop = Workshop::new(&base, cases.iter().copied(), Times::SameForAll);
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let actual = failure_of(&workshop, case);
+        if is_set("MAB_BLESS") {
+            fs::write(case.file("error.txt"), &actual).expect("the corpus is writable");
+        }
+        let differences = difference(&case.text("error.txt"), &actual);
+        if actual.starts_with("exit 0") || !differences.is_empty() {
+            wrong.push((case.name.clone(), differences));
+        }
+    }
+    nothing_wrong(&wrong, cases.len());
+}
+
+/// The exit code and the words of a build that should fail.
+fn failure_of(workshop: &Workshop, case: &Case) -> String {
+    let file = format!("{}/multiarch.toml", case.name);
+    workshop.project.write(&file, workshop.build_file([case]));
+    let ran = workshop.project.mab(&["bake", "-f", &file, "--progress", "quiet", "-j", "1"]).run();
+    let code = ran.code.map_or("killed".to_string(), |code| code.to_string());
+    format!("exit {code}\n{}\n", ran.errors())
+}
+
+#[test]
+fn buildkit_still_gives_the_recorded_answers() {
+    let Some(base) = ready() else { return };
+    let Some(buildkit) = BuildKit::find() else { return };
+    let cases = case::all();
+    let cases: Vec<&Case> =
+        cases.iter().filter(|case| case.options.recorded_only.is_none() || is_set("MAB_RECORD")).collect();
+    let workshop = Workshop::new(&base, cases.iter().copied(), Times::OfEachCase);
+    let answers = buildkit.build_all(&workshop, &cases);
+    let wrong: Vec<(String, String)> = cases
+        .iter()
+        .filter_map(|case| {
+            let what = match (&answers[&case.name], case.options.fails) {
+                (Ok(record), false) => stale_record(case, record, &buildkit)?,
+                (Err(failure), true) => other_class(case, failure)?,
+                (Ok(record), true) => format!("BuildKit builds it:\n{}", record.text()),
+                (Err(failure), false) => failure.log.clone(),
+            };
+            Some((case.name.clone(), what))
+        })
+        .collect();
+    nothing_wrong(&wrong, cases.len());
+}
+
+/// How the record differs from BuildKit's answer, on the platforms that it can run.
+fn stale_record(case: &Case, answer: &Record, buildkit: &BuildKit) -> Option<String> {
+    if is_set("MAB_RECORD") {
+        fs::write(case.file("image.txt"), answer.text()).expect("the corpus is writable");
+    }
+    let recorded = Record::parse(&case.text("image.txt"));
+    let recorded = recorded.of(|platform| buildkit.builds(case, platform));
+    let differences = difference(&recorded.text(), &answer.text());
+    (!differences.is_empty()).then_some(differences)
+}
+
+/// A step that fails there fails here as a step; what is refused there is refused here.
+fn other_class(case: &Case, failure: &buildkit::Failure) -> Option<String> {
+    let is_of_a_step = case.text("error.txt").starts_with("exit 1\n");
+    (is_of_a_step != failure.is_of_a_step).then(|| failure.log.clone())
+}
