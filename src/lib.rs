@@ -51,6 +51,7 @@ pub mod config;
 pub mod plan;
 
 pub mod engine;
+pub mod lint;
 pub mod publish;
 pub mod report;
 pub mod ui;

@@ -15,7 +15,7 @@ const RANKS: [(u32, &[&str]); 9] = [
     (2, &["event", "model", "dockerfile", "facts", "http", "store", "layer"]),
     (3, &["context", "registry", "steps"]),
     (4, &["config", "plan"]),
-    (5, &["engine", "publish", "ui", "report"]),
+    (5, &["engine", "publish", "lint", "ui", "report"]),
     (7, &["run"]),
     (8, &["command"]),
     (9, &["cli"]),

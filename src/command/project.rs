@@ -83,7 +83,7 @@ pub fn plan(options: &ProjectOptions, request: &Request, facts: &mut Facts) -> R
     let (project, mut warnings) = load(options, facts)?;
     let selection = plan::select(&project, &options.names)?;
     let mut problems = Vec::new();
-    let mut reader = DockerfileReader { current: facts.directories.current.clone(), known: BTreeMap::new() };
+    let mut reader = DockerfileReader::new(&facts.directories.current);
     let mut dockerfiles = Dockerfiles::new();
     for target in selection.all() {
         for variant in &target.variants {
@@ -106,7 +106,7 @@ pub fn plan(options: &ProjectOptions, request: &Request, facts: &mut Facts) -> R
 }
 
 /// The same Dockerfile for two platforms has its problems once.
-fn dedup(problems: &mut Vec<Problem>) {
+pub(super) fn dedup(problems: &mut Vec<Problem>) {
     let mut seen: Vec<Problem> = Vec::new();
     problems.retain(|problem| {
         let known = seen.contains(problem);
@@ -118,13 +118,18 @@ fn dedup(problems: &mut Vec<Problem>) {
 }
 
 /// Reads each Dockerfile once, however many targets and platforms use it.
-struct DockerfileReader {
+pub(super) struct DockerfileReader {
     current: PathBuf,
     known: BTreeMap<PathBuf, Option<Arc<Dockerfile>>>,
 }
 
 impl DockerfileReader {
-    fn read(
+    /// `current` is what names of files are relative to when people read them.
+    pub(super) fn new(current: &Path) -> Self {
+        Self { current: current.to_path_buf(), known: BTreeMap::new() }
+    }
+
+    pub(super) fn read(
         &mut self,
         variant: &Variant,
         problems: &mut Vec<Problem>,

@@ -28,6 +28,7 @@ pub use op::{
 pub use parts::{lowered_parts, mounted_parts, step_parts};
 pub use placement::{Content, Owner, PlaceError, Placed, Placement, Settings, place_copy, place_directory};
 pub use reach::{ReachError, Selection, select};
+pub use scope::{BuildArgs, Globals};
 pub use setting::{BaseRequest, Setting};
 
 #[cfg(test)]

@@ -1,0 +1,192 @@
+//! `mab check`: the rules of `lint` over the Dockerfiles of a project, or over Dockerfiles without one.
+//!
+//! Base images are looked at where they are at hand; what cannot be reached is left unknown, and what rules would
+//! say about it unsaid.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Failure;
+use super::project::{self, DockerfileReader, ProjectOptions};
+use super::session;
+use crate::base::Platform;
+use crate::config::{self, Disk, Entry, FILE_NAME, Files, Overrides};
+use crate::context::IgnoreFile;
+use crate::diag::{Located, Problem};
+use crate::dockerfile::Dockerfile;
+use crate::facts::Facts;
+use crate::lint::{self, Choice, KnownBases, Report, Unit};
+use crate::model::{self, Context, Project, Target};
+use crate::plan::select;
+
+/// The lock's name, beside the root file.
+const LOCK_NAME: &str = "multiarch.lock";
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct CheckOptions {
+    pub project: ProjectOptions,
+    /// Dockerfiles to check without a build file.
+    pub dockerfiles: Vec<PathBuf>,
+    /// `--build-arg`: more arguments for every target.
+    pub args: BTreeMap<String, String>,
+    pub deny_warnings: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Checked {
+    pub report: Report,
+    /// What is odd, but not about Dockerfiles.
+    pub warnings: Vec<Problem>,
+    /// How many Dockerfiles were looked at.
+    pub files: usize,
+}
+
+/// Checks what `options` names.
+pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked, Failure> {
+    let (project, warnings) = match &options.dockerfiles[..] {
+        [] => project::load(&options.project, facts)?,
+        files => without_build_file(files, &options.project, facts)?,
+    };
+    let names = match options.dockerfiles.is_empty() {
+        true => names_to_check(&project, &options.project.names),
+        false => project.targets.keys().cloned().collect(),
+    };
+    let selection = select(&project, &names)?;
+    let targets: Vec<Target> =
+        selection.all().map(|target| with_arguments(target, &options.args)).collect();
+    let mut checked = check_targets(&project, &targets, facts).await;
+    checked.warnings.extend(warnings);
+    if options.deny_warnings {
+        checked.report.deny_warnings();
+    }
+    Ok(checked)
+}
+
+/// Without names and without a default, everything there is.
+fn names_to_check(project: &Project, names: &[String]) -> Vec<String> {
+    let has_default = project.groups.contains_key("default") || project.targets.contains_key("default");
+    match names.is_empty() && !has_default {
+        true => project.targets.keys().cloned().collect(),
+        false => names.to_vec(),
+    }
+}
+
+fn with_arguments(target: &Target, args: &BTreeMap<String, String>) -> Target {
+    let mut target = target.clone();
+    for variant in &mut target.variants {
+        let given = args.iter().map(|(name, value)| (name.clone(), Located::unplaced(value.clone())));
+        variant.args.extend(given);
+    }
+    target
+}
+
+/// Checks the Dockerfiles of `targets`.
+pub(super) async fn check_targets(project: &Project, targets: &[Target], facts: &Facts) -> Checked {
+    let build = session::build_platform(facts);
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    let mut reader = DockerfileReader::new(&facts.directories.current);
+    let mut uses: Vec<Use<'_>> = Vec::new();
+    for target in targets {
+        for variant in &target.variants {
+            let Some(dockerfile) = reader.read(variant, &mut problems, &mut warnings) else { continue };
+            let same = |known: &&mut Use<'_>| known.target == target.name && Arc::ptr_eq(&known.dockerfile, &dockerfile);
+            match uses.iter_mut().find(same) {
+                Some(known) => known.variants.push(variant),
+                None => {
+                    let ignore = ignore_file(variant, &mut problems);
+                    uses.push(Use { target: &target.name, dockerfile, variants: vec![variant], ignore });
+                }
+            }
+        }
+    }
+    let lock = std::fs::read_to_string(project.root.join(LOCK_NAME)).ok();
+    let units: Vec<Unit<'_>> = uses.iter().map(|one| one.unit(lock.as_deref())).collect();
+    let mut report = lint::check(&units, &build, &KnownBases::default(), &Choice::default());
+    problems.append(&mut report.problems);
+    project::dedup(&mut problems);
+    report.problems = problems;
+    // The rule `NoEmptyContinuation` tells it, if it is not skipped.
+    warnings.retain(|warning| warning.code != "dockerfile::no-empty-continuation");
+    Checked { report, warnings, files: reader.count() }
+}
+
+/// One Dockerfile as one target uses it.
+struct Use<'a> {
+    target: &'a str,
+    dockerfile: Arc<Dockerfile>,
+    variants: Vec<&'a model::Variant>,
+    ignore: Option<IgnoreFile>,
+}
+
+impl Use<'_> {
+    fn unit<'u>(&'u self, lock: Option<&'u str>) -> Unit<'u> {
+        Unit {
+            target: self.target,
+            dockerfile: &self.dockerfile,
+            variants: self.variants.clone(),
+            ignore: self.ignore.as_ref(),
+            lock,
+        }
+    }
+}
+
+fn ignore_file(variant: &model::Variant, problems: &mut Vec<Problem>) -> Option<IgnoreFile> {
+    let Context::Directory(root) = &variant.context.value else { return None };
+    let dockerfile = match &variant.dockerfile {
+        model::Dockerfile::File(file) => Some(root.join(&file.value)),
+        model::Dockerfile::Inline(_) => None,
+    };
+    IgnoreFile::find(root, dockerfile.as_deref()).unwrap_or_else(|error| {
+        problems.push(error.problem());
+        None
+    })
+}
+
+/// A project with one target for each of `dockerfiles`, whose context is the folder it is in.
+fn without_build_file(
+    dockerfiles: &[PathBuf],
+    options: &ProjectOptions,
+    facts: &Facts,
+) -> Result<(Project, Vec<Problem>), Failure> {
+    let quoted = |text: &Path| serde_json::Value::from(text.to_string_lossy()).to_string();
+    let platforms = match &options.platforms[..] {
+        [] => vec![Platform::linux("amd64"), Platform::linux("arm64")],
+        given => given.to_vec(),
+    };
+    let platforms: Vec<String> = platforms.iter().map(|platform| format!("\"{platform}\"")).collect();
+    let mut text = format!("[project]\nplatforms = [{}]\n", platforms.join(", "));
+    for (index, path) in dockerfiles.iter().enumerate() {
+        let path = facts.directories.current.join(path);
+        let (folder, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
+        let (context, name) = (quoted(folder), quoted(Path::new(name)));
+        text.push_str(&format!("[target.dockerfile-{}]\ncontext = {context}\ndockerfile = {name}\n", index + 1));
+    }
+    let loaded = config::load(&facts.directories.current.join(FILE_NAME), &Memory(text));
+    config::resolve(&loaded, facts, &Overrides::default())
+}
+
+/// A build file that is nowhere.
+struct Memory(String);
+
+impl Files for Memory {
+    fn read(&self, _: &Path) -> io::Result<String> {
+        Ok(self.0.clone())
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        Disk.list(directory)
+    }
+}
+
+/// Which of `names` are Dockerfiles rather than targets; without names and without a build file, the one here.
+pub fn dockerfiles_among(names: &[String], file: Option<&Path>, facts: &Facts) -> Vec<PathBuf> {
+    let current = &facts.directories.current;
+    if names.is_empty() && file.is_none() && config::find(current).is_none() {
+        return Some(PathBuf::from("Dockerfile")).into_iter().filter(|path| current.join(path).is_file()).collect();
+    }
+    names.iter().map(PathBuf::from).filter(|path| current.join(path).is_file()).collect()
+}
