@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::check::CheckArguments;
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
 use crate::command::plan::{Format, plain_request};
@@ -13,6 +14,7 @@ use crate::command::{ProjectOptions, SessionOptions};
 use crate::config;
 use crate::diag::Problem;
 use crate::facts::Facts;
+use crate::model::Call;
 use crate::model::Entitlement;
 use crate::plan::Request;
 use crate::store::PruneOptions;
@@ -40,6 +42,7 @@ pub struct Arguments {
 pub enum Verb {
     Bake(BakeArguments),
     Plan(PlanArguments),
+    Check(CheckArguments),
     Prune(PruneArguments),
 }
 
@@ -104,6 +107,12 @@ pub struct BakeArguments {
     /// Lets builds that ask for it do more than the sandbox: `network.host`, `security.insecure`
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',', value_parser = entitlement)]
     allow: Vec<Entitlement>,
+    /// Checks the Dockerfiles instead of building them, as `--call check`
+    #[arg(long)]
+    pub check: bool,
+    /// What is done with the targets, whatever the file says
+    #[arg(long, value_name = "CALL")]
+    pub call: Option<CallArgument>,
     /// After a failure, goes on with everything that does not depend on it
     #[arg(long)]
     keep_going: bool,
@@ -174,6 +183,13 @@ pub enum ProgressArgument {
     Quiet,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CallArgument {
+    Build,
+    /// Look for mistakes, see `mab check`
+    Check,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum FormatArgument {
     Text,
@@ -189,6 +205,17 @@ impl From<ProgressArgument> for Progress {
             ProgressArgument::Plain => Self::Plain,
             ProgressArgument::Json => Self::Json,
             ProgressArgument::Quiet => Self::Quiet,
+        }
+    }
+}
+
+impl BakeArguments {
+    /// What is done with all targets; `None` leaves it to the file.
+    fn call(&self) -> Option<Call> {
+        match (self.check, self.call) {
+            (true, _) | (false, Some(CallArgument::Check)) => Some(Call::Check),
+            (false, Some(CallArgument::Build)) => Some(Call::Build),
+            (false, None) => None,
         }
     }
 }
@@ -238,6 +265,7 @@ impl BakeArguments {
             project: self.project.options(),
             session: self.session.options(),
             request,
+            call: self.call(),
             keep_going: self.keep_going,
             metadata: self.metadata_file.clone(),
         })
@@ -266,7 +294,7 @@ fn entitlement(text: &str) -> Result<Entitlement, String> {
     })
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
         _ => Err("it is not of the form NAME=VALUE".to_string()),

@@ -1,6 +1,7 @@
 //! Arguments in, exit code out: parses words, calls commands, renders what they say.
 
 mod args;
+mod check;
 mod exit;
 mod signals;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+use crate::command::bake::Baked;
 use crate::command::{self, Failure};
 use crate::diag::{Kind, Problem, to_json};
 use crate::event::RunEnd;
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
     match arguments.verb {
         Verb::Bake(arguments) => bake(&arguments, &mut facts),
         Verb::Plan(arguments) => plan(&arguments, &mut facts),
+        Verb::Check(arguments) => check::check(&arguments, &mut facts),
         Verb::Prune(arguments) => prune(&arguments, &facts),
     }
 }
@@ -66,12 +69,28 @@ fn bake(arguments: &BakeArguments, facts: &mut Facts) -> ExitCode {
     runtime.shutdown_timeout(LAST_WORK);
     drop(ui);
     match baked {
-        Ok(baked) => match baked.end {
-            RunEnd::Succeeded => ExitCode::SUCCESS,
-            RunEnd::Interrupted => exit::of_kind(Kind::Interrupted),
-            RunEnd::Failed => exit::of_kind(exit::worst(baked.failures.iter().map(|problem| problem.kind))),
-        },
+        Ok(baked) => baked_code(&baked, facts, progress),
         Err(problems) => failed(&problems, progress, Some(facts)),
+    }
+}
+
+fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
+    if let Some(checked) = &baked.checked {
+        let text = check::human(checked, facts);
+        if baked.end.is_some() {
+            // Standard output may be that of an image.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        } else if let Some(code) = print_text(&text, facts, progress) {
+            return code;
+        }
+    }
+    match (baked.end, &baked.checked) {
+        (None, Some(checked)) => check::code(checked),
+        (None | Some(RunEnd::Succeeded), _) => ExitCode::SUCCESS,
+        (Some(RunEnd::Interrupted), _) => exit::of_kind(Kind::Interrupted),
+        (Some(RunEnd::Failed), _) => {
+            exit::of_kind(exit::worst(baked.failures.iter().map(|problem| problem.kind)))
+        }
     }
 }
 
@@ -93,16 +112,21 @@ fn prune(arguments: &PruneArguments, facts: &Facts) -> ExitCode {
 
 fn printed(result: Result<String, Failure>, facts: &Facts, progress: Progress) -> ExitCode {
     match result {
-        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            // Whoever reads has enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Err(error) => {
-                let message = format!("cannot write to standard output: {error}");
-                failed(&[Problem::new(Kind::Host, "output::stdout", message)], progress, Some(facts))
-            }
-        },
+        Ok(text) => print_text(&text, facts, progress).unwrap_or(ExitCode::SUCCESS),
         Err(problems) => failed(&problems, progress, Some(facts)),
+    }
+}
+
+/// Writes an answer; the exit code is that of a failure to do so.
+fn print_text(text: &str, facts: &Facts, progress: Progress) -> Option<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => None,
+        // Whoever reads has enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
+        Err(error) => {
+            let message = format!("cannot write to standard output: {error}");
+            Some(failed(&[Problem::new(Kind::Host, "output::stdout", message)], progress, Some(facts)))
+        }
     }
 }
 

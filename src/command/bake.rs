@@ -8,11 +8,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Failure;
+use super::check::{self, Checked};
 use super::project::{self, Planned, ProjectOptions};
 use super::session::{self, SessionOptions};
 use crate::diag::{Kind, Problem};
 use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::Facts;
+use crate::model::Call;
 use crate::plan::Request;
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
@@ -23,6 +25,8 @@ pub struct BakeOptions {
     pub project: ProjectOptions,
     pub session: SessionOptions,
     pub request: Request,
+    /// `--call`, `--check`; the targets' own when it is not given.
+    pub call: Option<Call>,
     pub keep_going: bool,
     /// `--metadata-file`
     pub metadata: Option<PathBuf>,
@@ -31,7 +35,10 @@ pub struct BakeOptions {
 /// How a bake ended.
 #[derive(Debug)]
 pub struct Baked {
-    pub end: RunEnd,
+    /// What targets that are checked came to. When that failed nothing was built.
+    pub checked: Option<Checked>,
+    /// How the run ended, if there was anything to build.
+    pub end: Option<RunEnd>,
     /// What failed, told already as events.
     pub failures: Vec<Arc<Problem>>,
 }
@@ -44,8 +51,17 @@ pub async fn bake(
     cancel: watch::Receiver<bool>,
 ) -> Result<Baked, Failure> {
     let events: Arc<dyn EventSink> = Arc::new(SaidOnce::new(events));
-    let Planned { plan, project, requested, warnings } =
-        project::plan(&options.project, &options.request, facts)?;
+    let Planned { plan, project, requested, checked: to_check, warnings } =
+        project::plan(&options.project, &options.request, options.call, facts)?;
+    let mut checked = None;
+    if !to_check.is_empty() {
+        let report = check::check_targets(&project, &to_check, &options.session, false, facts).await?;
+        let is_over = requested.is_empty() || report.report.fails();
+        checked = Some(report);
+        if is_over {
+            return Ok(Baked { checked, end: None, failures: Vec::new() });
+        }
+    }
     let tools = session::open(&options.session, facts, events.clone()).map_err(|problem| vec![*problem])?;
     for notice in tools.store.notices() {
         events.emit(Event::Notice { node: None, problem: Arc::new(notice.problem()) });
@@ -74,7 +90,7 @@ pub async fn bake(
         });
         write_metadata(&facts.directories.current.join(path), &results.collect::<Vec<_>>())?;
     }
-    Ok(Baked { end, failures })
+    Ok(Baked { checked, end: Some(end), failures })
 }
 
 fn write_metadata(path: &Path, results: &[TargetResult]) -> Result<(), Failure> {

@@ -3,29 +3,31 @@
 //! Base images are looked at where they are at hand; what cannot be reached is left unknown, and what rules would
 //! say about it unsaid.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failure;
+use super::bases;
 use super::project::{self, DockerfileReader, ProjectOptions};
-use super::session;
+use super::session::{self, SessionOptions};
 use crate::base::Platform;
 use crate::config::{self, Disk, Entry, FILE_NAME, Files, Overrides};
 use crate::context::IgnoreFile;
 use crate::diag::{Located, Problem};
 use crate::dockerfile::Dockerfile;
 use crate::facts::Facts;
-use crate::lint::{self, Choice, KnownBases, Report, Unit};
-use crate::model::{self, Context, Project, Target};
+use crate::lint::{self, Choice, Failing, Report, Unit};
+use crate::model::{self, Context, LintFailing, Project, Target};
 use crate::plan::select;
+use crate::steps::Setting;
 
 /// The lock's name, beside the root file.
 const LOCK_NAME: &str = "multiarch.lock";
 
 /// What the command line says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CheckOptions {
     pub project: ProjectOptions,
     /// Dockerfiles to check without a build file.
@@ -33,6 +35,9 @@ pub struct CheckOptions {
     /// `--build-arg`: more arguments for every target.
     pub args: BTreeMap<String, String>,
     pub deny_warnings: bool,
+    /// Ask no registry.
+    pub offline: bool,
+    pub session: SessionOptions,
 }
 
 /// What came of it.
@@ -56,9 +61,8 @@ pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked,
         false => project.targets.keys().cloned().collect(),
     };
     let selection = select(&project, &names)?;
-    let targets: Vec<Target> =
-        selection.all().map(|target| with_arguments(target, &options.args)).collect();
-    let mut checked = check_targets(&project, &targets, facts).await;
+    let targets: Vec<Target> = selection.all().map(|target| with_arguments(target, &options.args)).collect();
+    let mut checked = check_targets(&project, &targets, &options.session, options.offline, facts).await?;
     checked.warnings.extend(warnings);
     if options.deny_warnings {
         checked.report.deny_warnings();
@@ -85,33 +89,88 @@ fn with_arguments(target: &Target, args: &BTreeMap<String, String>) -> Target {
 }
 
 /// Checks the Dockerfiles of `targets`.
-pub(super) async fn check_targets(project: &Project, targets: &[Target], facts: &Facts) -> Checked {
+pub(super) async fn check_targets(
+    project: &Project,
+    targets: &[Target],
+    session: &SessionOptions,
+    is_offline: bool,
+    facts: &Facts,
+) -> Result<Checked, Failure> {
+    let choice = choice(&project.lint)?;
     let build = session::build_platform(facts);
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     let mut reader = DockerfileReader::new(&facts.directories.current);
-    let mut uses: Vec<Use<'_>> = Vec::new();
-    for target in targets {
-        for variant in &target.variants {
-            let Some(dockerfile) = reader.read(variant, &mut problems, &mut warnings) else { continue };
-            let same = |known: &&mut Use<'_>| known.target == target.name && Arc::ptr_eq(&known.dockerfile, &dockerfile);
-            match uses.iter_mut().find(same) {
-                Some(known) => known.variants.push(variant),
-                None => {
-                    let ignore = ignore_file(variant, &mut problems);
-                    uses.push(Use { target: &target.name, dockerfile, variants: vec![variant], ignore });
-                }
-            }
-        }
-    }
+    let uses = uses(targets, &mut reader, &mut problems, &mut warnings);
+    let settings = uses.iter().flat_map(|one| {
+        one.variants.iter().map(|variant| (Setting::new(&one.dockerfile, variant, &build), *variant))
+    });
+    let wanted = bases::wanted(&settings.collect::<Vec<_>>(), &mut problems);
+    let bases = bases::look_at(wanted, session, is_offline, facts, &mut warnings).await;
     let lock = std::fs::read_to_string(project.root.join(LOCK_NAME)).ok();
     let units: Vec<Unit<'_>> = uses.iter().map(|one| one.unit(lock.as_deref())).collect();
-    let mut report = lint::check(&units, &build, &KnownBases::default(), &Choice::default());
+    let mut report = lint::check(&units, &build, &bases, &choice);
     problems.append(&mut report.problems);
     project::dedup(&mut problems);
     report.problems = problems;
     // The rule `NoEmptyContinuation` tells it, if it is not skipped.
     warnings.retain(|warning| warning.code != "dockerfile::no-empty-continuation");
-    Checked { report, warnings, files: reader.count() }
+    Ok(Checked { report, warnings, files: reader.count() })
+}
+
+/// Every Dockerfile that can be read, once for each target that uses it.
+fn uses<'a>(
+    targets: &'a [Target],
+    reader: &mut DockerfileReader,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) -> Vec<Use<'a>> {
+    let mut uses: Vec<Use<'_>> = Vec::new();
+    for target in targets {
+        for variant in &target.variants {
+            let Some(dockerfile) = reader.read(variant, problems, warnings) else { continue };
+            let same = |known: &&mut Use<'_>| {
+                known.target == target.name && known.dockerfile.source == dockerfile.source
+            };
+            match uses.iter_mut().find(same) {
+                Some(known) => known.variants.push(variant),
+                None => {
+                    let ignore = ignore_file(variant, problems);
+                    uses.push(Use { target: &target.name, dockerfile, variants: vec![variant], ignore });
+                }
+            }
+        }
+    }
+    uses
+}
+
+/// What `[lint]` says, if its rules exist.
+fn choice(lint: &model::Lint) -> Result<Choice, Failure> {
+    let mut unknown = Vec::new();
+    let mut known = |names: &[Located<String>]| -> BTreeSet<String> {
+        for name in names.iter().filter(|name| lint::rule(&name.value).is_none()) {
+            unknown.push(unknown_rule(name));
+        }
+        names.iter().map(|name| name.value.clone()).collect()
+    };
+    let skip = known(&lint.skip);
+    let failing = match &lint.failing {
+        LintFailing::None => Failing::Errors,
+        LintFailing::All => Failing::All,
+        LintFailing::Rules(names) => Failing::These(known(names)),
+    };
+    if unknown.is_empty() { Ok(Choice { skip, failing, ..Choice::default() }) } else { Err(unknown) }
+}
+
+fn unknown_rule(name: &Located<String>) -> Problem {
+    let problem = Problem::input("check::unknown-rule", format!("there is no rule `{}`", name.value));
+    let problem = match lint::nearest_rule(&name.value) {
+        Some(meant) => problem.help(format!("did you mean `{meant}`?")),
+        None => problem.help("`mab check --list` names them all"),
+    };
+    match &name.place {
+        Some(place) => problem.at(place.clone(), "not a rule"),
+        None => problem,
+    }
 }
 
 /// One Dockerfile as one target uses it.
@@ -163,7 +222,10 @@ fn without_build_file(
         let path = facts.directories.current.join(path);
         let (folder, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
         let (context, name) = (quoted(folder), quoted(Path::new(name)));
-        text.push_str(&format!("[target.dockerfile-{}]\ncontext = {context}\ndockerfile = {name}\n", index + 1));
+        text.push_str(&format!(
+            "[target.dockerfile-{}]\ncontext = {context}\ndockerfile = {name}\n",
+            index + 1
+        ));
     }
     let loaded = config::load(&facts.directories.current.join(FILE_NAME), &Memory(text));
     config::resolve(&loaded, facts, &Overrides::default())
@@ -186,7 +248,10 @@ impl Files for Memory {
 pub fn dockerfiles_among(names: &[String], file: Option<&Path>, facts: &Facts) -> Vec<PathBuf> {
     let current = &facts.directories.current;
     if names.is_empty() && file.is_none() && config::find(current).is_none() {
-        return Some(PathBuf::from("Dockerfile")).into_iter().filter(|path| current.join(path).is_file()).collect();
+        return Some(PathBuf::from("Dockerfile"))
+            .into_iter()
+            .filter(|path| current.join(path).is_file())
+            .collect();
     }
     names.iter().map(PathBuf::from).filter(|path| current.join(path).is_file()).collect()
 }

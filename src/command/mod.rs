@@ -3,6 +3,7 @@
 //! `project` reads the build file and compiles the plan; `session` alone chooses engine, store and clients.
 
 pub mod bake;
+mod bases;
 pub mod check;
 pub mod plan;
 mod project;

@@ -25,7 +25,7 @@ pub fn plan(
     format: Format,
     facts: &mut Facts,
 ) -> Result<String, Failure> {
-    let Planned { plan, .. } = project::plan(options, request, facts)?;
+    let Planned { plan, .. } = project::plan(options, request, None, facts)?;
     Ok(match format {
         Format::Text => graph::text(&plan),
         Format::Json => graph::json(&plan),

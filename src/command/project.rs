@@ -10,8 +10,8 @@ use crate::config::{self, Disk, Overrides};
 use crate::diag::{Located, Problem, Source};
 use crate::dockerfile::Dockerfile;
 use crate::facts::{Facts, GitFacts};
-use crate::model::{self, Context, Project, Variant};
-use crate::plan::{self, Dockerfiles, Plan, Request};
+use crate::model::{self, Call, Context, Project, Target, Variant};
+use crate::plan::{self, Dockerfiles, Plan, Request, Selection};
 
 /// What the command line says about the build file.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,8 @@ pub struct Planned {
     pub plan: Arc<Plan>,
     /// The targets that were asked for.
     pub requested: Vec<String>,
+    /// Those of them that are checked instead of being built.
+    pub checked: Vec<Target>,
     pub warnings: Vec<Problem>,
 }
 
@@ -78,10 +80,24 @@ fn find(options: &ProjectOptions, facts: &Facts) -> Result<PathBuf, Box<Problem>
     })
 }
 
-/// Compiles the plan of what `options` names.
-pub fn plan(options: &ProjectOptions, request: &Request, facts: &mut Facts) -> Result<Planned, Failure> {
+/// Compiles the plan of what `options` names. `call` stands in for what the targets say is to be done.
+pub fn plan(
+    options: &ProjectOptions,
+    request: &Request,
+    call: Option<Call>,
+    facts: &mut Facts,
+) -> Result<Planned, Failure> {
     let (project, mut warnings) = load(options, facts)?;
     let selection = plan::select(&project, &options.names)?;
+    let (selection, checked) = match call {
+        None => selection.without_checks(&project),
+        Some(Call::Build) => (selection, Vec::new()),
+        Some(Call::Check) => {
+            let all: Vec<&Target> = selection.requested;
+            (Selection::default(), all)
+        }
+    };
+    let checked: Vec<Target> = checked.into_iter().cloned().collect();
     let mut problems = Vec::new();
     let mut reader = DockerfileReader::new(&facts.directories.current);
     let mut dockerfiles = Dockerfiles::new();
@@ -95,7 +111,9 @@ pub fn plan(options: &ProjectOptions, request: &Request, facts: &mut Facts) -> R
     let compiled = plan::compile(&selection, request, &dockerfiles);
     let requested = selection.requested.iter().map(|target| target.name.clone()).collect();
     match compiled {
-        Ok(plan) if problems.is_empty() => Ok(Planned { project, plan: Arc::new(plan), requested, warnings }),
+        Ok(plan) if problems.is_empty() => {
+            Ok(Planned { project, plan: Arc::new(plan), requested, checked, warnings })
+        }
         Ok(_) => Err(problems),
         Err(more) => {
             problems.extend(more);
@@ -121,12 +139,18 @@ pub(super) fn dedup(problems: &mut Vec<Problem>) {
 pub(super) struct DockerfileReader {
     current: PathBuf,
     known: BTreeMap<PathBuf, Option<Arc<Dockerfile>>>,
+    inline: usize,
 }
 
 impl DockerfileReader {
     /// `current` is what names of files are relative to when people read them.
     pub(super) fn new(current: &Path) -> Self {
-        Self { current: current.to_path_buf(), known: BTreeMap::new() }
+        Self { current: current.to_path_buf(), known: BTreeMap::new(), inline: 0 }
+    }
+
+    /// How many Dockerfiles were read.
+    pub(super) fn count(&self) -> usize {
+        self.known.len() + self.inline
     }
 
     pub(super) fn read(
@@ -141,6 +165,7 @@ impl DockerfileReader {
                     .place
                     .as_ref()
                     .map_or("inline".to_string(), |place| format!("{place} (dockerfile-inline)"));
+                self.inline += 1;
                 parse(&Source::new(name, text.value.clone()), problems, warnings)
             }
             model::Dockerfile::File(file) => match &variant.context.value {

@@ -10,7 +10,7 @@ use crate::event::EventSink;
 use crate::facts::Facts;
 use crate::publish::load::EngineAddress;
 use crate::registry::{CredentialPlaces, Credentials, Registry, RegistryOptions};
-use crate::run::Tools;
+use crate::run::{Bases, Tools};
 use crate::store::Store;
 
 /// What the command line says about this machine.
@@ -45,6 +45,13 @@ pub fn open(
         now: facts.now.as_second(),
         docker: EngineAddress::new(facts.environment.get("DOCKER_HOST").map(String::as_str)),
     })
+}
+
+/// What tells of base images, without an engine.
+pub fn bases(options: &SessionOptions, facts: &Facts) -> Result<Bases, Box<Problem>> {
+    let registry =
+        Registry::new(RegistryOptions { credentials: credentials(facts)?, ..RegistryOptions::default() });
+    Ok(Bases::new(open_store(options, facts)?, registry))
 }
 
 /// The platform that builds run on.

@@ -11,12 +11,13 @@ use super::text::{File, Text};
 use super::value::{Scalar, VarType, VarValue};
 use crate::base::Platform;
 use crate::diag::{Located, Place};
-use crate::model::{Emulate, Entitlement, Network, Ulimit};
+use crate::model::{Call, Emulate, Entitlement, Lint, Network, Ulimit};
 
 /// Everything all files declare.
 #[derive(Debug, Default)]
 pub struct Declarations {
     pub project: ProjectDeclaration,
+    pub lint: Lint,
     pub vars: BTreeMap<String, VarDeclaration>,
     pub groups: BTreeMap<String, GroupDeclaration>,
     pub targets: BTreeMap<String, TargetDeclaration>,
@@ -104,6 +105,7 @@ pub struct Layer {
     pub ulimits: Option<Vec<Ulimit>>,
     pub no_cache_filter: Option<Vec<Text>>,
     pub emulate: Option<Emulate>,
+    pub call: Option<Call>,
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use crate::diag::{Problem, nearest};
 pub enum Section {
     Root,
     Project,
+    Lint,
     Var,
     Validate,
     Group,
@@ -24,6 +25,7 @@ impl Section {
         match self {
             Self::Root => schema::keys_of::<schema::BuildFile>(),
             Self::Project => schema::keys_of::<schema::Project>(),
+            Self::Lint => schema::keys_of::<schema::Lint>(),
             Self::Var => schema::keys_of::<schema::Var>(),
             Self::Validate => schema::keys_of::<schema::Validation>(),
             Self::Group => schema::keys_of::<schema::Group>(),
@@ -38,8 +40,8 @@ impl Section {
     /// Keys of the format that this version cannot honour yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Root => &["cache", "builder", "lint", "policy"],
-            Self::Project => &[],
+            Self::Root => &["cache", "builder", "policy"],
+            Self::Project | Self::Lint => &[],
             Self::Var | Self::Validate | Self::Matrix => &[],
             Self::Group => &["tags", "tag-rules", "annotations", "attest", "cache", "cache-to", "require"],
             Self::Target => &[
@@ -48,7 +50,6 @@ impl Section {
                 "cache",
                 "cache-from",
                 "cache-to",
-                "call",
                 "policy",
                 "remove",
                 "require",
@@ -88,6 +89,7 @@ impl Section {
         match self {
             Self::Root => "the build file",
             Self::Project => "`[project]`",
+            Self::Lint => "`[lint]`",
             Self::Var => "a variable",
             Self::Validate => "a validation",
             Self::Group => "a group",

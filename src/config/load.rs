@@ -98,6 +98,9 @@ impl Loaded {
         if let Some(project) = found.project {
             declared.project = project;
         }
+        if let Some(lint) = found.lint {
+            declared.lint = lint;
+        }
         insert_all(&mut declared.vars, found.vars, "variable", |var| &var.place, problems);
         insert_all(&mut declared.groups, found.groups, "group", |group| &group.place, problems);
         insert_all(&mut declared.targets, found.targets, "target", |target| &target.place, problems);

@@ -19,6 +19,7 @@ mod forwarded;
 mod groups;
 mod keys;
 mod layers;
+mod lint;
 mod load;
 mod matrix;
 mod names;

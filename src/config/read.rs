@@ -11,18 +11,20 @@ use super::declare::{
     ProjectDeclaration, TargetDeclaration, VarDeclaration,
 };
 use super::keys::{self, Section};
+use super::lint;
 use super::table::{Key, Reader, Role, Value, integer};
 use super::text::Text;
 use super::{matrix, sandbox, secret, size, ssh, var};
 use crate::base::Platform;
 use crate::diag::{Located, Place, Problem};
-use crate::model::{Emulate, Network};
+use crate::model::{Call, Emulate, Lint, Network};
 
 /// What one file declares, in the order of the file; names may repeat.
 #[derive(Debug, Default)]
 pub struct FileDeclarations {
     pub include: Vec<Text>,
     pub project: Option<ProjectDeclaration>,
+    pub lint: Option<Lint>,
     pub vars: Vec<(String, VarDeclaration)>,
     pub groups: Vec<(String, GroupDeclaration)>,
     pub targets: Vec<(String, TargetDeclaration)>,
@@ -40,7 +42,7 @@ pub fn read(reader: &mut Reader<'_>, document: &DeTable<'_>, rank: Rank) -> File
     for (key, value) in document {
         match key.get_ref().as_ref() {
             "version" => check_version(reader, value),
-            word @ ("include" | "project") if rank == Rank::Included => {
+            word @ ("include" | "project" | "lint") if rank == Rank::Included => {
                 let place = reader.place(key.span());
                 reader.report(
                     Problem::input("config::root-only", format!("`{word}` is for the root file alone"))
@@ -49,6 +51,7 @@ pub fn read(reader: &mut Reader<'_>, document: &DeTable<'_>, rank: Rank) -> File
                 );
             }
             "include" => found.include = reader.texts("include", value, Role::Plain).unwrap_or_default(),
+            "lint" => found.lint = Some(lint::read(reader, value)),
             "project" => found.project = Some(read_project(reader, value)),
             "vars" => {
                 for (name, var) in declared(reader, "vars", "variable", value, var::read_short) {
@@ -202,6 +205,7 @@ fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, val
         "ulimits" => layer.ulimits = sandbox::read_ulimits(reader, value),
         "no-cache-filter" => layer.no_cache_filter = reader.texts("no-cache-filter", value, Role::Plain),
         "emulate" => layer.emulate = read_word(reader, "emulate", value, EMULATIONS),
+        "call" => layer.call = read_word(reader, "call", value, CALLS),
         _ => reader.unknown_key(Section::Target, key),
     }
 }
@@ -316,6 +320,7 @@ fn read_outputs(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<Output
 
 const NETWORKS: &[(&str, Network)] =
     &[("default", Network::Default), ("none", Network::None), ("host", Network::Host)];
+const CALLS: &[(&str, Call)] = &[("build", Call::Build), ("check", Call::Check)];
 const EMULATIONS: &[(&str, Emulate)] =
     &[("allow", Emulate::Allow), ("warn", Emulate::Warn), ("deny", Emulate::Deny)];
 

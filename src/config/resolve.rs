@@ -78,6 +78,7 @@ fn resolve_project(
         targets,
         groups,
         left_out: roster.left_out,
+        lint: declared.lint.clone(),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct BuildFile {
     pub var: Option<BTreeMap<String, Var>>,
     /// Several targets by one name.
     pub group: Option<BTreeMap<String, Group>>,
+    /// Rules of `mab check`. Only in the root file.
+    pub lint: Option<Lint>,
     /// Images to build. A name with a leading underscore is a template for `inherits`.
     pub target: Option<BTreeMap<String, Target>>,
 }
@@ -72,6 +74,24 @@ pub enum VarValue {
     Scalar(Scalar),
     List(Vec<VarValue>),
     Map(BTreeMap<String, VarValue>),
+}
+
+/// Rules of `mab check`, which lists them with `--list`.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lint {
+    /// Rules that are not looked at.
+    pub skip: Option<Vec<String>>,
+    /// Whether warnings fail a check: all of them, or those of some rules.
+    pub error: Option<LintError>,
+}
+
+/// All rules, or some.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum LintError {
+    All(bool),
+    Rules(Vec<String>),
 }
 
 /// A variable.
@@ -204,6 +224,8 @@ pub struct Target {
     pub no_cache_filter: Option<Vec<String>>,
     /// What to do when a platform needs emulation; `warn` when it is not given.
     pub emulate: Option<Emulate>,
+    /// What a bake does with the target: build it, or look for mistakes in its Dockerfile.
+    pub call: Option<Call>,
     /// What is different for one platform.
     pub on: Option<BTreeMap<String, On>>,
     /// Makes several targets of this declaration; its name becomes a group of them.
@@ -356,6 +378,13 @@ pub enum Network {
     Default,
     None,
     Host,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Call {
+    Build,
+    Check,
 }
 
 #[derive(JsonSchema)]

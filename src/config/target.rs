@@ -90,6 +90,7 @@ impl<'a> Resolver<'_, 'a, '_> {
             labels: self.labels(),
             annotations: self.annotations(&platforms),
             outputs: self.outputs(),
+            call: self.common.last(|layer| layer.call).unwrap_or_default(),
             needs: self.needs(),
         }
     }

@@ -27,6 +27,24 @@ pub struct Project {
     pub groups: BTreeMap<String, Group>,
     /// Targets that are not part of this run, and the `when` that says so.
     pub left_out: BTreeMap<String, Place>,
+    pub lint: Lint,
+}
+
+/// What the project says about the rules of `mab check`.
+#[derive(Clone, Debug, Default)]
+pub struct Lint {
+    pub skip: Vec<Located<String>>,
+    pub failing: LintFailing,
+}
+
+/// Whose warnings fail a check.
+#[derive(Clone, Debug, Default)]
+pub enum LintFailing {
+    /// Nobody's.
+    #[default]
+    None,
+    All,
+    Rules(Vec<Located<String>>),
 }
 
 /// Targets, or groups, by one name.
@@ -64,6 +82,8 @@ pub struct Target {
     /// Annotations, each with the level it is for.
     pub annotations: Vec<Annotation>,
     pub outputs: Vec<Located<Output>>,
+    /// What a bake does with it.
+    pub call: Call,
     /// Targets that must be done first.
     pub needs: Vec<Located<String>>,
 }
@@ -117,6 +137,15 @@ pub enum Context {
     OciLayout { path: PathBuf, tag: Option<String>, digest: Option<Digest> },
     /// `target:NAME`: the result of another target for the same platform.
     Target(String),
+}
+
+/// What a bake does with a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Call {
+    #[default]
+    Build,
+    /// Look for mistakes in its Dockerfiles.
+    Check,
 }
 
 /// What to do when a platform needs emulation.

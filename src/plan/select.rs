@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::diag::{Problem, nearest};
-use crate::model::{Context, Delivery, Group, Project, Target};
+use crate::model::{Call, Context, Delivery, Group, Project, Target};
 
 /// The targets of one run.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,20 @@ pub struct Selection<'a> {
 impl<'a> Selection<'a> {
     pub fn all(&self) -> impl Iterator<Item = &'a Target> {
         self.requested.iter().chain(&self.needed).copied()
+    }
+
+    /// The selection without the requested targets that are to be checked, which come second. What others build
+    /// on is built all the same.
+    pub fn without_checks(self, project: &'a Project) -> (Self, Vec<&'a Target>) {
+        let is_checked = |target: &&Target| target.call == Call::Check;
+        let (checked, requested): (Vec<&Target>, Vec<&Target>) =
+            self.requested.into_iter().partition(is_checked);
+        let selection = Selection { requested, needed: Vec::new(), delivery: self.delivery };
+        let mut selector = Selector { project, selection, problems: Vec::new() };
+        selector.add_needed();
+        let mut selection = selector.selection;
+        selection.delivery.retain(|(name, _)| selection.requested.iter().any(|target| target.name == *name));
+        (selection, checked)
     }
 }
 

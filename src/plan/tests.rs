@@ -30,6 +30,7 @@ fn world() -> World {
         left_out: BTreeMap::new(),
         targets: BTreeMap::new(),
         groups: BTreeMap::new(),
+        lint: Default::default(),
     };
     let request = Request {
         push: false,
@@ -81,6 +82,7 @@ impl World {
             labels: BTreeMap::new(),
             annotations: Vec::new(),
             outputs: Vec::new(),
+            call: Default::default(),
             needs: Vec::new(),
         };
         self.project.targets.insert(name.into(), target);

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Annotation, AnnotationLevel, Context, Dest, Dockerfile, Emulate, ExportOptions, Group, LayerCompression,
-    Network, Output, Project, SecretSource, SshSource, Target, Variant,
+    Annotation, AnnotationLevel, Call, Context, Dest, Dockerfile, Emulate, ExportOptions, Group,
+    LayerCompression, Network, Output, Project, SecretSource, SshSource, Target, Variant,
 };
 
 type Object = Map<String, Value>;
@@ -73,6 +73,7 @@ fn target_json(project: &Project, target: &Target) -> Value {
     put_list(&mut object, "platforms", target.variants.iter().map(|v| v.platform.value.to_string()));
     put_list(&mut object, "output", target.outputs.iter().map(|output| output_json(project, &output.value)));
     put_list(&mut object, "images", target.images.iter().map(|image| image.value.name()));
+    put(&mut object, "call", (target.call == Call::Check).then_some("check"));
     put_list(&mut object, "needs", target.needs.iter().map(|need| need.value.as_str()));
     let further = target.variants.iter().skip(1).filter_map(|variant| {
         let differs = difference(&first, &variant_json(project, variant));

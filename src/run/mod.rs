@@ -11,11 +11,14 @@ mod publish;
 mod resolve;
 mod said_once;
 mod schedule;
+mod survey;
 mod worker;
 
 pub use event_loop::{Limits, RunResult, run};
+pub use resolve::Bases;
 pub use said_once::SaidOnce;
 pub use schedule::{Schedule, State};
+pub use survey::Survey;
 pub use worker::{PlanWorker, Tools};
 
 use crate::base::NodeId;

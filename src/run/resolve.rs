@@ -27,9 +27,9 @@ pub struct Bases {
 }
 
 /// What a source's name leads to.
-struct Root {
-    descriptor: Descriptor,
-    bytes: Vec<u8>,
+pub(super) struct Root {
+    pub(super) descriptor: Descriptor,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Bases {
@@ -53,7 +53,7 @@ impl Bases {
         self.image(source, platform, manifest).await.map_err(at)
     }
 
-    async fn root(&self, source: &BaseSource) -> Result<Arc<Root>, Box<Problem>> {
+    pub(super) async fn root(&self, source: &BaseSource) -> Result<Arc<Root>, Box<Problem>> {
         let cell = self.known.lock().await.entry(source.clone()).or_default().clone();
         cell.get_or_try_init(|| async { self.find_root(source).await.map(Arc::new) }).await.cloned()
     }
@@ -148,7 +148,11 @@ impl Bases {
     }
 
     /// A manifest, index or config: from the store, else from the source and then into the store.
-    async fn document(&self, source: &BaseSource, descriptor: &Descriptor) -> Result<Vec<u8>, Box<Problem>> {
+    pub(super) async fn document(
+        &self,
+        source: &BaseSource,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, Box<Problem>> {
         if let Ok(bytes) = self.store.blobs().read(&descriptor.digest, LARGEST_DOCUMENT) {
             return Ok(bytes);
         }

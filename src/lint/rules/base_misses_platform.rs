@@ -28,9 +28,8 @@ fn check(view: &View<'_>) -> Vec<Finding> {
             continue;
         }
         // Another variant of the same processor is told by `variant-drop`.
-        let is_relative = |offered: &Platform| {
-            (&offered.os, &offered.architecture) == (&wanted.os, &wanted.architecture)
-        };
+        let is_relative =
+            |offered: &Platform| (&offered.os, &offered.architecture) == (&wanted.os, &wanted.architecture);
         if base.offer.platforms().iter().any(is_relative) {
             continue;
         }

@@ -37,7 +37,7 @@ fn check(view: &View<'_>) -> Vec<Finding> {
         let written = root.stage.from.platform.as_ref();
         let place = written.and_then(|word| word.place.clone());
         findings.push(
-            Finding::new(format!("the image for {platform} begins with files for {holds}"))
+            Finding::new(format!("the image begins with files for {holds}, whatever its own platform"))
                 .at(
                     place.unwrap_or_else(|| first_line(&root.stage.from.place)),
                     "not the platform of the image",

@@ -47,7 +47,11 @@ fn images(trace: &Trace<'_>) -> Vec<(String, Place)> {
     let mut images = Vec::new();
     for stage in &trace.stages {
         images.extend(
-            stage.image.clone().filter(|_| stage.is_root).map(|name| (name, first_line(&stage.stage.from.place))),
+            stage
+                .image
+                .clone()
+                .filter(|_| stage.is_root)
+                .map(|name| (name, first_line(&stage.stage.from.place))),
         );
         for at in &stage.uses {
             let InstructionKind::Copy(copy) = &at.instruction.kind else { continue };

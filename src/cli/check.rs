@@ -1,0 +1,161 @@
+//! `mab check` on the command line: its arguments, and its answers for people and machines.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::args::{ProjectArguments, variable};
+use super::{exit, failed, print_text, printed, runtime, surroundings};
+use crate::command::check::{CheckOptions, Checked, dockerfiles_among};
+use crate::command::{self, SessionOptions};
+use crate::diag::{Kind, Problem};
+use crate::facts::Facts;
+use crate::lint;
+use crate::ui::{Progress, report};
+
+/// Looks for mistakes in Dockerfiles, without building them
+///
+/// Runs BuildKit's rules and rules for images of several platforms. TARGET may be the path of a Dockerfile too; without a
+/// build file, the Dockerfile here is checked for linux/amd64 and linux/arm64.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct CheckArguments {
+    #[command(flatten)]
+    project: ProjectArguments,
+    /// Checks this Dockerfile, without a build file
+    #[arg(long, value_name = "PATH")]
+    dockerfile: Vec<PathBuf>,
+    /// Gives every Dockerfile a build argument
+    #[arg(long = "build-arg", value_name = "NAME=VALUE", value_parser = variable)]
+    args: Vec<(String, String)>,
+    /// How findings are written
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    format: FormatArgument,
+    /// Fails when anything is found
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Asks no registry about base images
+    #[arg(long)]
+    offline: bool,
+    /// The folder of the local store [default: $XDG_DATA_HOME/mab]
+    #[arg(long, value_name = "PATH", env = "MAB_STORE")]
+    store: Option<PathBuf>,
+    /// Explains a rule, and checks nothing
+    #[arg(long, value_name = "RULE")]
+    explain: Option<String>,
+    /// Lists the rules, and checks nothing
+    #[arg(long)]
+    list: bool,
+}
+
+const EXAMPLES: &str = "\
+Rules are skipped by `# check=skip=RULE` at the top of a Dockerfile or above an instruction, and by
+`[lint] skip = [\"RULE\"]` in multiarch.toml. `error=true` in either makes warnings fail.
+
+`--format json` prints {version, findings, problems}. A finding has rule, level, message, help, url, file,
+start and end (line, column, offset), targets, platforms (empty: all), and edit (start, end, replacement)
+where the remedy is mechanical. `--format sarif` prints SARIF 2.1.0.
+
+Exit codes: 0 nothing worse than warnings, 2 errors.
+
+Examples:
+  mab check                                    the default group, or every target
+  mab check Dockerfile --platform linux/amd64,linux/arm/v7
+  mab check --format sarif > check.sarif
+  mab check --explain arg-not-in-stage";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArgument {
+    Human,
+    Json,
+    Sarif,
+}
+
+impl CheckArguments {
+    fn options(&self, facts: &Facts) -> CheckOptions {
+        let project = self.project.options();
+        let mut dockerfiles = self.dockerfile.clone();
+        let found = dockerfiles_among(&project.names, project.file.as_deref(), facts);
+        if dockerfiles.is_empty() || !found.is_empty() && !project.names.is_empty() {
+            dockerfiles.extend(found);
+        }
+        CheckOptions {
+            project,
+            dockerfiles,
+            args: self.args.iter().cloned().collect(),
+            deny_warnings: self.deny_warnings,
+            offline: self.offline,
+            session: SessionOptions { store: self.store.clone(), jobs: 1 },
+        }
+    }
+}
+
+pub fn check(arguments: &CheckArguments, facts: &mut Facts) -> ExitCode {
+    if arguments.list {
+        return printed(Ok(lint::list()), facts, Progress::Auto);
+    }
+    if let Some(name) = &arguments.explain {
+        return printed(explain(name).map_err(|problem| vec![*problem]), facts, Progress::Auto);
+    }
+    let options = arguments.options(facts);
+    let runtime = runtime();
+    let checked = runtime.block_on(command::check::check(&options, facts));
+    // A registry that does not answer is not waited for.
+    runtime.shutdown_background();
+    match checked {
+        Ok(checked) => answer(&checked, arguments.format, facts),
+        Err(problems) => failed(&problems, Progress::Auto, Some(facts)),
+    }
+}
+
+fn explain(name: &str) -> Result<String, Box<Problem>> {
+    if let Some(rule) = lint::rule(name) {
+        return Ok(lint::explanation(rule));
+    }
+    let problem = Problem::input("check::unknown-rule", format!("there is no rule `{name}`"));
+    Err(Box::new(match lint::nearest_rule(name) {
+        Some(meant) => problem.help(format!("did you mean `{meant}`?")),
+        None => problem.help("`mab check --list` names them all"),
+    }))
+}
+
+fn answer(checked: &Checked, format: FormatArgument, facts: &Facts) -> ExitCode {
+    if !checked.warnings.is_empty() {
+        failed(&checked.warnings, Progress::Auto, Some(facts));
+    }
+    let text = match format {
+        FormatArgument::Human => human(checked, facts),
+        FormatArgument::Json => format!("{:#}\n", lint::to_json(&checked.report)),
+        FormatArgument::Sarif => format!("{:#}\n", lint::sarif(&checked.report, env!("CARGO_PKG_VERSION"))),
+    };
+    print_text(&text, facts, Progress::Auto).unwrap_or_else(|| code(checked))
+}
+
+/// The exit code of what was found.
+pub fn code(checked: &Checked) -> ExitCode {
+    if checked.report.fails() { exit::of_kind(Kind::Input) } else { ExitCode::SUCCESS }
+}
+
+/// Findings as they are read, with a line that counts them.
+pub fn human(checked: &Checked, facts: &Facts) -> String {
+    let surroundings = surroundings(facts);
+    let mut text = String::new();
+    let findings = checked.report.findings.iter().map(lint::Reported::problem);
+    for problem in checked.report.problems.iter().cloned().chain(findings) {
+        text.push_str(&report(&problem, &surroundings));
+        text.push('\n');
+    }
+    let (warnings, errors) = checked.report.counts();
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let files = count(checked.files, "Dockerfile");
+    text.push_str(&match (errors, warnings) {
+        (0, 0) => format!("nothing found in {files}\n"),
+        (0, _) => {
+            format!("{} in {files}; `mab check --explain RULE` tells more\n", count(warnings, "warning"))
+        }
+        (_, 0) => format!("{} in {files}\n", count(errors, "error")),
+        _ => format!("{} and {} in {files}\n", count(errors, "error"), count(warnings, "warning")),
+    });
+    text
+}
