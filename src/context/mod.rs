@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
+use rustix::fs::OFlags;
 
 use crate::base::Digest;
 use crate::layer::{EntryKind, Origin, Tree};
@@ -88,6 +89,11 @@ impl Context {
     /// The position of the entry at a clean path.
     pub fn find(&self, path: &[u8]) -> Option<usize> {
         self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(path)).ok()
+    }
+
+    /// Whether there is something at a clean path that the ignore rules keep out.
+    pub fn leaves_out(&self, path: &[u8]) -> bool {
+        self.find(path).is_none() && beneath::open_beneath(&self.directory, path, OFlags::PATH).is_ok()
     }
 
     /// The entries as a tree of one layer: the position of a node's origin is the one of the entry. Names of one

@@ -172,7 +172,7 @@ fn a_directory_that_cannot_be_read_is_named_unless_it_is_ignored() {
     let mut directory = File::open(folder.path()).unwrap();
     for component in long.iter() {
         rustix::fs::mkdirat(&directory, component, rustix::fs::Mode::RWXU).unwrap();
-        let flags = rustix::fs::OFlags::RDONLY;
+        let flags = OFlags::RDONLY;
         directory =
             rustix::fs::openat(&directory, component, flags, rustix::fs::Mode::empty()).unwrap().into();
     }

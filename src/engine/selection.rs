@@ -4,26 +4,30 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::base::{Digest, Hasher, StepId};
 use crate::context::{Context, ContextError};
-use crate::diag::Problem;
+use crate::diag::{Problem, nearest};
 use crate::engine::BuildJob;
 use crate::layer::{EntryKind, NodeRef, Tree};
-use crate::steps::{CopyFrom, CopyOp, Lowered, Op, Selection, Step, select};
+use crate::steps::{CopyFrom, CopyOp, Lowered, Op, ReachError, Selection, Step, select};
 
 use super::job::JobContext;
+
+/// How many paths are looked at for one that was meant.
+const MOST_CANDIDATES: usize = 50_000;
 
 /// The digest of what `copy` selects of `context`: paths below each source, kinds, modes, links and
 /// contents. Not times, and not owners, since what comes from a context becomes root's.
 pub fn selection_digest(step: &Step, copy: &CopyOp, context: &Context) -> Result<Digest, Problem> {
     let tree = context.tree().map_err(|error| unreadable(step, &error))?;
-    let selection = select(copy, tree).map_err(|error| missing_source(step, &error))?;
+    let selection = select(copy, tree).map_err(|error| missing_in_context(step, &error, context, tree))?;
     let digests = content_digests(context, tree, &selection).map_err(|error| unreadable(step, &error))?;
     let mut hasher = Hasher::new();
     for item in &selection.items {
         field(&mut hasher, &item.name);
         hash_node(&mut hasher, tree, &digests, item.node);
-        for (path, node) in &item.contents {
-            field(&mut hasher, path);
-            hash_node(&mut hasher, tree, &digests, *node);
+        for within in &item.contents {
+            field(&mut hasher, &within.path);
+            hasher.update(if within.is_taken { b"+" } else { b"-" });
+            hash_node(&mut hasher, tree, &digests, within.node);
         }
         hasher.update(b"\0end of item");
     }
@@ -108,11 +112,53 @@ fn field(hasher: &mut Hasher, bytes: &[u8]) {
     hasher.update(bytes);
 }
 
-fn missing_source(step: &Step, error: &dyn std::fmt::Display) -> Problem {
-    let problem = Problem::input("build::source", format!("{error} in the build context"))
-        .help("sources are relative to the context, and what `.dockerignore` leaves out is not in it");
+/// A source that cannot be taken from a context.
+fn missing_in_context(step: &Step, error: &ReachError, context: &Context, tree: &Tree) -> Problem {
+    let problem = Problem::input("build::source", format!("{error} in the build context"));
+    let problem = match error {
+        ReachError::Missing(path) if context.leaves_out(path.trim_start_matches('/').as_bytes()) => problem
+            .help(format!(
+                "it is there, but an ignore file leaves it out: an exception `!{}` brings it back",
+                path.trim_start_matches('/')
+            )),
+        _ => match nearest_source(error, tree) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => problem
+                .help("sources are relative to the context, and what an ignore file leaves out is not in it"),
+        },
+    };
+    placed(problem, step, "copied here")
+}
+
+/// A source that cannot be taken from another step's file system.
+pub fn missing_in_files(step: &Step, error: &ReachError, tree: &Tree) -> Problem {
+    let problem = Problem::input("build::source", format!("`{}`: {error}", step.text));
+    let problem = match nearest_source(error, tree) {
+        Some(near) => problem.help(format!("did you mean `/{near}`?")),
+        None => problem.help("sources of `--from` count from the root of that stage or image"),
+    };
+    placed(problem, step, "copied here")
+}
+
+/// The path that a missing one is likely a slip for: the same name elsewhere, or one that looks like it.
+fn nearest_source(error: &ReachError, tree: &Tree) -> Option<String> {
+    let ReachError::Missing(missing) = error else { return None };
+    let missing = missing.trim_start_matches('/');
+    let paths: Vec<&str> = tree
+        .walk(tree.root())
+        .take(MOST_CANDIDATES)
+        .filter_map(|node| std::str::from_utf8(tree.path(node)).ok())
+        .filter(|path| !path.is_empty())
+        .collect();
+    let name = missing.rsplit('/').next().unwrap_or(missing);
+    let elsewhere =
+        paths.iter().filter(|path| path.rsplit('/').next() == Some(name)).min_by_key(|path| path.len());
+    elsewhere.copied().or_else(|| nearest(missing, paths)).map(str::to_string)
+}
+
+fn placed(problem: Problem, step: &Step, label: &str) -> Problem {
     match &step.place {
-        Some(place) => problem.at(place.clone(), "copied here"),
+        Some(place) => problem.at(place.clone(), label),
         None => problem,
     }
 }

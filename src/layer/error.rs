@@ -1,19 +1,19 @@
-//! What can be wrong with a layer.
+//! What can be wrong with a layer or another tar archive. Whoever reports it says which one.
 
 use std::io;
 
 /// Why a layer, or the index beside it, could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
-    #[error("cannot read the layer: {0}")]
+    #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    #[error("the layer ends in the middle of {0}")]
+    #[error("it ends in the middle of {0}")]
     Truncated(&'static str),
-    #[error("the layer is not a valid tar archive: {0}")]
+    #[error("not a valid tar archive: {0}")]
     Malformed(String),
-    #[error("the layer's entry `{path}` {reason}")]
+    #[error("entry `{path}` {reason}")]
     Entry { path: String, reason: String },
-    #[error("the layer has more than {limit} {what}")]
+    #[error("more than {limit} {what}")]
     Limit { what: &'static str, limit: u64 },
     #[error("layers of media type `{0}` cannot be read")]
     MediaType(String),

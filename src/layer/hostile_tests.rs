@@ -92,30 +92,24 @@ fn archive() -> Archive {
 fn names_stay_inside_the_root() {
     check(archive().file("/etc/passwd"), "etc/passwd");
     check(archive().file("./a//b"), "a/b");
-    check(archive().file("../a"), "the layer's entry `../a` leaves the root with `..`");
-    check(archive().file("a/../../b"), "the layer's entry `a/../../b` leaves the root with `..`");
-    check(archive().pax(&[b"path=a/../b"]).file("x"), "the layer's entry `a/../b` leaves the root with `..`");
-    check(archive().pax(&[b"path=a\0b"]).file("x"), "the layer's entry `a\0b` has a NUL byte in its name");
+    check(archive().file("../a"), "entry `../a` leaves the root with `..`");
+    check(archive().file("a/../../b"), "entry `a/../../b` leaves the root with `..`");
+    check(archive().pax(&[b"path=a/../b"]).file("x"), "entry `a/../b` leaves the root with `..`");
+    check(archive().pax(&[b"path=a\0b"]).file("x"), "entry `a\0b` has a NUL byte in its name");
     check(
         archive().member(b'L', "long", "", b"../up\0").file("x"),
-        "the layer's entry `../up` leaves the root with `..`",
+        "entry `../up` leaves the root with `..`",
     );
     check(archive().member(b'5', "./", "", b""), "/");
     check(archive().file("./"), "/");
-    check(archive().member(b'2', ".", "x", b""), "the layer's entry `.` has no name");
+    check(archive().member(b'2', ".", "x", b""), "entry `.` has no name");
     check(archive().member(b'1', "a", "/b/", b""), "a=b");
-    check(
-        archive().member(b'1', "a", "../b", b""),
-        "the layer's entry `a` links to what leaves the root with `..`",
-    );
-    check(archive().member(b'1', "a", "/", b""), "the layer's entry `a` links to nothing that a layer holds");
-    check(
-        archive().member(b'1', "a", ".wh.b", b""),
-        "the layer's entry `a` links to nothing that a layer holds",
-    );
-    check(archive().member(b'2', "a", "", b""), "the layer's entry `a` is a symlink without a proper target");
+    check(archive().member(b'1', "a", "../b", b""), "entry `a` links to what leaves the root with `..`");
+    check(archive().member(b'1', "a", "/", b""), "entry `a` links to nothing that it holds");
+    check(archive().member(b'1', "a", ".wh.b", b""), "entry `a` links to nothing that it holds");
+    check(archive().member(b'2', "a", "", b""), "entry `a` is a symlink without a proper target");
     let long = ["path=", &"x".repeat(4097)].concat();
-    let error = format!("the layer's entry `{}` has a name longer than 4096 bytes", "x".repeat(4097));
+    let error = format!("entry `{}` has a name longer than 4096 bytes", "x".repeat(4097));
     check(archive().pax(&[long.as_bytes()]).file("x"), &error);
 }
 
@@ -125,17 +119,17 @@ fn whiteouts_name_what_is_gone() {
     check(archive().file("a/.wh..wh..opq").file(".wh..wh..opq"), "!a !");
     check(archive().file("a/.wh..wh.plnk").file(".wh..wh.aufs/x").file("b"), "b");
     check(archive().member(b'5', "a/.wh.b/", "", b""), "-a/b");
-    check(archive().file("a/.wh."), "the layer's entry `a/.wh.` is a whiteout of nothing");
-    check(archive().file("a/.wh.."), "the layer's entry `a/.wh..` is a whiteout of nothing");
-    check(archive().file("a/.wh..."), "the layer's entry `a/.wh...` is a whiteout of nothing");
-    check(archive().file(".wh.a/b"), "the layer's entry `.wh.a/b` is inside a whiteout");
-    check(archive().file("a/.wh..wh..opq/b"), "the layer's entry `a/.wh..wh..opq/b` is inside a whiteout");
+    check(archive().file("a/.wh."), "entry `a/.wh.` is a whiteout of nothing");
+    check(archive().file("a/.wh.."), "entry `a/.wh..` is a whiteout of nothing");
+    check(archive().file("a/.wh..."), "entry `a/.wh...` is a whiteout of nothing");
+    check(archive().file(".wh.a/b"), "entry `.wh.a/b` is inside a whiteout");
+    check(archive().file("a/.wh..wh..opq/b"), "entry `a/.wh..wh..opq/b` is inside a whiteout");
     check(archive().file("a/.wh..whatever"), "-a/.whatever");
 }
 
 #[test]
 fn broken_archives_say_what_is_broken() {
-    let malformed = |what: &str| format!("the layer is not a valid tar archive: {what}");
+    let malformed = |what: &str| format!("not a valid tar archive: {what}");
     check(archive().raw(b"not a tar"), &malformed("a header's checksum is wrong"));
     check(archive().raw(&[b'9'; 512]), &malformed("a number in a header"));
     check(archive().raw(&[b' '; 512]), &malformed("a header's checksum is wrong"));
@@ -151,23 +145,17 @@ fn broken_archives_say_what_is_broken() {
     let negative = |header: &mut tar::Header| header.as_old_mut().size = [0xff; 12];
     check(archive().member_with(b'0', "a", "", b"", negative), &malformed("a size is negative"));
     check(archive().member(b'S', "a", "", b""), &malformed("a sparse file without GNU's header"));
-    check(
-        archive().member(b'V', "a", "", b""),
-        "the layer's entry `a` is of tar type `V`, which layers have not",
-    );
-    check(archive().pax(&[b"uid=5000000000"]).file("x"), "the layer's entry `x` has an owner out of range");
+    check(archive().member(b'V', "a", "", b""), "entry `a` is of tar type `V`, which is not unpacked");
+    check(archive().pax(&[b"uid=5000000000"]).file("x"), "entry `x` has an owner out of range");
     check(archive().pax(&[b"size=512"]).file("x").raw(&[1; 512]), "x");
-    check(archive().pax(&[b"size=99999999999999"]).file("x"), "the layer ends in the middle of an entry");
-    check(
-        archive().pax(&[b"size=9223372036854775807"]).file("x"),
-        "the layer ends in the middle of an entry",
-    );
+    check(archive().pax(&[b"size=99999999999999"]).file("x"), "it ends in the middle of an entry");
+    check(archive().pax(&[b"size=9223372036854775807"]).file("x"), "it ends in the middle of an entry");
 }
 
 #[test]
 fn memory_is_bounded() {
     let huge = |header: &mut tar::Header| header.set_size(8 << 30);
-    let limit = "the layer has more than 1048576 bytes in one extended header";
+    let limit = "more than 1048576 bytes in one extended header";
     check(archive().member_with(b'x', "pax", "", b"", huge), limit);
     check(archive().member_with(b'L', "long", "", b"", huge), limit);
     check(archive().member_with(b'K', "long", "", b"", huge), limit);
@@ -186,14 +174,14 @@ fn sparse_maps_are_checked() {
         content.resize(512 + size, 0);
         archive().pax(&records).member(b'0', "s", "", &content)
     };
-    let malformed = |what: &str| format!("the layer is not a valid tar archive: {what}");
+    let malformed = |what: &str| format!("not a valid tar archive: {what}");
     check(sparse("20", "1\n5\n3\n", 3), "s");
     check(sparse("20", "1\n5\n3\n", 4), &malformed("a sparse map of another length"));
     check(sparse("7", "1\n5\n3\n", 3), &malformed("a sparse map out of order"));
     check(sparse("20", "2\n5\n3\n4\n1\n", 4), &malformed("a sparse map out of order"));
     check(sparse("20", "1\n18446744073709551615\n3\n", 3), &malformed("a sparse map out of order"));
     check(sparse("20", "1\nx\n", 3), &malformed("a number in a sparse map"));
-    check(sparse("20", "999999\n", 3), "the layer has more than 131072 parts in a sparse file");
+    check(sparse("20", "999999\n", 3), "more than 131072 parts in a sparse file");
     check(sparse("-1", "0\n", 0), &malformed("a sparse file without its size"));
 }
 

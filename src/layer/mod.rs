@@ -1,11 +1,13 @@
 //! Layers: tar archives that say what changed in a file tree.
 //!
 //! A layer is a blob and, beside it, an [`Index`] of its entries. [`LayerWriter`] makes both in one pass from
-//! entries, [`LayerReader`] reads what others made, [`ContentReader`] fetches single files.
+//! entries, [`LayerReader`] reads what others made, [`ContentReader`] fetches single files. [`ArchiveReader`]
+//! reads tars that are no layers.
 //! Nothing here knows of images, Dockerfiles or engines.
 
 #[cfg(target_os = "linux")]
 mod apply;
+mod archive;
 mod blocks;
 mod compress;
 mod content;
@@ -33,6 +35,7 @@ mod write;
 
 #[cfg(target_os = "linux")]
 pub use apply::{Applier, ApplyOptions, ApplyReport, Form, Ids};
+pub use archive::{ArchiveReader, MAX_UNPACKED_BYTES, is_archive};
 pub use compress::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL, FORMAT};
 pub use content::ContentReader;
 #[cfg(target_os = "linux")]

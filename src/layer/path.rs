@@ -30,6 +30,18 @@ pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, &'static str> {
     if clean.len() > MAX_PATH_BYTES { Err("has a name longer than 4096 bytes") } else { Ok(clean) }
 }
 
+/// As [`clean`], but `..` leads up as far as the root, as after `chroot`.
+pub(super) fn contained(path: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut components: Vec<&[u8]> = Vec::new();
+    for component in path.split(|byte| *byte == b'/') {
+        match component {
+            b".." => drop(components.pop()),
+            component => components.push(component),
+        }
+    }
+    clean(&components.join(&b'/'))
+}
+
 /// Whether [`clean`] would leave `path` as it is.
 pub(super) fn is_clean(path: &[u8]) -> bool {
     path.len() <= MAX_PATH_BYTES

@@ -18,9 +18,19 @@ use crate::base::{Digest, Hasher};
 /// The most entries a layer may have. The largest images known have a few hundred thousand.
 pub const MAX_ENTRIES: u64 = 1 << 22;
 
+/// What the names in a tar mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Some mark what is gone, and one that leads out of the root is refused.
+    Layer,
+    /// All are files, below the root whatever they say.
+    Archive,
+}
+
 /// Iterates a layer's entries. Between two calls of [`next_entry`](Self::next_entry) it reads as the content
 /// of the entry, which need not be read to its end.
 pub struct LayerReader<R: Read> {
+    dialect: Dialect,
     stream: Stream<Decompressor<R>>,
     content: Content,
     offset: u64,
@@ -31,9 +41,13 @@ pub struct LayerReader<R: Read> {
 impl<R: Read> LayerReader<R> {
     /// What the bytes say goes before the media type, which foreign images get wrong.
     pub fn new(reader: R, media_type: &str) -> Result<Self, LayerError> {
+        Self::of_dialect(reader, media_type, Dialect::Layer)
+    }
+
+    pub(super) fn of_dialect(reader: R, media_type: &str, dialect: Dialect) -> Result<Self, LayerError> {
         let inner = Decompressor::new(reader, media_type)?;
         let stream = Stream { inner, hasher: Hasher::new(), position: 0 };
-        Ok(Self { stream, content: Content::default(), offset: 0, entries: 0, ended: false })
+        Ok(Self { dialect, stream, content: Content::default(), offset: 0, entries: 0, ended: false })
     }
 
     /// The next entry, or nothing at the end of the archive. Content not read yet is passed over.
@@ -47,7 +61,7 @@ impl<R: Read> LayerReader<R> {
             };
             self.offset = self.stream.position;
             self.content = Content::of(&mut member);
-            let Some(entry) = entry(member)? else { continue };
+            let Some(entry) = entry(member, self.dialect)? else { continue };
             if !matches!(entry.kind, EntryKind::File { .. }) {
                 self.content.hide();
             }
@@ -167,15 +181,25 @@ impl Content {
 }
 
 /// What a member means in a layer; nothing for members without meaning.
-fn entry(member: Member) -> Result<Option<Entry>, LayerError> {
+fn entry(member: Member, dialect: Dialect) -> Result<Option<Entry>, LayerError> {
     let refuse = |reason: &str| LayerError::entry(&member.path, reason);
-    let path = path::clean(&member.path).map_err(refuse)?;
-    if let Some(mark) = mark(&path).map_err(refuse)? {
+    let path = match dialect {
+        Dialect::Layer => path::clean(&member.path).map_err(refuse)?,
+        Dialect::Archive => path::contained(&member.path).map_err(refuse)?,
+    };
+    if dialect == Dialect::Layer
+        && let Some(mark) = mark(&path).map_err(refuse)?
+    {
         return Ok(mark);
     }
-    let kind = kind(&member)?;
-    if path.is_empty() && kind != EntryKind::Directory {
-        return Err(refuse("has no name"));
+    let kind = kind(&member, dialect)?;
+    match dialect {
+        Dialect::Layer if path.is_empty() && kind != EntryKind::Directory => {
+            return Err(refuse("has no name"));
+        }
+        // The root is where it is unpacked, and stays as it is.
+        Dialect::Archive if path.is_empty() => return Ok(None),
+        Dialect::Layer | Dialect::Archive => {}
     }
     let id = |id: i64| u32::try_from(id).map_err(|_| refuse("has an owner out of range"));
     Ok(Some(Entry {
@@ -214,7 +238,7 @@ fn mark(path: &[u8]) -> Result<Option<Option<Entry>>, &'static str> {
     }
 }
 
-fn kind(member: &Member) -> Result<EntryKind, LayerError> {
+fn kind(member: &Member, dialect: Dialect) -> Result<EntryKind, LayerError> {
     let refuse = |reason: &str| LayerError::entry(&member.path, reason);
     let number = |number: i64| u32::try_from(number).map_err(|_| refuse("has a device number out of range"));
     Ok(match member.type_flag {
@@ -222,10 +246,13 @@ fn kind(member: &Member) -> Result<EntryKind, LayerError> {
         b'0' | 0 | b'7' if member.path.ends_with(b"/") => EntryKind::Directory,
         b'0' | 0 | b'7' | b'S' => EntryKind::File { size: member.size },
         b'1' => {
-            let target =
-                path::clean(&member.link).map_err(|fault| refuse(&format!("links to what {fault}")))?;
-            if target.is_empty() || path::has_reserved_name(&target) {
-                return Err(refuse("links to nothing that a layer holds"));
+            let target = match dialect {
+                Dialect::Layer => path::clean(&member.link),
+                Dialect::Archive => path::contained(&member.link),
+            };
+            let target = target.map_err(|fault| refuse(&format!("links to what {fault}")))?;
+            if target.is_empty() || (dialect == Dialect::Layer && path::has_reserved_name(&target)) {
+                return Err(refuse("links to nothing that it holds"));
             }
             EntryKind::HardLink { target }
         }
@@ -241,7 +268,7 @@ fn kind(member: &Member) -> Result<EntryKind, LayerError> {
         b'5' => EntryKind::Directory,
         b'6' => EntryKind::Fifo,
         other => {
-            return Err(refuse(&format!("is of tar type `{}`, which layers have not", other.escape_ascii())));
+            return Err(refuse(&format!("is of tar type `{}`, which is not unpacked", other.escape_ascii())));
         }
     })
 }

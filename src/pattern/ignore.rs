@@ -99,6 +99,11 @@ impl Ignore {
     pub fn may_return_below(&self, directory: &[u8]) -> bool {
         self.rules.iter().any(|rule| rule.is_exception && rule.pattern.may_match_below(directory))
     }
+
+    /// Whether a path below `directory` might match. `true` when in doubt.
+    pub fn may_match_below(&self, directory: &[u8]) -> bool {
+        self.rules.iter().any(|rule| !rule.is_exception && rule.pattern.may_match_below(directory))
+    }
 }
 
 impl Rule {

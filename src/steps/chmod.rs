@@ -28,67 +28,89 @@ impl Chmod {
 }
 
 fn apply_symbolic(text: &str, mode: u32, is_directory: bool) -> Option<u32> {
-    text.split(',').try_fold(mode, |mode, clause| apply_clause(clause, mode, is_directory))
+    let before = Before { mode, is_directory };
+    text.split(',').try_fold(mode, |mode, clause| apply_clause(clause, before, mode))
 }
 
-/// One clause: `[ugoa]*` then one or more of `[-+=]` with permissions `[rwxXst]*` or one of `[ugo]`.
-fn apply_clause(clause: &str, mut mode: u32, is_directory: bool) -> Option<u32> {
+/// One clause: `[ugoa]*` then one or more of `[-+=]` with any of `[rwxXstugo]*`. As BSD's setmode(3) has
+/// it, which BuildKit uses: `X` looks at the mode before all clauses, `=` clears setuid and setgid too.
+fn apply_clause(clause: &str, before: Before, mut mode: u32) -> Option<u32> {
     let who_end = clause.find(['+', '-', '='])?;
-    let mut who = [false; 3];
-    for letter in clause[..who_end].chars() {
-        match letter {
-            'u' => who[0] = true,
-            'g' => who[1] = true,
-            'o' => who[2] = true,
-            'a' => who = [true; 3],
-            _ => return None,
-        }
-    }
-    if who == [false; 3] {
-        who = [true; 3];
-    }
+    let who = clause[..who_end].chars().try_fold(Who::default(), Who::with)?;
     let mut rest = &clause[who_end..];
     while !rest.is_empty() {
         let operator = rest.as_bytes()[0];
         let end = rest[1..].find(['+', '-', '=']).map_or(rest.len(), |end| end + 1);
-        let (bits, mask) = permission_bits(&rest[1..end], who, mode, is_directory)?;
-        mode = match operator {
-            b'+' => mode | bits,
-            b'-' => mode & !bits,
-            _ => (mode & !mask) | bits,
-        };
+        mode = apply_action(operator, &rest[1..end], who, before, mode)?;
         rest = &rest[end..];
     }
     Some(mode)
 }
 
-/// The bits that permissions mean for `who`, and all bits that `=` replaces.
-fn permission_bits(permissions: &str, who: [bool; 3], mode: u32, is_directory: bool) -> Option<(u32, u32)> {
-    let shifts = [6, 3, 0];
-    let mut triple = 0;
-    let mut special = 0;
-    for letter in permissions.chars() {
-        match letter {
-            'r' => triple |= 4,
-            'w' => triple |= 2,
-            'x' => triple |= 1,
-            'X' if is_directory || mode & 0o111 != 0 => triple |= 1,
-            'X' => {}
-            's' => special |= (u32::from(who[0]) * 0o4000) | (u32::from(who[1]) * 0o2000),
-            't' => special |= 0o1000,
-            'u' if permissions.len() == 1 => triple |= mode >> 6 & 7,
-            'g' if permissions.len() == 1 => triple |= mode >> 3 & 7,
-            'o' if permissions.len() == 1 => triple |= mode & 7,
+/// What a file was before any clause changed its mode.
+#[derive(Clone, Copy)]
+struct Before {
+    mode: u32,
+    is_directory: bool,
+}
+
+/// Whose permissions change: nobody named is everybody.
+#[derive(Clone, Copy, Default)]
+struct Who {
+    bits: u32,
+}
+
+impl Who {
+    fn with(self, letter: char) -> Option<Self> {
+        let more = match letter {
+            'u' => 0o4700,
+            'g' => 0o2070,
+            'o' => 0o0007,
+            'a' => 0o6777,
             _ => return None,
-        }
+        };
+        Some(Self { bits: self.bits | more })
     }
-    let spread = |bits: u32| {
-        shifts.iter().zip(who).filter(|(_, on)| *on).fold(0, |sum, (shift, _)| sum | bits << shift)
-    };
-    let specials = (u32::from(who[0]) * 0o4000) | (u32::from(who[1]) * 0o2000) | (u32::from(who[2]) * 0o1000);
-    // As GNU chmod: `=` on a directory leaves setuid and setgid unless they are named.
-    let mask = spread(7) | if is_directory { special } else { specials };
-    Some((spread(triple) | special, mask))
+
+    fn mask(self) -> u32 {
+        if self.bits == 0 { 0o6777 } else { self.bits }
+    }
+
+    /// For others alone there is neither setuid nor sticky.
+    fn is_only_others(self) -> bool {
+        self.bits == 0o0007
+    }
+}
+
+fn apply_action(operator: u8, permissions: &str, who: Who, before: Before, mode: u32) -> Option<u32> {
+    let mut bits = 0;
+    let mut mask = who.mask();
+    for letter in permissions.chars() {
+        bits |= match letter {
+            'r' => 0o444,
+            'w' => 0o222,
+            'x' => 0o111,
+            'X' if operator == b'-' || before.is_directory || before.mode & 0o111 != 0 => 0o111,
+            's' if !who.is_only_others() => 0o6000,
+            't' if !who.is_only_others() => {
+                mask |= 0o1000;
+                0o1000
+            }
+            'X' | 's' | 't' => 0,
+            'u' => (mode >> 6 & 7) * 0o111,
+            'g' => (mode >> 3 & 7) * 0o111,
+            'o' => (mode & 7) * 0o111,
+            _ => return None,
+        };
+    }
+    // Copied permissions replace permissions alone.
+    let is_copy = permissions.starts_with(['u', 'g', 'o']);
+    let cleared = if is_copy { mask & 0o777 } else { mask };
+    Some(match operator {
+        b'+' => mode | bits & mask,
+        b'-' => mode & !(bits & mask),
+        _ => mode & !cleared | bits & mask,
+    })
 }
 
 #[cfg(test)]
@@ -113,6 +135,19 @@ mod tests {
         check("+t", 0o777, true, 0o1777);
         check("g=u", 0o740, false, 0o770);
         check("u+r-w", 0o200, false, 0o400);
+        check("a+x", 0o4640, false, 0o4751);
+        check("u=rwx", 0o4644, false, 0o744);
+        check("g=rx", 0o2755, true, 0o755);
+        check("=rw", 0o1777, true, 0o1666);
+        check("a=rwx,+t", 0o600, true, 0o1777);
+        check("o+t", 0o755, true, 0o755);
+        check("o+s", 0o755, false, 0o755);
+        check("a-x,+X", 0o755, false, 0o755);
+        check("-X", 0o755, false, 0o644);
+        check("go=u-w", 0o640, false, 0o644);
+        check("go=", 0o777, false, 0o700);
+        check("u+rwx,g-w,o=", 0o666, false, 0o740);
+        check("ug+s", 0o755, false, 0o6755);
     }
 
     #[test]

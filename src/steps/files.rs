@@ -16,6 +16,7 @@ struct Files<'i> {
     chown: Option<&'i String>,
     chmod: Option<&'i String>,
     link: bool,
+    parents: bool,
     exclude: &'i [String],
     unpack: bool,
 }
@@ -42,6 +43,7 @@ impl StageLowerer<'_, '_> {
             chown: copy.chown.as_ref(),
             chmod: copy.chmod.as_ref(),
             link: copy.link,
+            parents: copy.parents,
             exclude: &copy.exclude,
             unpack: false,
         };
@@ -66,6 +68,7 @@ impl StageLowerer<'_, '_> {
             chown: add.chown.as_ref(),
             chmod: add.chmod.as_ref(),
             link: add.link,
+            parents: false,
             exclude: &add.exclude,
             unpack: add.unpack.unwrap_or(true),
         };
@@ -87,6 +90,9 @@ impl StageLowerer<'_, '_> {
             .map(|heredoc| self.inline(heredoc))
             .collect::<Lowering<Vec<InlineFile>>>()?;
         let mut created_by = files.keyword.to_string();
+        if files.parents {
+            created_by.push_str(" --parents");
+        }
         for (flag, value) in [("chown", &chown), ("chmod", &chmod_text)] {
             if let Some(value) = value {
                 created_by.push_str(&format!(" --{flag}={value}"));
@@ -106,6 +112,7 @@ impl StageLowerer<'_, '_> {
             chmod,
             // BuildKit's linked copies know no modes: with `--chmod` it copies as without `--link`.
             link: files.link && files.chmod.is_none(),
+            parents: files.parents,
             exclude: files.exclude.to_vec(),
             unpack: files.unpack,
             is_mounted: false,

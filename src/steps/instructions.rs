@@ -373,12 +373,10 @@ pub(super) fn expand_problem(error: &ExpandError) -> Problem {
 
 /// Whether this version can do what `instruction` asks, as far as its flags tell.
 pub(super) fn supported(instruction: &Instruction, setting: &Setting<'_>) -> Lowering<()> {
-    let not_supported = match &instruction.kind {
-        InstructionKind::Run(run) => return run::supported(run, setting),
-        InstructionKind::Copy(copy) if copy.parents => "`COPY --parents`",
-        _ => return Ok(()),
-    };
-    Err(not_yet(not_supported))
+    match &instruction.kind {
+        InstructionKind::Run(run) => run::supported(run, setting),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn not_yet(what: &str) -> Box<Problem> {

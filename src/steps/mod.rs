@@ -17,6 +17,8 @@ mod reach;
 mod run;
 mod scope;
 mod setting;
+mod surface;
+mod unpack;
 
 pub use chmod::ParseChmodError;
 pub use lower::{BaseImages, LowerError, base_requests, lower};
@@ -30,6 +32,7 @@ pub use placement::{Content, Owner, PlaceError, Placed, Placement, Settings, pla
 pub use reach::{ReachError, Selection, select};
 pub use scope::{BuildArgs, Globals};
 pub use setting::{BaseRequest, Setting};
+pub use unpack::Archives;
 
 #[cfg(test)]
 mod tests;

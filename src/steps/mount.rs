@@ -228,12 +228,13 @@ impl StageLowerer<'_, '_> {
         let copy = CopyOp {
             input,
             from: from.clone(),
-            sources: vec![literal(&source)],
+            sources: vec![source.clone()],
             inline: Vec::new(),
             destination: TAKEN.to_string(),
             chown: None,
             chmod: None,
             link: false,
+            parents: false,
             exclude: Vec::new(),
             unpack: false,
             is_mounted: true,
@@ -252,18 +253,6 @@ impl StageLowerer<'_, '_> {
             _ => id,
         }
     }
-}
-
-/// A path as a pattern that matches nothing else.
-fn literal(path: &str) -> String {
-    let mut pattern = String::with_capacity(path.len());
-    for character in path.chars() {
-        if matches!(character, '*' | '?' | '[' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
 }
 
 fn mount_problem(error: &MountError) -> Problem {

@@ -110,7 +110,9 @@ pub struct CopyOp {
     pub chmod: Option<Chmod>,
     /// `--link`: made without looking at what is below.
     pub link: bool,
-    /// `--exclude` patterns, relative to each source.
+    /// `--parents`: what is taken keeps its path.
+    pub parents: bool,
+    /// `--exclude` patterns, relative to each source that is a directory.
     pub exclude: Vec<String>,
     /// `ADD`: sources that are archives are unpacked.
     pub unpack: bool,

@@ -169,6 +169,7 @@ fn copy_parts(copy: &CopyOp) -> Parts {
         },
     );
     parts.text("link", copy.link.to_string());
+    parts.text("parents", copy.parents.to_string());
     parts.parts("exclude", numbered(&copy.exclude));
     parts.text("unpack", copy.unpack.to_string());
     parts

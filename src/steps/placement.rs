@@ -2,12 +2,14 @@
 //!
 //! The destination tree decides where links lead, which parents exist and what stands in the way. The
 //! entries *are* the layer but for times, so their digest is a key that moves between bases on which
-//! the same entries come out.
+//! the same entries come out. Archives are placed in `unpack`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::op::{Chmod, CopyOp};
-use super::reach::{Selection, clean, copied};
+use super::reach::{Item, Selection, Within, clean, copied};
+use super::surface::{Standing, Surface};
+use super::unpack::Archives;
 use crate::base::{Digest, Hasher};
 use crate::layer::{Entry, EntryKind, NodeRef, Tree, TreeError};
 
@@ -28,6 +30,11 @@ pub enum Content {
     None,
     /// The bytes of a file of the source tree.
     Source(NodeRef),
+    /// The bytes of a member of an archive, which is a file of the source tree.
+    Member {
+        archive: NodeRef,
+        position: u32,
+    },
     Bytes(Vec<u8>),
 }
 
@@ -60,13 +67,18 @@ pub enum PlaceError {
     NotADirectory(String),
     #[error("destination `{path}`: {cause}")]
     Unresolvable { path: String, cause: TreeError },
+    #[error("`{0}` cannot be in a layer: names starting with `.wh.` mark removed files there")]
+    Reserved(String),
+    #[error("`{path}` is a hard link to `{target}`, which the archive does not bring")]
+    NoLinkTarget { path: String, target: String },
 }
 
-/// Places what `copy` selected of `source` onto `base`.
+/// Places what `copy` selected of `source` onto `base`, the files among it that are `archives` unpacked.
 pub fn place_copy(
     copy: &CopyOp,
     selection: &Selection,
     source: &Tree,
+    archives: &Archives,
     base: &Tree,
     settings: Settings,
 ) -> Result<Placement, PlaceError> {
@@ -74,15 +86,10 @@ pub fn place_copy(
     let base = if copy.link { &empty } else { base };
     let mut placer = Placer::new(base, settings, copy.chmod.as_ref());
     for item in &selection.items {
-        let into = placer.destination(&copy.destination, item.is_directory, &item.name)?;
-        if item.is_directory {
-            placer.make_directories(&into)?;
-            for (path, node) in &item.contents {
-                placer.place_node(source, *node, &join(&into, path))?;
-            }
-        } else {
-            placer.make_parents(&into)?;
-            placer.place_node(source, item.node, &into)?;
+        placer.item += 1;
+        match archives.get(&item.node) {
+            Some(members) => placer.unpack(&copy.destination, item.node, members)?,
+            None => placer.place_item(&copy.destination, source, item)?,
         }
     }
     for file in &copy.inline {
@@ -96,8 +103,8 @@ pub fn place_copy(
 /// Makes the directory `path` and what is missing above it.
 pub fn place_directory(path: &str, base: &Tree, settings: Settings) -> Result<Placement, PlaceError> {
     let mut placer = Placer::new(base, settings, None);
-    let into = placer.resolve(&clean(path).join(&b'/'))?;
-    placer.make_directories(&into)?;
+    let into = placer.resolve(b"", &clean(path).join(&b'/'))?;
+    placer.make_directories(&into, placer.made)?;
     Ok(placer.finish())
 }
 
@@ -120,6 +127,10 @@ impl Placement {
             match &placed.content {
                 Content::None => field(b""),
                 Content::Source(node) => field(content(*node)?.as_bytes()),
+                Content::Member { archive, position } => {
+                    field(content(*archive)?.as_bytes());
+                    field(&position.to_le_bytes());
+                }
                 Content::Bytes(bytes) => field(Digest::of(bytes).as_bytes()),
             }
         }
@@ -127,95 +138,128 @@ impl Placement {
     }
 }
 
-struct Placer<'a> {
-    base: &'a Tree,
-    settings: Settings,
+/// What directories that are made on the way get.
+#[derive(Clone, Copy)]
+pub(super) struct Made {
+    pub mode: u32,
+    pub owner: Owner,
+}
+
+impl Made {
+    /// As anything makes them that says nothing else.
+    pub const PLAIN: Self = Self { mode: 0o755, owner: Owner { uid: 0, gid: 0 } };
+}
+
+/// What several paths may have in common: they are one file. Names that different sources give a file are
+/// files of their own, as in BuildKit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum OneFile {
+    Source { item: u32, first: NodeRef },
+    Member { item: u32, position: u32 },
+}
+
+pub(super) struct Placer<'a> {
+    pub surface: Surface<'a>,
+    pub settings: Settings,
     chmod: Option<&'a Chmod>,
-    placed: BTreeMap<Vec<u8>, Placed>,
-    /// The source file of what is placed, where that has several names.
-    groups: BTreeMap<Vec<u8>, NodeRef>,
-    /// Parents that exist and are repeated in the layer, so that it stands alone.
-    repeated: BTreeSet<Vec<u8>>,
+    pub made: Made,
+    /// Counts the sources.
+    pub item: u32,
+    pub names: BTreeMap<Vec<u8>, OneFile>,
 }
 
 impl<'a> Placer<'a> {
     fn new(base: &'a Tree, settings: Settings, chmod: Option<&'a Chmod>) -> Self {
-        Self {
-            base,
-            settings,
-            chmod,
-            placed: BTreeMap::new(),
-            groups: BTreeMap::new(),
-            repeated: BTreeSet::new(),
+        let mode = match chmod {
+            Some(Chmod::Octal(mode)) => *mode & 0o777,
+            Some(Chmod::Symbolic(_)) | None => Made::PLAIN.mode,
+        };
+        let made = Made { mode, owner: settings.owner.unwrap_or(Made::PLAIN.owner) };
+        Self { surface: Surface::new(base), settings, chmod, made, item: 0, names: BTreeMap::new() }
+    }
+
+    fn place_item(&mut self, destination: &str, source: &Tree, item: &Item) -> Result<(), PlaceError> {
+        let into = self.destination(destination, item.is_directory, &item.name)?;
+        if !item.is_directory {
+            self.make_parents(&into)?;
+            return self.place_node(source, item.node, &into);
         }
+        self.make_directories(&into, self.made)?;
+        // Of the uppermost directory nothing is copied but its time.
+        if source.origin(item.node).is_some()
+            && let Some(placed) = self.surface.placed_mut(&into)
+        {
+            placed.entry.mtime = source.entry(item.node).mtime;
+        }
+        for within in &item.contents {
+            let path = join(&into, &within.path);
+            if within.is_taken {
+                self.place_node(source, within.node, &path)?;
+            } else {
+                self.place_on_the_way(source, within, &path)?;
+            }
+        }
+        Ok(())
     }
 
     /// The path an item lands on: below the destination when that is, or is written as, a directory.
     fn destination(&self, written: &str, is_directory: bool, name: &[u8]) -> Result<Vec<u8>, PlaceError> {
-        let resolved = self.resolve(&clean(written).join(&b'/'))?;
+        let resolved = self.resolve(b"", &clean(written).join(&b'/'))?;
         let means_directory = written.ends_with('/') || written.ends_with("/.") || resolved.is_empty();
-        if is_directory || !(means_directory || self.kind(&resolved) == Some(Kind::Directory)) {
+        if is_directory || !(means_directory || self.surface.at(&resolved) == Some(Standing::Directory)) {
             return Ok(resolved);
         }
         Ok(join(&resolved, name))
     }
 
-    /// Follows links of the base; of what this layer has placed itself, nothing is a followed link.
-    fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, PlaceError> {
-        self.base
-            .resolve_missing(path, true)
-            .map_err(|cause| PlaceError::Unresolvable { path: display(path), cause })
-    }
-
-    fn kind(&self, path: &[u8]) -> Option<Kind> {
-        if path.is_empty() {
-            return Some(Kind::Directory);
-        }
-        if let Some(placed) = self.placed.get(path) {
-            return Some(Kind::of(&placed.entry));
-        }
-        self.base.get(path).map(|node| Kind::of(self.base.entry(node)))
+    pub fn resolve(&self, root: &[u8], path: &[u8]) -> Result<Vec<u8>, PlaceError> {
+        self.surface.resolve(root, path).map_err(|cause| match cause {
+            // The path says it all.
+            TreeError::NotADirectory { path } => PlaceError::NotADirectory(path),
+            cause => PlaceError::Unresolvable { path: display(path), cause },
+        })
     }
 
     fn make_parents(&mut self, path: &[u8]) -> Result<(), PlaceError> {
         match path.iter().rposition(|byte| *byte == b'/') {
-            Some(end) => self.make_directories(&path[..end]),
+            Some(end) => self.make_directories(&path[..end], self.made),
             None => Ok(()),
         }
     }
 
-    fn make_directories(&mut self, path: &[u8]) -> Result<(), PlaceError> {
+    pub fn make_directories(&mut self, path: &[u8], made: Made) -> Result<(), PlaceError> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         for end in ends.chain([path.len()]).filter(|end| *end > 0) {
-            self.make_directory(&path[..end])?;
+            self.make_directory(&path[..end], made)?;
         }
         Ok(())
     }
 
-    fn make_directory(&mut self, path: &[u8]) -> Result<(), PlaceError> {
-        match self.kind(path) {
-            Some(Kind::Directory) if self.placed.contains_key(path) => Ok(()),
-            Some(Kind::Directory) => {
-                let node = self.base.get(path).expect("the directory is the base's");
-                let mut entry = copied(self.base.entry(node));
-                entry.path = path.to_vec();
-                self.repeated.insert(path.to_vec());
-                self.placed.insert(path.to_vec(), Placed { entry, content: Content::None });
+    fn make_directory(&mut self, path: &[u8], made: Made) -> Result<(), PlaceError> {
+        match self.surface.at(path) {
+            Some(Standing::Directory) => {
+                self.surface.repeat(path);
                 Ok(())
             }
-            Some(Kind::Other) => Err(PlaceError::NotADirectory(display(path))),
+            Some(Standing::Link(_) | Standing::Other) => Err(PlaceError::NotADirectory(display(path))),
             None => {
-                let mode = match self.chmod {
-                    Some(Chmod::Octal(mode)) => *mode,
-                    Some(Chmod::Symbolic(_)) | None => 0o755,
-                };
-                let mut entry = Entry::new(path, EntryKind::Directory, mode);
+                let mut entry = Entry::new(path, EntryKind::Directory, made.mode);
                 entry.mtime = self.settings.now;
-                self.own(&mut entry, true);
-                self.put(Placed { entry, content: Content::None });
-                Ok(())
+                (entry.uid, entry.gid) = (made.owner.uid, made.owner.gid);
+                self.put(Placed { entry, content: Content::None })
             }
         }
+    }
+
+    /// A directory that is there for what is in it: copied if it is missing, else only its mode is.
+    fn place_on_the_way(&mut self, source: &Tree, within: &Within, path: &[u8]) -> Result<(), PlaceError> {
+        if self.surface.at(path) != Some(Standing::Directory) {
+            return self.place_node(source, within.node, path);
+        }
+        if let Some(placed) = self.surface.repeat(path) {
+            placed.entry.mode = source.entry(within.node).mode;
+        }
+        Ok(())
     }
 
     fn place_node(&mut self, source: &Tree, node: NodeRef, path: &[u8]) -> Result<(), PlaceError> {
@@ -223,7 +267,11 @@ impl<'a> Placer<'a> {
         entry.path = path.to_vec();
         let is_directory = entry.is_directory();
         self.refuse_mismatch(path, is_directory)?;
-        self.own(&mut entry, false);
+        match self.settings.owner {
+            Some(owner) => (entry.uid, entry.gid) = (owner.uid, owner.gid),
+            None if !self.settings.keep_owner => (entry.uid, entry.gid) = (0, 0),
+            None => {}
+        }
         if !matches!(entry.kind, EntryKind::Symlink { .. })
             && let Some(chmod) = self.chmod
         {
@@ -233,9 +281,9 @@ impl<'a> Placer<'a> {
             EntryKind::File { size } if size > 0 => Content::Source(node),
             _ => Content::None,
         };
-        self.put(Placed { entry, content });
-        if let Some(group) = source.link_group(node) {
-            self.groups.insert(path.to_vec(), group);
+        self.put(Placed { entry, content })?;
+        if let Some(first) = source.link_group(node) {
+            self.names.insert(path.to_vec(), OneFile::Source { item: self.item, first });
         }
         Ok(())
     }
@@ -244,44 +292,44 @@ impl<'a> Placer<'a> {
         self.refuse_mismatch(path, false)?;
         let mut entry = Entry::new(path, EntryKind::File { size: bytes.len() as u64 }, 0o644);
         entry.mtime = self.settings.now;
-        self.own(&mut entry, true);
+        (entry.uid, entry.gid) = (self.made.owner.uid, self.made.owner.gid);
         if let Some(chmod) = self.chmod {
             entry.mode = chmod.apply(entry.mode, false);
         }
-        self.put(Placed { entry, content: Content::Bytes(bytes.to_vec()) });
-        Ok(())
+        self.put(Placed { entry, content: Content::Bytes(bytes.to_vec()) })
     }
 
     fn refuse_mismatch(&self, path: &[u8], is_directory: bool) -> Result<(), PlaceError> {
-        match (self.kind(path), is_directory) {
-            (Some(Kind::Directory), false) => Err(PlaceError::FileOverDirectory(display(path))),
-            (Some(Kind::Other), true) => Err(PlaceError::DirectoryOverFile(display(path))),
+        match (self.surface.at(path), is_directory) {
+            (Some(Standing::Directory), false) => Err(PlaceError::FileOverDirectory(display(path))),
+            (Some(Standing::Link(_) | Standing::Other), true) => {
+                Err(PlaceError::DirectoryOverFile(display(path)))
+            }
             _ => Ok(()),
         }
     }
 
-    fn own(&self, entry: &mut Entry, is_made: bool) {
-        match self.settings.owner {
-            Some(owner) => (entry.uid, entry.gid) = (owner.uid, owner.gid),
-            None if is_made || !self.settings.keep_owner => (entry.uid, entry.gid) = (0, 0),
-            None => {}
+    pub fn put(&mut self, placed: Placed) -> Result<(), PlaceError> {
+        let path = &placed.entry.path;
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if name.starts_with(b".wh.") {
+            return Err(PlaceError::Reserved(display(path)));
         }
-    }
-
-    fn put(&mut self, placed: Placed) {
-        self.repeated.remove(&placed.entry.path);
-        self.groups.remove(&placed.entry.path);
-        self.placed.insert(placed.entry.path.clone(), placed);
+        if !self.names.is_empty() {
+            self.names.remove(path);
+        }
+        self.surface.put(placed);
+        Ok(())
     }
 
     /// Of the names that one source file has in the end, all but the first become hard links to it. Not
     /// before the end, since a later source may take the place of any of them.
     fn link(&mut self) {
-        let mut first: BTreeMap<NodeRef, &Vec<u8>> = BTreeMap::new();
-        for (path, group) in &self.groups {
-            let target = *first.entry(*group).or_insert(path);
+        let mut first: BTreeMap<OneFile, &Vec<u8>> = BTreeMap::new();
+        for (path, file) in &self.names {
+            let target = *first.entry(*file).or_insert(path);
             if target != path
-                && let Some(placed) = self.placed.get_mut(path)
+                && let Some(placed) = self.surface.placed_mut(path)
             {
                 placed.entry.kind = EntryKind::HardLink { target: target.clone() };
                 placed.content = Content::None;
@@ -290,34 +338,18 @@ impl<'a> Placer<'a> {
     }
 
     /// Entries in byte order of their paths, which puts parents before children; hard links last, since
-    /// their target must come first. A layer that adds nothing repeats no parents either.
+    /// their target must come first.
     fn finish(mut self) -> Placement {
-        if self.placed.len() == self.repeated.len() {
-            return Placement::default();
-        }
         self.link();
-        let (links, mut entries): (Vec<Placed>, Vec<Placed>) = self
-            .placed
-            .into_values()
-            .partition(|placed| matches!(placed.entry.kind, EntryKind::HardLink { .. }));
+        let is_link = |placed: &Placed| matches!(placed.entry.kind, EntryKind::HardLink { .. });
+        let (links, mut entries): (Vec<Placed>, Vec<Placed>) =
+            self.surface.finish().into_iter().partition(is_link);
         entries.extend(links);
         Placement { entries }
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Directory,
-    Other,
-}
-
-impl Kind {
-    fn of(entry: &Entry) -> Self {
-        if entry.is_directory() { Self::Directory } else { Self::Other }
-    }
-}
-
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match (directory.is_empty(), name.is_empty()) {
         (true, _) => name.to_vec(),
         (_, true) => directory.to_vec(),
@@ -325,6 +357,6 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
-fn display(path: &[u8]) -> String {
+pub(super) fn display(path: &[u8]) -> String {
     format!("/{}", String::from_utf8_lossy(path))
 }

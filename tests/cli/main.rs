@@ -9,6 +9,7 @@ mod bad_input;
 mod check;
 mod compression;
 mod example;
+mod files;
 mod hostile;
 mod interruption;
 mod outputs;

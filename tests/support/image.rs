@@ -69,6 +69,11 @@ impl Layout {
         Image::read(&roots[0], &|digest| self.blob(digest))
     }
 
+    /// One layer of the only image, as the tar it is.
+    pub fn layer(&self, number: usize) -> Vec<u8> {
+        uncompressed(&self.blob(&self.only_image().layer_digests()[number]))
+    }
+
     fn blob(&self, digest: &str) -> Vec<u8> {
         let (algorithm, hex) = digest.split_once(':').expect("a digest");
         let path = self.path.join("blobs").join(algorithm).join(hex);

@@ -4,6 +4,7 @@
 //! Nothing here uses the library: what is asserted is what anybody else would see.
 
 pub mod account;
+pub mod archive;
 pub mod forge;
 pub mod image;
 pub mod mab;

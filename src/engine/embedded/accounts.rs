@@ -23,6 +23,15 @@ pub enum AccountError {
     BadId(String),
 }
 
+/// Who owns what is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ownership {
+    pub uid: u32,
+    pub gid: u32,
+    /// Names that were asked for and that nobody has.
+    pub unknown: Vec<AccountError>,
+}
+
 /// The two files' texts; empty where a file is missing.
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
@@ -67,19 +76,32 @@ impl Accounts {
     }
 
     /// What `--chown=spec` means, and the owner of a WORKDIR. As in BuildKit a name alone brings the user's
-    /// own group, a number alone the group of the same number.
-    pub fn owner(&self, spec: &str) -> Result<(u32, u32), AccountError> {
+    /// own group, a number alone the group of the same number, and a name that nobody has is as good as none.
+    pub fn owner(&self, spec: &str) -> Result<Ownership, AccountError> {
         let (user, group) = split(spec);
+        let mut unknown = Vec::new();
         let (uid, own_gid) = match id(user)? {
             Some(uid) => (uid, uid),
             None if user.is_empty() => (0, 0),
-            None => self.find_user(user).map(|known| (known.uid, known.gid))?,
+            None => match self.find_user(user) {
+                Ok(known) => (known.uid, known.gid),
+                Err(error) => {
+                    unknown.push(error);
+                    (0, 0)
+                }
+            },
         };
-        let gid = match group {
-            Some(group) if !group.is_empty() => self.group_id(group)?,
-            _ => own_gid,
+        let gid = match group.map(|group| self.group_id(group)) {
+            None => own_gid,
+            Some(Ok(gid)) => gid,
+            Some(Err(error @ AccountError::BadId(_))) => return Err(error),
+            Some(Err(_)) if group == Some("") => own_gid,
+            Some(Err(error)) => {
+                unknown.push(error);
+                own_gid
+            }
         };
-        Ok((uid, gid))
+        Ok(Ownership { uid, gid, unknown })
     }
 
     fn users(&self) -> impl Iterator<Item = User<'_>> {
@@ -170,16 +192,26 @@ mod tests {
     #[test]
     fn unknown_names_and_impossible_ids_are_refused() {
         assert_eq!(accounts().user("nobody"), Err(AccountError::UnknownUser("nobody".into())));
-        assert_eq!(accounts().owner("app:nogroup"), Err(AccountError::UnknownGroup("nogroup".into())));
         assert_eq!(accounts().user("4294967295"), Err(AccountError::BadId("4294967295".into())));
     }
 
     #[test]
     fn chown_gives_a_lone_name_its_group_and_a_lone_number_the_same_number() {
-        assert_eq!(accounts().owner("app"), Ok((1000, 1001)));
-        assert_eq!(accounts().owner("1000"), Ok((1000, 1000)));
-        assert_eq!(accounts().owner(":audio"), Ok((0, 29)));
-        assert_eq!(accounts().owner("7"), Ok((7, 7)));
-        assert_eq!(accounts().owner("app:app"), Ok((1000, 1001)));
+        let check = |spec: &str, uid, gid, unknown: &[AccountError]| {
+            let expected = Ownership { uid, gid, unknown: unknown.to_vec() };
+            assert_eq!(accounts().owner(spec), Ok(expected), "{spec}");
+        };
+        let no_user = AccountError::UnknownUser("who".into());
+        let no_group = AccountError::UnknownGroup("who".into());
+        check("app", 1000, 1001, &[]);
+        check("1000", 1000, 1000, &[]);
+        check(":audio", 0, 29, &[]);
+        check("7", 7, 7, &[]);
+        check("7:", 7, 7, &[]);
+        check("app:app", 1000, 1001, &[]);
+        check("who", 0, 0, std::slice::from_ref(&no_user));
+        check("7:who", 7, 7, std::slice::from_ref(&no_group));
+        check("who:audio", 0, 29, std::slice::from_ref(&no_user));
+        check("who:who", 0, 0, &[no_user, no_group]);
     }
 }

@@ -1,14 +1,17 @@
 //! The engine inside `mab`: no daemon, no privileges beyond a user namespace.
 //!
 //! A job is solved step by step (`solve`). COPY, ADD and WORKDIR write layers straight from their
-//! sources (`file_step`); only RUN unpacks anything (`run_step`, `snapshots`), in a sandbox. What is in
+//! sources (`file_step`, `file_layer`); only RUN unpacks anything (`run_step`, `snapshots`), in a sandbox. What is in
 //! layers is known from their indexes (`layers`).
 
 mod accounts;
+mod archives;
 mod earlier;
 pub mod emulate;
 mod export;
 mod fault;
+mod file_layer;
+mod file_source;
 mod file_step;
 mod filesystem;
 mod flights;

@@ -85,6 +85,13 @@ fn history_is_told_in_buildkits_words() {
     check("ARG A\nARG B=2\nRUN [\"x\"]", &["ARG A", "ARG B=2", "+ RUN |2 A= B=2 x # buildkit"]);
     check("COPY --chown=1:2 --chmod=640 a b /d/", &["+ COPY --chown=1:2 --chmod=640 a b /d/ # buildkit"]);
     check("COPY <<F /f\nx\nF", &["+ COPY <<F /f # buildkit"]);
+    check("COPY --link --exclude=q a b/ /d/.", &["+ COPY a b/ /d/. # buildkit"]);
+    check(
+        "COPY --link --chmod=a+x --chown=u:g --parents a .",
+        &["+ COPY --parents --chown=u:g --chmod=a+x a . # buildkit"],
+    );
+    check("COPY a <<F /d/\nx\nF", &["+ COPY a <<F /d/ # buildkit"]);
+    check("ADD --unpack=false --chown=1 --exclude=a a.tar /", &["+ ADD --chown=1 a.tar / # buildkit"]);
     check("ONBUILD RUN x", &[]);
     check("EXPOSE 80 443/tcp 53/UDP", &["EXPOSE [443/tcp 53/udp 80/tcp]"]);
     check("WORKDIR /a/../b", &["+ WORKDIR /a/../b"]);
@@ -260,10 +267,6 @@ fn a_base_gives_its_config_and_clears_what_is_not_known() {
 fn problems_name_their_line_and_come_before_any_image() {
     let check = |text: &str, expected: &[&str]| assert_eq!(case(text).problems(), expected, "{text}");
     check("FROM ${nothing}", &["1 dockerfile::empty-base: the base name `${nothing}` is empty"]);
-    check(
-        "FROM alpine\nCOPY --parents a /",
-        &["2 dockerfile::not-yet: `COPY --parents` is not supported by this version of mab"],
-    );
     check(
         "FROM alpine\nRUN --mount=type=tmpfs,target=/t x",
         &["2 dockerfile::not-yet: `RUN --mount` is not supported by this version of mab"],

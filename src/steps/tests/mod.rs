@@ -3,6 +3,7 @@
 mod keys;
 mod lowering;
 mod placing;
+mod unpacking;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

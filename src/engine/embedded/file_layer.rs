@@ -1,0 +1,154 @@
+//! Layers of COPY, ADD and WORKDIR: found by their content, or written straight from their sources.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::archives::OpenArchives;
+use super::fault;
+use super::file_source::FileSource;
+use super::filesystem::Layer;
+use super::solve::Task;
+use crate::base::payload::Outcome;
+use crate::base::{Digest, Parts};
+use crate::diag::Problem;
+use crate::engine::SEMANTICS;
+use crate::layer::{EntryKind, EntrySink, LayerWriter, NodeRef};
+use crate::steps::{Content, Placed, Placement};
+use crate::store::KeyKind;
+
+/// What is written by position, so that each layer and archive is read once from front to back.
+type ByPosition<'p> = BTreeMap<u32, Vec<&'p Placed>>;
+
+/// What does not come in the order of the entries.
+#[derive(Default)]
+struct Later<'p> {
+    layers: BTreeMap<u32, ByPosition<'p>>,
+    archives: BTreeMap<NodeRef, ByPosition<'p>>,
+    /// Last, since what they link to must come first.
+    links: Vec<&'p Placed>,
+}
+
+impl Task {
+    /// The layer of `placement`: found by its content, or written.
+    pub fn finish(
+        &self,
+        placement: &Placement,
+        source: &FileSource<'_>,
+        archives: &OpenArchives,
+    ) -> Result<(Layer, Outcome), Problem> {
+        let key = placement.digest(|node| source.digest(node)).map(|entries| self.content_key(entries));
+        if let Some(key) = key
+            && self.job.may_reuse(&self.step)
+            && let Some(layer) =
+                self.engine.recorded(KeyKind::Content, &key).map_err(|problem| (*problem).clone())?
+        {
+            return Ok((layer, Outcome::Reused));
+        }
+        let layer = self
+            .write(placement, source, archives)
+            .map_err(|error| *fault::io("write a layer", &error))??;
+        if let Some(key) = key {
+            self.record(KeyKind::Content, &key, None, &layer).map_err(|problem| (*problem).clone())?;
+        }
+        Ok((layer, Outcome::Built))
+    }
+
+    fn content_key(&self, entries: Digest) -> Digest {
+        let mut parts = Parts::new();
+        parts.text("engine", format!("embedded {SEMANTICS}"));
+        parts.digest_of("entries", entries);
+        if let Some(epoch) = self.job.epoch {
+            parts.text("epoch", epoch.to_string());
+        }
+        parts.digest()
+    }
+
+    fn write(
+        &self,
+        placement: &Placement,
+        source: &FileSource<'_>,
+        archives: &OpenArchives,
+    ) -> io::Result<Result<Layer, Problem>> {
+        let store = &self.engine.store;
+        let blob = match store.blobs().writer() {
+            Ok(blob) => blob,
+            Err(error) => return Ok(Err(error.problem())),
+        };
+        let mut writer = LayerWriter::create(blob.file().try_clone()?, self.engine.layer_options(&self.job))?;
+        if let Some(earlier) = self.earlier() {
+            writer = writer.reusing(earlier);
+        }
+        let later = write_in_order(placement, source, &mut writer)?;
+        write_later(&later, source, archives, &mut writer)?;
+        self.engine.commit_layer(blob, writer.finish()?, &self.job)
+    }
+}
+
+/// Writes what can be written where it stands, and gives the rest.
+fn write_in_order<'p>(
+    placement: &'p Placement,
+    source: &FileSource<'_>,
+    writer: &mut LayerWriter,
+) -> io::Result<Later<'p>> {
+    let mut later = Later::default();
+    for placed in &placement.entries {
+        match &placed.content {
+            Content::Source(node) => match source {
+                FileSource::Layers { tree, .. } => {
+                    let origin = tree.origin(*node).expect("a file of a layer comes from a layer");
+                    let layer = later.layers.entry(origin.layer).or_default();
+                    layer.entry(origin.position).or_default().push(placed);
+                }
+                FileSource::Context { .. } | FileSource::Nothing => {
+                    let digest = source.digest(*node).expect("what is selected of a context was hashed");
+                    let mut file = source.open(*node)?;
+                    writer.append_with_digest(&placed.entry, &mut file, digest)?;
+                    source.verify(*node, &file)?;
+                }
+            },
+            Content::Member { archive, position } => {
+                later.archives.entry(*archive).or_default().entry(*position).or_default().push(placed);
+            }
+            Content::Bytes(bytes) => writer.append(&placed.entry, &mut &bytes[..])?,
+            Content::None if matches!(placed.entry.kind, EntryKind::HardLink { .. }) => {
+                later.links.push(placed);
+            }
+            Content::None => writer.append(&placed.entry, &mut io::empty())?,
+        }
+    }
+    Ok(later)
+}
+
+fn write_later(
+    later: &Later<'_>,
+    source: &FileSource<'_>,
+    archives: &OpenArchives,
+    writer: &mut LayerWriter,
+) -> io::Result<()> {
+    for (layer, wanted) in &later.layers {
+        let positions: Vec<u32> = wanted.keys().copied().collect();
+        source.visit_layer(*layer, &positions, |position, content| {
+            append_all(writer, &wanted[&position], content)
+        })?;
+    }
+    for (archive, wanted) in &later.archives {
+        let positions: Vec<u32> = wanted.keys().copied().collect();
+        archives.visit(*archive, &positions, source, |position, content| {
+            append_all(writer, &wanted[&position], content)
+        })?;
+    }
+    later.links.iter().try_for_each(|link| writer.append(&link.entry, &mut io::empty()))
+}
+
+/// Writes one file under all the names it was copied to. All but the last name need the bytes twice.
+fn append_all(writer: &mut LayerWriter, placed: &[&Placed], content: &mut dyn io::Read) -> io::Result<()> {
+    let [only] = placed else {
+        let mut spool = tempfile::tempfile()?;
+        io::copy(content, &mut spool)?;
+        return placed.iter().try_for_each(|placed| {
+            io::Seek::rewind(&mut spool)?;
+            writer.append(&placed.entry, &mut spool)
+        });
+    };
+    writer.append(&only.entry, content)
+}

@@ -1,0 +1,103 @@
+//! ADD of an archive, its members written as text like trees, onto trees.
+
+use super::placing::{PLAIN, copy, entry, listing, tree};
+use crate::layer::NodeRef;
+use crate::steps::{Archives, Content, Owner, Settings, place_copy, select};
+
+/// Unpacks an archive with these members; the context has nothing else but a file `f`.
+fn unpacked(instruction: &str, members: &str, base: &str, settings: Settings) -> Result<String, String> {
+    let (copy, source, base) = (copy(instruction), tree("f a.tar; f f"), tree(base));
+    let selection = select(&copy, &source).map_err(|error| error.to_string())?;
+    let archive: NodeRef = source.get(b"a.tar").unwrap();
+    let members = members.split(';').map(str::trim).filter(|line| !line.is_empty()).map(entry).collect();
+    let archives = Archives::from([(archive, members)]);
+    let placement = place_copy(&copy, &selection, &source, &archives, &base, settings);
+    let placement = placement.map_err(|error| error.to_string())?;
+    let members =
+        |content: &Content| matches!(content, Content::Member { archive: of, .. } if *of == archive);
+    let bytes = placement.entries.iter().filter(|placed| members(&placed.content)).count();
+    Ok(format!("{} ({bytes})", listing(&placement)))
+}
+
+fn check(members: &str, base: &str, expected: &str) {
+    let found = unpacked("ADD a.tar /x", members, base, PLAIN);
+    assert_eq!(found.unwrap_or_else(|error| error), expected, "{members} onto {base}");
+}
+
+#[test]
+fn members_keep_what_they_are_and_missing_parents_are_roots() {
+    check("d d 700; f d/f 4755; l d/l f", "", "x/ x/d/:700 x/d/f:4755 x/d/l->f (1)");
+    check("f d/e/f", "", "x/ x/d/ x/d/e/ x/d/e/f (1)");
+    check("p d/p; c d/c", "", "x/ x/d/ x/d/c@1:3 x/d/p| (0)");
+    check("f f", "d x 711", "x/:711 x/f (1)");
+    check(
+        "f .wh.f",
+        "",
+        "`/x/.wh.f` cannot be in a layer: names starting with `.wh.` mark removed files there",
+    );
+}
+
+#[test]
+fn members_take_the_place_of_what_is_there() {
+    check("f f 600; f f 640", "", "x/ x/f:640 (1)");
+    check("f g", "d x; d x/g; f x/g/h", "x/ x/g (1)");
+    check("d g 700", "d x; f x/g", "x/ x/g/:700 (0)");
+    check("d g 700", "d x; d x/g; f x/g/h", "x/ x/g/:700 (0)");
+    check("d g", "d x; l x/g /", "x/ x/g/ (0)");
+    check("f g; d g; f g/h", "d x; d x/g; f x/g/i", "x/ x/g/ x/g/* x/g/h (1)");
+    check("d g; f g/h; f g 600", "", "x/ x/g:600 (1)");
+    check("f g; f g/h", "", "`/x/g` is not a directory");
+}
+
+#[test]
+fn links_lead_no_further_than_the_destination() {
+    check("l l /d; f l/f", "", "x/ x/d/ x/d/f x/l->/d (1)");
+    check("l l ../../d; f l/f", "", "x/ x/d/ x/d/f x/l->../../d (1)");
+    check("f l/f", "d x; l x/l /d; d d", "x/ x/d/ x/d/f (1)");
+    check("l l d; d l; f l/f", "", "x/ x/l/ x/l/f (1)");
+    check("l l m; l m l; f l/f", "", "destination `/l`: `/l` leads through more than 40 symlinks");
+    // The destination's own links lead anywhere.
+    check("f f", "l x /y; d y", "y/ y/f (1)");
+    check("f f", "f x", "`/x` is not a directory");
+}
+
+#[test]
+fn names_of_one_member_stay_one_file() {
+    check("f f; h g f", "", "x/ x/f x/g=x/f (1)");
+    check("f f; h e f; h g e", "", "x/ x/e x/f=x/e x/g=x/e (1)");
+    check("d d; f d/f; l l d; h h l/f", "", "x/ x/d/ x/d/f x/l->d x/h=x/d/f (1)");
+    check("l l f; h k l", "", "x/ x/k->f x/l=x/k (0)");
+    check("f f; h g f; f f 600", "", "x/ x/f:600 x/g (2)");
+    check("f f; h f f", "", "x/ x/f (1)");
+    check("h g f", "d x; f x/f", "`/x/g` is a hard link to `/x/f`, which the archive does not bring");
+    check("d f; h g f", "", "`/x/g` is a hard link to `/x/f`, which the archive does not bring");
+}
+
+#[test]
+fn flags_are_for_archives_as_far_as_they_go() {
+    let check = |instruction: &str, expected: &str| {
+        let found = unpacked(instruction, "d d; f d/f 600", "", PLAIN);
+        assert_eq!(found.unwrap_or_else(|error| error), expected, "{instruction}");
+    };
+    check("ADD --chmod=777 a.tar /x", "x/ x/d/ x/d/f:600 (1)");
+    check("ADD --exclude=d a.tar /x", "x/ x/d/ x/d/f:600 (1)");
+    check("ADD a.tar /x/y/", "x/ x/y/ x/y/d/ x/y/d/f:600 (1)");
+    check("ADD a.tar f /x/", "x/ x/d/ x/d/f:600 x/f (1)");
+    check("ADD a.* f /x/", "x/ x/d/ x/d/f:600 x/f (1)");
+    check("ADD --link a.tar /", "d/ d/f:600 (1)");
+}
+
+#[test]
+fn members_keep_their_owner_unless_told_otherwise() {
+    let owners = |settings: Settings| {
+        let (copy, source) = (copy("ADD a.tar /x"), tree("f a.tar"));
+        let selection = select(&copy, &source).unwrap();
+        let members = ["f d/f", "f e"].map(entry).into();
+        let archives = Archives::from([(source.get(b"a.tar").unwrap(), members)]);
+        let placement = place_copy(&copy, &selection, &source, &archives, &tree(""), settings).unwrap();
+        placement.entries.iter().map(|placed| placed.entry.uid).collect::<Vec<u32>>()
+    };
+    // x, x/d, x/d/f, x/e
+    assert_eq!(owners(PLAIN), [0, 0, 7, 7]);
+    assert_eq!(owners(Settings { owner: Some(Owner { uid: 3, gid: 4 }), ..PLAIN }), [3, 0, 3, 3]);
+}
