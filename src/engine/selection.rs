@@ -123,8 +123,9 @@ fn missing_in_context(step: &Step, error: &ReachError, context: &Context, tree: 
             )),
         _ => match nearest_source(error, tree) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
-            None => problem
-                .help("sources are relative to the context, and what an ignore file leaves out is not in it"),
+            None => problem.help(
+                "sources are relative to the context, and what `.dockerignore` leaves out is not in it",
+            ),
         },
     };
     placed(problem, step, "copied here")

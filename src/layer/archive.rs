@@ -100,7 +100,10 @@ mod tests {
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
             header.set_entry_type(kind);
-            (header.set_mode(0o640), header.set_uid(3), header.set_gid(4), header.set_mtime(5));
+            header.set_mode(0o640);
+            header.set_uid(3);
+            header.set_gid(4);
+            header.set_mtime(5);
             header.set_size(content.len() as u64);
             header.set_cksum();
             builder.append(&header, content.as_bytes()).unwrap();

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use super::op::{Chmod, CopyOp};
 use super::reach::{Item, Selection, Within, clean, copied};
-use super::surface::{Standing, Surface};
+use super::surface::{Links, Standing, Surface};
 use super::unpack::Archives;
 use crate::base::{Digest, Hasher};
-use crate::layer::{Entry, EntryKind, NodeRef, Tree, TreeError};
+use crate::layer::{Entry, EntryKind, MAX_PATH_BYTES, NodeRef, Tree, TreeError};
 
 /// Entries of a layer to be written, parents first, with where their bytes come from.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +67,12 @@ pub enum PlaceError {
     NotADirectory(String),
     #[error("destination `{path}`: {cause}")]
     Unresolvable { path: String, cause: TreeError },
+    #[error("`{path}` leads by a link to `{missing}`, which is not there")]
+    Dangling { path: String, missing: String },
     #[error("`{0}` cannot be in a layer: names starting with `.wh.` mark removed files there")]
     Reserved(String),
+    #[error("a path would be longer than {MAX_PATH_BYTES} bytes")]
+    TooLong,
     #[error("`{path}` is a hard link to `{target}`, which the archive does not bring")]
     NoLinkTarget { path: String, target: String },
 }
@@ -103,7 +107,7 @@ pub fn place_copy(
 /// Makes the directory `path` and what is missing above it.
 pub fn place_directory(path: &str, base: &Tree, settings: Settings) -> Result<Placement, PlaceError> {
     let mut placer = Placer::new(base, settings, None);
-    let into = placer.resolve(b"", &clean(path).join(&b'/'))?;
+    let into = placer.resolve(&clean(path).join(&b'/'))?;
     placer.make_directories(&into, placer.made)?;
     Ok(placer.finish())
 }
@@ -166,6 +170,8 @@ pub(super) struct Placer<'a> {
     /// Counts the sources.
     pub item: u32,
     pub names: BTreeMap<Vec<u8>, OneFile>,
+    /// What the last name of a file said of it, where that is said with each name.
+    pub said: BTreeMap<OneFile, Entry>,
 }
 
 impl<'a> Placer<'a> {
@@ -175,7 +181,15 @@ impl<'a> Placer<'a> {
             Some(Chmod::Symbolic(_)) | None => Made::PLAIN.mode,
         };
         let made = Made { mode, owner: settings.owner.unwrap_or(Made::PLAIN.owner) };
-        Self { surface: Surface::new(base), settings, chmod, made, item: 0, names: BTreeMap::new() }
+        Self {
+            surface: Surface::new(base),
+            settings,
+            chmod,
+            made,
+            item: 0,
+            names: BTreeMap::new(),
+            said: BTreeMap::new(),
+        }
     }
 
     fn place_item(&mut self, destination: &str, source: &Tree, item: &Item) -> Result<(), PlaceError> {
@@ -204,7 +218,7 @@ impl<'a> Placer<'a> {
 
     /// The path an item lands on: below the destination when that is, or is written as, a directory.
     fn destination(&self, written: &str, is_directory: bool, name: &[u8]) -> Result<Vec<u8>, PlaceError> {
-        let resolved = self.resolve(b"", &clean(written).join(&b'/'))?;
+        let resolved = self.resolve(&clean(written).join(&b'/'))?;
         let means_directory = written.ends_with('/') || written.ends_with("/.") || resolved.is_empty();
         if is_directory || !(means_directory || self.surface.at(&resolved) == Some(Standing::Directory)) {
             return Ok(resolved);
@@ -212,12 +226,8 @@ impl<'a> Placer<'a> {
         Ok(join(&resolved, name))
     }
 
-    pub fn resolve(&self, root: &[u8], path: &[u8]) -> Result<Vec<u8>, PlaceError> {
-        self.surface.resolve(root, path).map_err(|cause| match cause {
-            // The path says it all.
-            TreeError::NotADirectory { path } => PlaceError::NotADirectory(path),
-            cause => PlaceError::Unresolvable { path: display(path), cause },
-        })
+    fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, PlaceError> {
+        self.surface.resolve(b"", path, Links::Anywhere)
     }
 
     fn make_parents(&mut self, path: &[u8]) -> Result<(), PlaceError> {
@@ -315,6 +325,9 @@ impl<'a> Placer<'a> {
         if name.starts_with(b".wh.") {
             return Err(PlaceError::Reserved(display(path)));
         }
+        if path.len() > MAX_PATH_BYTES {
+            return Err(PlaceError::TooLong);
+        }
         if !self.names.is_empty() {
             self.names.remove(path);
         }
@@ -328,9 +341,14 @@ impl<'a> Placer<'a> {
         let mut first: BTreeMap<OneFile, &Vec<u8>> = BTreeMap::new();
         for (path, file) in &self.names {
             let target = *first.entry(*file).or_insert(path);
-            if target != path
-                && let Some(placed) = self.surface.placed_mut(path)
-            {
+            let Some(placed) = self.surface.placed_mut(path) else { continue };
+            if let Some(said) = self.said.get(file) {
+                (placed.entry.uid, placed.entry.gid, placed.entry.mtime) = (said.uid, said.gid, said.mtime);
+                if !matches!(placed.entry.kind, EntryKind::Symlink { .. }) {
+                    placed.entry.mode = said.mode;
+                }
+            }
+            if target != path {
                 placed.entry.kind = EntryKind::HardLink { target: target.clone() };
                 placed.content = Content::None;
             }

@@ -5,7 +5,7 @@
 //! directory means its contents, links found deeper are copied as links. `--exclude` looks at what is in
 //! directories, never at a source itself. With `--parents` a source is a pattern below the pivot `/./`.
 
-use super::op::CopyOp;
+use super::op::{CopyFrom, CopyOp};
 use crate::layer::{Entry, EntryKind, NodeRef, Tree, TreeError};
 use crate::pattern::{Glob, Ignore, IgnoreError, Matched};
 
@@ -56,7 +56,7 @@ pub fn select(copy: &CopyOp, tree: &Tree) -> Result<Selection, ReachError> {
     let mut selection = Selection::default();
     for source in &copy.sources {
         if copy.parents {
-            selection.add_below_pivot(tree, source, &mut filter)?;
+            selection.add_below_pivot(copy, tree, source, &mut filter)?;
         } else if copy.is_mounted {
             // A mount names one thing, whatever characters are in its name.
             let path = clean(source).join(&b'/');
@@ -85,7 +85,13 @@ impl Selection {
     }
 
     /// A source of `--parents`: everything that its pattern matches keeps its path below the pivot.
-    fn add_below_pivot(&mut self, tree: &Tree, source: &str, filter: &mut Filter) -> Result<(), ReachError> {
+    fn add_below_pivot(
+        &mut self,
+        copy: &CopyOp,
+        tree: &Tree,
+        source: &str,
+        filter: &mut Filter,
+    ) -> Result<(), ReachError> {
         let (pivot, pattern) = source.split_once("/./").unwrap_or(("", source));
         let (pivot, pattern) = (clean(pivot), clean(pattern).join(&b'/'));
         filter.include = match pattern.is_empty() {
@@ -100,10 +106,12 @@ impl Selection {
         for (path, node) in expand(tree, &pivot)? {
             self.add(tree, &path, node, filter)?;
         }
-        // What is no directory has nothing below it.
-        let directories = self.items.split_off(first).into_iter().filter(|item| item.is_directory);
-        self.items.extend(directories);
         let is_wild = has_wildcard(&pattern) || pivot.iter().any(|component| has_wildcard(component));
+        // What is no directory has nothing below it. Of other file systems than contexts, BuildKit takes it
+        // itself where a wildcard matches it.
+        let is_kept = |item: &Item| item.is_directory || (is_wild && matches!(copy.from, CopyFrom::Step(_)));
+        let kept = self.items.split_off(first).into_iter().filter(is_kept);
+        self.items.extend(kept);
         let is_empty = self.items[first..].iter().all(|item| item.contents.is_empty());
         if is_empty && !is_wild && !pattern.is_empty() {
             return Err(ReachError::Missing(display(&joined(&pivot.join(&b'/'), &pattern))));

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::placement::{Content, Placed};
+use super::placement::{Content, PlaceError, Placed, display};
 use super::reach::copied;
-use crate::layer::{Entry, EntryKind, Tree, TreeError};
+use crate::layer::{Entry, EntryKind, MAX_PATH_BYTES, Tree, TreeError};
 
 /// As many symlinks in one lookup as Linux follows.
 const MAX_SYMLINKS: usize = 40;
@@ -16,6 +16,15 @@ pub(super) struct Surface<'a> {
     placed: BTreeMap<Vec<u8>, Placed>,
     /// Directories of the base that something else took the place of: nothing in them shows any more.
     hidden: BTreeSet<Vec<u8>>,
+}
+
+/// What a link may lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    /// To nothing, too, which is then made where it leads.
+    Anywhere,
+    /// To what is there.
+    ToSomething,
 }
 
 /// What stands at a path.
@@ -83,14 +92,18 @@ impl<'a> Surface<'a> {
 
     /// Where `path` leads below `root`, links followed inside it as after `chroot`; the rest that is missing
     /// stays as it stands.
-    pub fn resolve(&self, root: &[u8], path: &[u8]) -> Result<Vec<u8>, TreeError> {
-        let shown = || format!("/{}", String::from_utf8_lossy(path));
+    pub fn resolve(&self, root: &[u8], path: &[u8], links: Links) -> Result<Vec<u8>, PlaceError> {
         let mut pending: Vec<Vec<u8>> = Vec::new();
         push_names(&mut pending, path);
         let mut here = root.to_vec();
         let mut above: Vec<usize> = Vec::new();
-        let mut links = 0;
+        let mut followed = 0;
+        // How many names are left when those of the outermost link are walked.
+        let mut of_link = usize::MAX;
         while let Some(name) = pending.pop() {
+            if pending.len() < of_link {
+                of_link = usize::MAX;
+            }
             if name == b".." {
                 here.truncate(above.pop().unwrap_or(root.len()));
                 continue;
@@ -102,9 +115,10 @@ impl<'a> Surface<'a> {
             here.extend_from_slice(&name);
             match self.at(&here) {
                 Some(Standing::Link(target)) => {
-                    links += 1;
-                    if links > MAX_SYMLINKS {
-                        return Err(TreeError::Loop { path: shown(), limit: MAX_SYMLINKS });
+                    followed += 1;
+                    if followed > MAX_SYMLINKS {
+                        let cause = TreeError::Loop { path: display(path), limit: MAX_SYMLINKS };
+                        return Err(PlaceError::Unresolvable { path: display(path), cause });
                     }
                     let target = target.to_vec();
                     match target.starts_with(b"/") {
@@ -114,19 +128,19 @@ impl<'a> Surface<'a> {
                         }
                         false => here.truncate(length),
                     }
+                    of_link = of_link.min(pending.len());
                     push_names(&mut pending, &target);
                 }
                 Some(Standing::Other) if !pending.is_empty() => {
-                    let path = format!("/{}", String::from_utf8_lossy(&here));
-                    return Err(TreeError::NotADirectory { path });
+                    return Err(PlaceError::NotADirectory(display(&here)));
+                }
+                None if links == Links::ToSomething && pending.len() >= of_link => {
+                    return Err(PlaceError::Dangling { path: display(path), missing: display(&here) });
                 }
                 Some(Standing::Directory | Standing::Other) | None => above.push(length),
             }
         }
-        if here.len() > crate::layer::MAX_PATH_BYTES {
-            return Err(TreeError::TooLong { path: shown() });
-        }
-        Ok(here)
+        if here.len() > MAX_PATH_BYTES { Err(PlaceError::TooLong) } else { Ok(here) }
     }
 
     /// Everything that was placed, in byte order of the paths. Directories that are as the base has them are

@@ -2,13 +2,14 @@
 //!
 //! As moby's archive package does after its `chroot` to the destination: links lead no further than that, a
 //! member takes the place of whatever stands there unless both are directories, missing parents become
-//! root's with mode 0755. `--chown` is for all members, `--chmod` and `--exclude` are for none.
+//! root's with mode 0755, and what a hard link's own header says is true of the file. `--chown` is for all
+//! members, `--chmod` and `--exclude` are for none.
 
 use std::collections::BTreeMap;
 
 use super::placement::{Content, Made, OneFile, PlaceError, Placed, Placer, display, join};
 use super::reach::{clean, copied};
-use super::surface::Standing;
+use super::surface::{Links, Standing};
 use crate::layer::{Entry, EntryKind, NodeRef};
 
 /// The members of the files that are archives, in their order.
@@ -28,7 +29,7 @@ impl Placer<'_> {
         archive: NodeRef,
         members: &[Entry],
     ) -> Result<(), PlaceError> {
-        let root = self.resolve(b"", &clean(destination).join(&b'/'))?;
+        let root = self.surface.resolve(b"", &clean(destination).join(&b'/'), Links::Anywhere)?;
         self.make_directories(&root, Made { mode: Made::PLAIN.mode, ..self.made })?;
         let mut parent = Parent::default();
         for (position, member) in (0..).zip(members) {
@@ -47,7 +48,7 @@ impl Placer<'_> {
     ) -> Result<(), PlaceError> {
         let (directory, name) = split(&member.path);
         if parent.written.as_deref() != Some(directory) {
-            parent.resolved = self.resolve(root, directory)?;
+            parent.resolved = self.surface.resolve(root, directory, Links::ToSomething)?;
             self.make_directories(&parent.resolved, Made::PLAIN)?;
             parent.written = Some(directory.to_vec());
         }
@@ -69,21 +70,30 @@ impl Placer<'_> {
         self.put(placed)?;
         if let Some(file) = file {
             self.names.insert(path, file);
+            self.said.insert(file, self.owned(copied(member)));
         }
         Ok(())
     }
 
     fn member(&self, archive: NodeRef, position: u32, member: &Entry, path: &[u8]) -> Placed {
-        let mut entry = copied(member);
+        let mut entry = self.owned(copied(member));
         entry.path = path.to_vec();
-        if let Some(owner) = self.settings.owner {
-            (entry.uid, entry.gid) = (owner.uid, owner.gid);
+        if matches!(entry.kind, EntryKind::Symlink { .. }) {
+            // Links have no mode of their own; this is what every file system shows.
+            entry.mode = 0o777;
         }
         let content = match entry.kind {
             EntryKind::File { size } if size > 0 => Content::Member { archive, position },
             _ => Content::None,
         };
         Placed { entry, content }
+    }
+
+    fn owned(&self, mut entry: Entry) -> Entry {
+        if let Some(owner) = self.settings.owner {
+            (entry.uid, entry.gid) = (owner.uid, owner.gid);
+        }
+        entry
     }
 
     /// Another name of what was placed before.
@@ -95,7 +105,7 @@ impl Placer<'_> {
         position: u32,
     ) -> Result<(Placed, Option<OneFile>), PlaceError> {
         let (directory, name) = split(target);
-        let target = join(&self.resolve(root, directory)?, name);
+        let target = join(&self.surface.resolve(root, directory, Links::ToSomething)?, name);
         let found = self.surface.placed(&target).filter(|placed| !placed.entry.is_directory());
         let mut placed = found
             .cloned()

@@ -55,7 +55,7 @@ fn sample() -> Tar {
         .folder("d", 0o700, (3, 4))
         .file("d/f", "text", 0o4755, (5, 6))
         .symlink("d/l", "f")
-        .hardlink("h", "d/f")
+        .hardlink("h", "d/f", 0o4755, (5, 6))
         .file("../up", "contained", 0o600, (0, 0))
         .file("./made/g", "deep", 0o644, (7, 7))
 }
@@ -109,7 +109,7 @@ fn archives_land_on_what_is_there() {
     project.write("b.tar", Tar::default().file("file", "newer", 0o644, (0, 0)).bytes(Form::Plain));
     let image = bake(
         &project,
-        "FROM busybox\nRUN mkdir -p /x/folder/deep /out /x/kept && ln -s /out /x/link && ln -s /x /to && \
+        "FROM busybox\nRUN mkdir -p /x/folder/deep /out /x/out /x/kept && ln -s /out /x/link && ln -s /x /to && \
          echo old > /x/file && echo old > /x/over-file && touch /x/folder/deep/f\nADD a.tar b.tar /to/\n",
     );
     assert_eq!(image.text("x/file"), "newer");

@@ -40,8 +40,8 @@ impl Tar {
         self.member(EntryType::Symlink, path, target, b"", 0o777, (0, 0))
     }
 
-    pub fn hardlink(self, path: &str, target: &str) -> Self {
-        self.member(EntryType::Link, path, target, b"", 0o644, (0, 0))
+    pub fn hardlink(self, path: &str, target: &str, mode: u32, owner: Owner) -> Self {
+        self.member(EntryType::Link, path, target, b"", mode, owner)
     }
 
     pub fn device(mut self, path: &str, major: u32, minor: u32) -> Self {

@@ -171,10 +171,11 @@ fn place_problem(step: &Step, error: &PlaceError) -> Problem {
             problem.help("choose another destination, or remove what is there in a RUN step before")
         }
         PlaceError::Reserved(_) => problem.help("rename it, or leave it out with `--exclude`"),
+        PlaceError::Dangling { .. } => problem.help("make that directory in a RUN step before"),
         PlaceError::NoLinkTarget { .. } => {
             problem.help("the archive is not whole by itself: unpack it in a RUN step")
         }
-        PlaceError::Unresolvable { .. } => problem,
+        PlaceError::Unresolvable { .. } | PlaceError::TooLong => problem,
     }
 }
 

@@ -1,4 +1,4 @@
-//! COPY and WORKDIR on trees written as text: `d PATH [MODE]`, `f PATH [MODE]`, `l PATH TARGET`, `h PATH TARGET`,
+//! COPY and WORKDIR on trees written as text: `d PATH [MODE]`, `f PATH [MODE]`, `l PATH TARGET`, `h PATH TARGET [MODE]`,
 //! `p PATH` for a pipe, `c PATH` for a device.
 
 use super::case;
@@ -22,7 +22,10 @@ pub(super) fn entry(line: &str) -> Entry {
         "d" => (EntryKind::Directory, mode(0o755)),
         "f" => (EntryKind::File { size: 1 }, mode(0o644)),
         "l" => (EntryKind::Symlink { target: target() }, 0o777),
-        "h" => (EntryKind::HardLink { target: target() }, 0o644),
+        "h" => {
+            let mode = words.get(3).map_or(0o644, |mode| u32::from_str_radix(mode, 8).unwrap());
+            (EntryKind::HardLink { target: target() }, mode)
+        }
         "p" => (EntryKind::Fifo, mode(0o644)),
         "c" => (EntryKind::CharDevice { major: 1, minor: 3 }, mode(0o644)),
         other => panic!("no kind {other}"),

@@ -51,9 +51,12 @@ fn members_take_the_place_of_what_is_there() {
 
 #[test]
 fn links_lead_no_further_than_the_destination() {
-    check("l l /d; f l/f", "", "x/ x/d/ x/d/f x/l->/d (1)");
-    check("l l ../../d; f l/f", "", "x/ x/d/ x/d/f x/l->../../d (1)");
-    check("f l/f", "d x; l x/l /d; d d", "x/ x/d/ x/d/f (1)");
+    check("d d; l l /d; f l/f", "", "x/ x/d/ x/d/f x/l->/d (1)");
+    check("d d; l l ../../d; f l/f", "", "x/ x/d/ x/d/f x/l->../../d (1)");
+    check("d d; l l d; f l/e/f", "", "x/ x/d/ x/d/e/ x/d/e/f x/l->d (1)");
+    check("f l/f", "d x; l x/l /d; d d; d x/d", "x/ x/d/ x/d/f (1)");
+    check("f l/f", "d x; l x/l /d; d d", "`/l` leads by a link to `/x/d`, which is not there");
+    check("l m /no; l l m; f l/f", "", "`/l` leads by a link to `/x/no`, which is not there");
     check("l l d; d l; f l/f", "", "x/ x/l/ x/l/f (1)");
     check("l l m; l m l; f l/f", "", "destination `/l`: `/l` leads through more than 40 symlinks");
     // The destination's own links lead anywhere.
@@ -68,6 +71,8 @@ fn names_of_one_member_stay_one_file() {
     check("d d; f d/f; l l d; h h l/f", "", "x/ x/d/ x/d/f x/l->d x/h=x/d/f (1)");
     check("l l f; h k l", "", "x/ x/k->f x/l=x/k (0)");
     check("f f; h g f; f f 600", "", "x/ x/f:600 x/g (2)");
+    check("f f; h e f 600; h g f 640", "", "x/ x/e:640 x/f=x/e x/g=x/e (1)");
+    check("l l f; h k l 600", "", "x/ x/k->f x/l=x/k (0)");
     check("f f; h f f", "", "x/ x/f (1)");
     check("h g f", "d x; f x/f", "`/x/g` is a hard link to `/x/f`, which the archive does not bring");
     check("d f; h g f", "", "`/x/g` is a hard link to `/x/f`, which the archive does not bring");
