@@ -118,7 +118,7 @@ impl BuildKit {
             let arguments = arguments(workshop, case, &platforms.join(","), index);
             let (succeeded, log) = self.run(&daemon.address, &arguments);
             if !succeeded {
-                let is_of_a_step = log.contains("did not complete successfully");
+                let is_of_a_step = log.contains("did not complete successfully: exit code");
                 return Err(Failure { is_of_a_step, log });
             }
             let blobs = Blobs(vec![output.clone(), workshop.base.clone()]);

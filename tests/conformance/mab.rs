@@ -37,7 +37,8 @@ fn build_alone(workshop: &Workshop, case: &Case, cases: &[&Case]) -> Result<Reco
 /// One bake of the project's file.
 pub fn bake(workshop: &Workshop, arguments: &[&str]) -> Ran {
     let fixed = ["bake", "--metadata-file", "metadata.json", "--progress", "plain"];
-    workshop.project.mab(&fixed).with(arguments).run()
+    let allowed = ["--allow", "security.insecure", "--allow", "network.host"];
+    workshop.project.mab(&fixed).with(&allowed).with(arguments).run()
 }
 
 /// The digests of the last bake, by case and platform.
