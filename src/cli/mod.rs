@@ -84,6 +84,15 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
             return code;
         }
     }
+    if baked.advice > 0 && !matches!(progress, Progress::Json | Progress::Quiet) {
+        let plural = if baked.advice == 1 { "" } else { "s" };
+        // Nothing is left to do when standard error is closed.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} warning{plural} about Dockerfiles: `mab check` explains",
+            baked.advice
+        );
+    }
     match (baked.end, &baked.checked) {
         (None, Some(checked)) => check::code(checked),
         (None | Some(RunEnd::Succeeded), _) => ExitCode::SUCCESS,

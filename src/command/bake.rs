@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Failure;
+use super::advice;
 use super::check::{self, Checked};
 use super::project::{self, Planned, ProjectOptions};
 use super::session::{self, SessionOptions};
@@ -15,7 +16,7 @@ use crate::diag::{Kind, Problem};
 use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::Facts;
 use crate::model::Call;
-use crate::plan::Request;
+use crate::plan::{BuildNode, Request};
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
 use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, run};
@@ -37,6 +38,8 @@ pub struct BakeOptions {
 pub struct Baked {
     /// What targets that are checked came to. When that failed nothing was built.
     pub checked: Option<Checked>,
+    /// How many warnings BuildKit's rules have for what was built.
+    pub advice: usize,
     /// How the run ended, if there was anything to build.
     pub end: Option<RunEnd>,
     /// What failed, told already as events.
@@ -59,9 +62,11 @@ pub async fn bake(
         let is_over = requested.is_empty() || report.report.fails();
         checked = Some(report);
         if is_over {
-            return Ok(Baked { checked, end: None, failures: Vec::new() });
+            return Ok(Baked { checked, advice: 0, end: None, failures: Vec::new() });
         }
     }
+    let build = session::build_platform(facts);
+    advice::refuse(&plan, &project.lint, &build)?;
     let tools = session::open(&options.session, facts, events.clone()).map_err(|problem| vec![*problem])?;
     for notice in tools.store.notices() {
         events.emit(Event::Notice { node: None, problem: Arc::new(notice.problem()) });
@@ -90,7 +95,11 @@ pub async fn bake(
         });
         write_metadata(&facts.directories.current.join(path), &results.collect::<Vec<_>>())?;
     }
-    Ok(Baked { checked, end: Some(end), failures })
+    let is_built = |node: &BuildNode| {
+        worker.image(&node.target, &node.platform).is_some_and(|image| image.counts.built > 0)
+    };
+    let advice = advice::count(&plan, &project.lint, &build, is_built)?;
+    Ok(Baked { checked, advice, end: Some(end), failures })
 }
 
 fn write_metadata(path: &Path, results: &[TargetResult]) -> Result<(), Failure> {

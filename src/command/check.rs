@@ -144,7 +144,7 @@ fn uses<'a>(
 }
 
 /// What `[lint]` says, if its rules exist.
-fn choice(lint: &model::Lint) -> Result<Choice, Failure> {
+pub(super) fn choice(lint: &model::Lint) -> Result<Choice, Failure> {
     let mut unknown = Vec::new();
     let mut known = |names: &[Located<String>]| -> BTreeSet<String> {
         for name in names.iter().filter(|name| lint::rule(&name.value).is_none()) {
@@ -193,7 +193,7 @@ impl Use<'_> {
     }
 }
 
-fn ignore_file(variant: &model::Variant, problems: &mut Vec<Problem>) -> Option<IgnoreFile> {
+pub(super) fn ignore_file(variant: &model::Variant, problems: &mut Vec<Problem>) -> Option<IgnoreFile> {
     let Context::Directory(root) = &variant.context.value else { return None };
     let dockerfile = match &variant.dockerfile {
         model::Dockerfile::File(file) => Some(root.join(&file.value)),

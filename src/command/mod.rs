@@ -2,6 +2,7 @@
 //!
 //! `project` reads the build file and compiles the plan; `session` alone chooses engine, store and clients.
 
+mod advice;
 pub mod bake;
 mod bases;
 pub mod check;

@@ -166,6 +166,19 @@ fn a_bake_checks_where_it_is_told_to() {
 }
 
 #[test]
+fn a_bake_mentions_what_a_check_would_say() {
+    let project = Project::of("[target.app]\nplatforms = [\"linux/amd64\"]\n")
+        .file("Dockerfile", "FROM scratch\nCOPY a /a\nCMD run\n")
+        .file("a", "a");
+    let bake = || project.mab(&["bake", "app"]).run();
+    bake().succeeded().says("1 warning about Dockerfiles: `mab check` explains");
+    // What is not built again is not judged again.
+    bake().succeeded().does_not_say("about Dockerfiles");
+    project.edit("Dockerfile", "FROM", "# check=error=true\nFROM");
+    bake().failed(2).says("CMD is a text for the shell");
+}
+
+#[test]
 fn rules_are_listed_and_explained() {
     let project = Project::new();
     let list = check(&project, &["--list"]).succeeded().stdout;
