@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use mab::engine::embedded::emulate::{Emulator, Execution, HostFacts, decide};
 use mab::engine::embedded::sandbox::{
-    ExitStatus, HelperTask, IdMap, Isolation, Limits, Mount, Network, RunRequest, SandboxError, Stdio,
-    Supervisor, SupervisorOptions, TaskOutput, UnpackTarget, User,
+    Changes, ExitStatus, HelperTask, IdMap, Isolation, Limits, Mount, Network, RunRequest, SandboxError,
+    Stdio, Supervisor, SupervisorOptions, TaskOutput, UnpackTarget, User,
 };
 use mab::layer::Compression;
 
@@ -255,11 +255,11 @@ async fn mounts_are_made_and_their_stubs_vanish() {
         file("secret\n", "/run/secrets/token"),
         bind("/mnt/a/cache", false),
         bind("/ro", true),
-        Mount::Overlay {
+        Mount::Tree {
             lowers: vec![cache.clone()],
-            upper: scratch("u"),
-            work: scratch("w"),
+            source: "/".into(),
             target: "/rw".into(),
+            changes: Some(Changes { upper: scratch("rw-upper"), work: scratch("rw-work") }),
         },
         Mount::Tmpfs { target: "/tmp".into(), size: Some(1 << 20), mode: 0o1777 },
     ];
@@ -302,7 +302,7 @@ async fn killing_a_step_kills_everything_it_started() {
     let Some(scene) = Scene::new().await else { return };
     let (reader, stdio) = captured();
     let request = scene.request("sleep 1000 & sleep 1000 & echo started; wait");
-    let mut step = scene.supervisor.start_run(request, stdio).unwrap();
+    let mut step = scene.supervisor.start_run(request, stdio, Vec::new()).unwrap();
     let mut started = [0; 8];
     let mut reader = reader;
     reader.read_exact(&mut started).unwrap();
@@ -316,13 +316,15 @@ async fn killing_a_step_kills_everything_it_started() {
 async fn dropping_a_run_and_the_last_handle_kill_too() {
     let Some(scene) = Scene::new().await else { return };
     let (mut reader, stdio) = captured();
-    let running = scene.supervisor.start_run(scene.request("echo started; sleep 1000"), stdio).unwrap();
+    let running =
+        scene.supervisor.start_run(scene.request("echo started; sleep 1000"), stdio, Vec::new()).unwrap();
     reader.read_exact(&mut [0; 8]).unwrap();
     drop(running);
     assert_eq!(text(reader), "");
 
     let (mut reader, stdio) = captured();
-    let running = scene.supervisor.start_run(scene.request("echo started; sleep 1000"), stdio).unwrap();
+    let running =
+        scene.supervisor.start_run(scene.request("echo started; sleep 1000"), stdio, Vec::new()).unwrap();
     reader.read_exact(&mut [0; 8]).unwrap();
     drop((running, scene.supervisor));
     assert_eq!(text(reader), "");

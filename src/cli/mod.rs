@@ -13,10 +13,12 @@ use std::time::Duration;
 use clap::Parser as _;
 
 use crate::command::bake::Baked;
+use crate::command::prune::PrunedStore;
 use crate::command::{self, Failure};
 use crate::diag::{Kind, Problem, to_json};
 use crate::event::RunEnd;
 use crate::facts::Facts;
+use crate::store::Pruned;
 use crate::ui::{Progress, Surroundings, Ui, report};
 
 use args::{Arguments, BakeArguments, PlanArguments, PruneArguments, Verb};
@@ -113,8 +115,10 @@ fn prune(arguments: &PruneArguments, facts: &Facts) -> ExitCode {
     let options = arguments.options();
     let pruned = runtime().block_on(command::prune::prune(&arguments.session.options(), &options, facts));
     let what = if options.is_dry_run { "would remove" } else { "removed" };
-    let text = pruned.map(|pruned| {
-        format!("{what} {} records and {} blobs, {} bytes\n", pruned.records, pruned.blobs, pruned.bytes)
+    let text = pruned.map(|PrunedStore { pruned, cache_bytes }| {
+        let Pruned { records, blobs, bytes, caches, .. } = pruned;
+        let caches = caches.len();
+        format!("{what} {records} records and {blobs} blobs, {bytes} bytes; {caches} caches of steps, {cache_bytes} bytes\n")
     });
     printed(text, facts, Progress::Auto)
 }

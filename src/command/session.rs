@@ -42,6 +42,7 @@ pub fn open(
         events,
         build_platform: build_platform(facts),
         epoch: epoch(facts)?,
+        environment: Arc::new(facts.environment.clone()),
         now: facts.now.as_second(),
         docker: EngineAddress::new(facts.environment.get("DOCKER_HOST").map(String::as_str)),
     })

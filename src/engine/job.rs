@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::base::Base;
+use super::forwarded::Forwarded;
 use crate::base::payload::{Outcome, StepCounts, Stream};
 use crate::base::{Digest, NodeId, Platform, StepId};
 use crate::context::Context;
@@ -39,6 +40,8 @@ pub struct BuildJob {
     pub no_cache: bool,
     /// Run every step of these stages.
     pub no_cache_stages: Vec<String>,
+    /// What steps may use of the user's own.
+    pub forwarded: Forwarded,
     pub events: JobEvents,
 }
 

@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod embedded;
+pub mod forwarded;
 mod job;
 mod machine;
 pub mod selection;

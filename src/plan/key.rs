@@ -22,6 +22,8 @@ pub struct NodeKeyInputs<'a> {
     pub epoch: Option<i64>,
     /// The emulator of each platform whose commands do not run natively.
     pub emulators: &'a BTreeMap<String, String>,
+    /// Which of the secrets and agents that commands ask for there are. Never what they are.
+    pub forwarded: Parts,
 }
 
 pub fn node_key(inputs: &NodeKeyInputs<'_>) -> Parts {
@@ -41,6 +43,7 @@ pub fn node_key(inputs: &NodeKeyInputs<'_>) -> Parts {
         emulators.text(platform, emulator);
     }
     parts.parts("emulators", emulators);
+    parts.parts("forwarded", inputs.forwarded.clone());
     if let Some(epoch) = inputs.epoch {
         parts.text("epoch", epoch.to_string());
     }

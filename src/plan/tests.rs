@@ -8,7 +8,8 @@ use crate::base::{Platform, Reference};
 use crate::diag::{Located, Problem, Source};
 use crate::dockerfile::Dockerfile;
 use crate::model::{
-    self, Context, Delivery, Dest, Emulate, ExportOptions, Group, Network, Output, Project, Target, Variant,
+    self, Context, Delivery, Dest, Emulate, Entitlement, ExportOptions, Group, Network, Output, Project,
+    Target, Variant,
 };
 
 /// A project of targets and groups; Dockerfiles by target.
@@ -305,4 +306,22 @@ fn destinations_and_deliveries_must_agree() {
         groups.problems(&["yes", "no"]),
         ["plan::delivery-conflict: the groups of this run disagree about the delivery of `a`"]
     );
+}
+
+#[test]
+fn only_who_starts_the_build_allows_what_a_file_asks_for() {
+    let asking = || {
+        let mut world =
+            world().target("a", &["amd64", "arm64"], &[], "FROM scratch\nRUN --security=insecure x");
+        let target = world.project.targets.get_mut("a").unwrap();
+        for variant in &mut target.variants {
+            variant.entitlements.push(located(Entitlement::SecurityInsecure));
+        }
+        world
+    };
+    let refused = "plan::not-allowed: target `a` asks for `security.insecure`, which is not allowed";
+    assert_eq!(asking().problems(&["a"]), [refused]);
+    let mut world = asking();
+    world.request.allowed.insert(Entitlement::SecurityInsecure);
+    assert!(world.compile(&["a"]).is_ok());
 }

@@ -11,6 +11,7 @@ use crate::base::{Digest, NodeId, Parts, Platform};
 use crate::context::{Context, Contexts, IgnoreFile};
 use crate::diag::{Kind, Located, Problem};
 use crate::engine::base::{Base, Origin};
+use crate::engine::forwarded::Forwarded;
 use crate::engine::selection::{context_name, selection_digests};
 use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, SEMANTICS, blocking};
 use crate::event::Event;
@@ -59,6 +60,7 @@ impl<E: Engine> PlanWorker<E> {
         if node.variant.emulate == model::Emulate::Deny && !emulators.is_empty() {
             return Err(Box::new(emulation_denied(node, emulators.keys())));
         }
+        let forwarded = Forwarded::new(&node.variant, self.tools.environment.clone());
         let parts = node_key(&NodeKeyInputs {
             engine: info.kind,
             semantics: SEMANTICS,
@@ -67,6 +69,7 @@ impl<E: Engine> PlanWorker<E> {
             sources: &sources,
             epoch: self.tools.epoch,
             emulators: &emulators,
+            forwarded: forwarded.presence_in(&lowered),
         });
         let key = parts.digest();
         if !node.variant.no_cache
@@ -94,6 +97,7 @@ impl<E: Engine> PlanWorker<E> {
             now: self.tools.now,
             no_cache: node.variant.no_cache,
             no_cache_stages: node.variant.no_cache_filter.clone(),
+            forwarded,
             events: JobEvents { node: id, sink: self.tools.events.clone() },
         };
         let image = self.tools.engine.build(job).await?;

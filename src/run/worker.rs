@@ -9,6 +9,7 @@ use super::{Worker, merge, publish};
 use crate::base::payload::Outcome;
 use crate::base::{NodeId, Platform};
 use crate::diag::Problem;
+use crate::engine::forwarded::Environment;
 use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::event::EventSink;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
@@ -27,6 +28,8 @@ pub struct Tools<E> {
     /// The platform builds run on.
     pub build_platform: Platform,
     pub epoch: Option<i64>,
+    /// Where secrets and the agent may be.
+    pub environment: Environment,
     pub now: i64,
     /// Where `--load` goes; why it cannot, if DOCKER_HOST says something it should not.
     pub docker: Result<EngineAddress, LoadError>,

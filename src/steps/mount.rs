@@ -115,13 +115,13 @@ impl StageLowerer<'_, '_> {
         let place = mount.place.clone();
         let (target, kind) = match self.resolved(mount)? {
             MountSpec::Bind { from, source, target, read_only } => {
-                let target = self.mount_point("bind", &target)?;
+                let target = self.mount_point(&target)?;
                 let source = clean(source.as_deref().unwrap_or("/"));
                 let Some((from, source)) = self.bound(from, source, mount, &target)? else { return Ok(None) };
                 (Some(target), MountKind::Bind { from, source, is_writable: !read_only })
             }
             MountSpec::Cache { id, from, source, target, sharing, mode, uid, gid, read_only } => {
-                let target = self.mount_point("cache", &target)?;
+                let target = self.mount_point(&target)?;
                 let id = self.cache_id(id.unwrap_or_else(|| target.clone()));
                 let Some(seed) = self.seed(from, source, mount)? else { return Ok(None) };
                 let access = Access { mode, uid, gid };
@@ -129,10 +129,10 @@ impl StageLowerer<'_, '_> {
                 (Some(target), MountKind::Cache(cache))
             }
             MountSpec::Tmpfs { target, size } => {
-                (Some(self.mount_point("tmpfs", &target)?), MountKind::Tmpfs { size })
+                (Some(self.mount_point(&target)?), MountKind::Tmpfs { size })
             }
             MountSpec::Secret { id, target, env, required, mode, uid, gid } => {
-                let target = target.map(|target| self.mount_point("secret", &target)).transpose()?;
+                let target = target.map(|target| self.mount_point(&target)).transpose()?;
                 let access = Access { mode, uid, gid };
                 (target, MountKind::Secret { id, env, is_required: required, access })
             }
@@ -140,10 +140,7 @@ impl StageLowerer<'_, '_> {
                 let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{agents}"));
                 *agents += 1;
                 let access = Access { mode, uid, gid };
-                (
-                    Some(self.mount_point("ssh", &target)?),
-                    MountKind::Ssh { id, is_required: required, access },
-                )
+                (Some(self.mount_point(&target)?), MountKind::Ssh { id, is_required: required, access })
             }
         };
         Ok(Some(RunMount { target, kind, place }))
@@ -159,13 +156,12 @@ impl StageLowerer<'_, '_> {
     }
 
     /// A target from the root. A relative one is seen from the working directory.
-    fn mount_point(&self, kind: &str, target: &str) -> Lowering<String> {
-        let problem = |message: String| Box::new(Problem::input("dockerfile::mount", message));
-        if target.is_empty() {
-            return Err(problem(format!("a {kind} mount needs `target`")));
-        }
+    fn mount_point(&self, target: &str) -> Lowering<String> {
         match clean(&self.absolute(target)) {
-            root if root == "/" => Err(problem("a mount cannot cover `/`".to_string())),
+            root if root == "/" => {
+                let problem = Problem::input("dockerfile::mount", "a mount cannot cover `/`");
+                Err(Box::new(problem.help("give it a `target`; without one it is the working directory")))
+            }
             target => Ok(target),
         }
     }

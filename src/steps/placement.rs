@@ -93,7 +93,7 @@ pub fn place_copy(
         placer.item += 1;
         match archives.get(&item.node) {
             Some(members) => placer.unpack(&copy.destination, item.node, members)?,
-            None => placer.place_item(&copy.destination, source, item)?,
+            None => placer.place_item(copy, source, item)?,
         }
     }
     for file in &copy.inline {
@@ -192,14 +192,18 @@ impl<'a> Placer<'a> {
         }
     }
 
-    fn place_item(&mut self, destination: &str, source: &Tree, item: &Item) -> Result<(), PlaceError> {
-        let into = self.destination(destination, item.is_directory, &item.name)?;
+    fn place_item(&mut self, copy: &CopyOp, source: &Tree, item: &Item) -> Result<(), PlaceError> {
+        let into = self.destination(&copy.destination, item.is_directory, &item.name)?;
         if !item.is_directory {
             self.make_parents(&into)?;
             return self.place_node(source, item.node, &into);
         }
-        self.make_directories(&into, self.made)?;
-        // Of the uppermost directory nothing is copied but its time.
+        // What is mounted is the directory itself.
+        match copy.is_mounted {
+            true => self.place_node(source, item.node, &into)?,
+            false => self.make_directories(&into, self.made)?,
+        }
+        // Of the uppermost directory nothing else is copied but its time.
         if source.origin(item.node).is_some()
             && let Some(placed) = self.surface.placed_mut(&into)
         {

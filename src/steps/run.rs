@@ -1,7 +1,7 @@
 //! RUN: its command, environment and surroundings.
 
 use super::history::{Makes, record};
-use super::instructions::{Lowering, StageLowerer, clean, not_yet};
+use super::instructions::{Lowering, StageLowerer, clean};
 use super::op::{Op, RunOp, Script};
 use super::setting::Setting;
 use crate::diag::Problem;
@@ -63,9 +63,6 @@ pub(super) fn supported(run: &Run, setting: &Setting<'_>) -> Lowering<()> {
         return Err(Box::new(Problem::input("dockerfile::device", message).help(
             "devices of the host are BuildKit's labs syntax, and this version of mab cannot drive BuildKit yet; leave the flag out",
         )));
-    }
-    if !run.mounts.is_empty() {
-        return Err(not_yet("`RUN --mount`"));
     }
     let asked = [
         (run.network == dockerfile::Network::Host, "RUN --network=host", Entitlement::NetworkHost),

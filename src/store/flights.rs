@@ -55,7 +55,8 @@ pub(super) fn try_exclusive(store: &Path, key: &Digest) -> Result<Option<Flight>
     }
 }
 
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+/// Whether the open file is the one at the path now.
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
     match fs::metadata(path) {
         Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),

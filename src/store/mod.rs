@@ -10,6 +10,7 @@
 //!   blobs/sha256/<hex>         content; the name is its digest
 //!   indexes/<hex>              entry index of the layer with that diff id: its SHA-256, then opaque bytes
 //!   snapshots/<kind>/<hex>/fs  a committed file tree
+//!   caches/<hex>/<number>/     a directory that builds keep for the next one, with its lock
 //!   db.sqlite                  keys and stat caches
 //!   db.rebuild                 the database was found damaged; the next `open` moves it aside
 //!   lock                       the gate: shared around "look up and protect", exclusive around removal
@@ -22,6 +23,7 @@
 //! ```
 
 mod blobs;
+mod caches;
 mod db;
 mod error;
 mod flights;
@@ -46,6 +48,7 @@ use crate::base::Digest;
 use crate::diag::Problem;
 
 pub use blobs::{BlobWriter, Blobs};
+pub use caches::{CacheFolder, CacheUse, Caches};
 pub use error::StoreError;
 pub use flights::Flight;
 pub use indexes::Indexes;
@@ -174,6 +177,10 @@ impl Store {
 
     pub fn snapshots(&self) -> Snapshots<'_> {
         Snapshots::new(&self.inner)
+    }
+
+    pub fn caches(&self) -> Caches<'_> {
+        Caches::new(&self.inner)
     }
 
     pub fn stat_caches(&self) -> StatCaches<'_> {

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::caches;
 use super::indexes::path_digest;
 use super::keys::{self, Reference};
 use super::leases::{InUse, Item, random_name, remove_if_there};
@@ -20,7 +21,7 @@ use crate::base::Digest;
 /// What may go besides what nothing refers to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Records, snapshots, indexes and logs not used for longer than this. `None`: none for their age.
+    /// Records, snapshots, caches, indexes and logs not used for longer than this. `None`: none for their age.
     pub unused_for: Option<Duration>,
     /// Records go, the least recently used first, until the blobs take no more than this.
     pub keep_bytes: Option<u64>,
@@ -35,6 +36,8 @@ pub struct Pruned {
     pub blobs: usize,
     /// The bytes of those blobs.
     pub bytes: u64,
+    /// Folders of caches, where they are now: among `dead_paths`, unless this was a dry run.
+    pub caches: Vec<PathBuf>,
     /// Folders to be removed by the caller: see [`super::Snapshots::dead_paths`].
     pub dead_paths: Vec<PathBuf>,
 }
@@ -51,6 +54,7 @@ pub(super) fn prune(store: &Inner, options: &PruneOptions) -> Result<Pruned, Sto
             records: victims.records.len(),
             blobs: victims.blobs.len(),
             bytes: victims.blobs.iter().map(|(_, size)| size).sum(),
+            caches: caches::unused(store, oldest, options.is_dry_run)?,
             dead_paths: Vec::new(),
         };
         if options.is_dry_run {

@@ -60,12 +60,14 @@ impl Account {
                       [ -e $f ] || continue; mount --bind \"$0/subids\" $f || exit 99; done; exec \"$@\"";
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let shared = self.shared.path().display().to_string();
-        let (user, group) = (format!("--reuid={ID}"), format!("--regid={ID}"));
-        vec![
-            words(&["unshare", "--mount", "sh", "-c", script, &shared]),
-            words(&["setpriv", &user, &group, "--clear-groups"]),
-        ]
+        vec![words(&["unshare", "--mount", "sh", "-c", script, &shared]), switch().to_vec()]
     }
+}
+
+/// What starts a command as the account.
+pub fn switch() -> [OsString; 4] {
+    let (user, group) = (format!("--reuid={ID}"), format!("--regid={ID}"));
+    ["setpriv", &user, &group, "--clear-groups"].map(OsString::from)
 }
 
 /// Makes everything below a folder the account's own.

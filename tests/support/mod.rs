@@ -13,6 +13,7 @@ pub mod project;
 pub mod redact;
 pub mod registry;
 pub mod surroundings;
+pub mod users;
 
 pub use account::Account;
 pub use image::{Image, Kind, Layout, sha256};

@@ -63,10 +63,12 @@ impl Accounts {
             Some(group) => self.group_id(group)?,
             None => known.as_ref().map_or(0, |known| known.gid),
         };
-        let groups = match (&known, group) {
+        let supplementary = match (&known, group) {
             (Some(known), None) => self.supplementary(known.name, gid),
             _ => Vec::new(),
         };
+        // The primary group is among them, as in containerd since CVE-2022-36109.
+        let groups = std::iter::once(gid).chain(supplementary).collect();
         let home = match &known {
             Some(known) if !known.home.is_empty() => known.home,
             None if uid == 0 => "/root",
@@ -180,12 +182,12 @@ mod tests {
             let expected = Account { uid, gid, groups: groups.to_vec(), home: home.into() };
             assert_eq!(accounts().user(spec), Ok(expected), "{spec}");
         };
-        check("", 0, 0, &[10], "/root");
-        check("app", 1000, 1001, &[29], "/srv/app");
-        check("1000", 1000, 1001, &[29], "/srv/app");
-        check("app:audio", 1000, 29, &[], "/srv/app");
-        check("4242", 4242, 0, &[], "/");
-        check("4242:7", 4242, 7, &[], "/");
+        check("", 0, 0, &[0, 10], "/root");
+        check("app", 1000, 1001, &[1001, 29], "/srv/app");
+        check("1000", 1000, 1001, &[1001, 29], "/srv/app");
+        check("app:audio", 1000, 29, &[29], "/srv/app");
+        check("4242", 4242, 0, &[0], "/");
+        check("4242:7", 4242, 7, &[7], "/");
         assert_eq!(Accounts::default().user("").unwrap().home, "/root");
     }
 

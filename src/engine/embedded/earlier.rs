@@ -9,13 +9,13 @@ impl Task {
     /// The blocks of that layer, if it is still there and was written as this one will be. Whatever stands in
     /// the way, the new layer is only a little slower to write.
     pub fn earlier(&self) -> Option<Earlier> {
-        if self.job.no_cache {
+        if !self.job.may_reuse(&self.step) {
             return None;
         }
         let store = &self.engine.store;
         let record = store.keys().latest(KeyKind::Step, &self.subject()).ok()??;
         let layer = Layer::from(serde_json::from_slice::<StepRecord>(&record.value).ok()?);
-        if layer.compression != Some(self.job.compression) {
+        if layer.compression != Some(self.engine.layer_options(self).compression) {
             return None;
         }
         let index = Index::from_bytes(&store.indexes().read(&layer.blob.digest).ok()??).ok()?;

@@ -13,7 +13,7 @@ use crate::base::{Digest, Parts};
 use crate::diag::Problem;
 use crate::engine::SEMANTICS;
 use crate::layer::{EntryKind, EntrySink, LayerWriter, NodeRef};
-use crate::steps::{Content, Placed, Placement};
+use crate::steps::{Content, Op, Placed, Placement};
 use crate::store::KeyKind;
 
 /// What is written by position, so that each layer and archive is read once from front to back.
@@ -57,6 +57,10 @@ impl Task {
         let mut parts = Parts::new();
         parts.text("engine", format!("embedded {SEMANTICS}"));
         parts.digest_of("entries", entries);
+        // Its layer is written in another way, so it does not serve an image.
+        if matches!(&self.step.op, Op::Copy(copy) if copy.is_mounted) {
+            parts.text("mounted", "");
+        }
         if let Some(epoch) = self.job.epoch {
             parts.text("epoch", epoch.to_string());
         }
@@ -74,13 +78,13 @@ impl Task {
             Ok(blob) => blob,
             Err(error) => return Ok(Err(error.problem())),
         };
-        let mut writer = LayerWriter::create(blob.file().try_clone()?, self.engine.layer_options(&self.job))?;
+        let mut writer = LayerWriter::create(blob.file().try_clone()?, self.engine.layer_options(self))?;
         if let Some(earlier) = self.earlier() {
             writer = writer.reusing(earlier);
         }
         let later = write_in_order(placement, source, &mut writer)?;
         write_later(&later, source, archives, &mut writer)?;
-        self.engine.commit_layer(blob, writer.finish()?, &self.job)
+        self.engine.commit_layer(blob, writer.finish()?, self)
     }
 }
 

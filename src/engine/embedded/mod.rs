@@ -5,7 +5,10 @@
 //! layers is known from their indexes (`layers`).
 
 mod accounts;
+mod agent;
 mod archives;
+mod bound;
+mod cache_mount;
 mod earlier;
 pub mod emulate;
 mod export;
@@ -16,6 +19,8 @@ mod file_step;
 mod filesystem;
 mod flights;
 mod layers;
+mod mask;
+mod run_mounts;
 mod run_step;
 pub mod sandbox;
 mod snapshots;
@@ -31,7 +36,7 @@ use tokio::sync::Semaphore;
 use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
 use crate::base::{Digest, Platform};
 use crate::diag::Problem;
-use crate::layer::{FinishedLayer, LayerOptions};
+use crate::layer::{Compression, FinishedLayer, LayerOptions};
 use crate::oci::Descriptor;
 use crate::registry::Registry;
 use crate::steps::{Lowered, Op};
@@ -41,8 +46,8 @@ use emulate::Execution;
 use filesystem::{Layer, StepRecord};
 use flights::Flights;
 use layers::Layers;
-use sandbox::HelperTask;
-use solve::{Landed, Solver};
+use sandbox::{HelperTask, TaskOutput};
+use solve::{Landed, Solver, Task};
 use supervisors::Supervisors;
 
 /// Builds on this machine.
@@ -112,8 +117,11 @@ impl Embedded {
             .map(Layer::from))
     }
 
-    fn layer_options(&self, job: &BuildJob) -> LayerOptions {
-        LayerOptions { compression: job.compression, clamp_mtime: job.epoch }
+    fn layer_options(&self, task: &Task) -> LayerOptions {
+        // What is only mounted is never shipped, and unpacked at once.
+        let is_mounted = matches!(&task.step.op, Op::Copy(copy) if copy.is_mounted);
+        let compression = if is_mounted { Compression::None } else { task.job.compression };
+        LayerOptions { compression, clamp_mtime: task.job.epoch }
     }
 
     /// Gives a written layer its name in the store.
@@ -121,7 +129,7 @@ impl Embedded {
         &self,
         blob: BlobWriter<'_>,
         finished: FinishedLayer,
-        job: &BuildJob,
+        task: &Task,
     ) -> std::io::Result<Result<Layer, Problem>> {
         if let Err(error) = blob.commit(&finished.digest, finished.size) {
             return Ok(Err(error.problem()));
@@ -130,8 +138,8 @@ impl Embedded {
             return Ok(Err(*problem));
         }
         let blob = Descriptor::new(finished.media_type, finished.digest, finished.size);
-        let compression = Some(job.compression);
-        Ok(Ok(Layer { diff_id: finished.diff_id, blob, compression, base: None, created: job.now }))
+        let compression = Some(self.layer_options(task).compression);
+        Ok(Ok(Layer { diff_id: finished.diff_id, blob, compression, base: None, created: task.job.now }))
     }
 }
 
@@ -166,6 +174,19 @@ pub async fn remove_trees(store: &Store, paths: &[PathBuf]) -> Result<(), Box<Pr
     let supervisor = Supervisors::new(store).any().await?;
     let removed = supervisor.call(HelperTask::Remove { paths: paths.to_vec() }, &[]).await;
     removed.map(drop).map_err(|error| Box::new(supervisors::problem(&error)))
+}
+
+/// How many bytes the files of trees have together, whoever they belong to.
+pub async fn measure_trees(store: &Store, paths: &[PathBuf]) -> Result<u64, Box<Problem>> {
+    if paths.is_empty() {
+        return Ok(0);
+    }
+    let supervisor = Supervisors::new(store).any().await?;
+    match supervisor.call(HelperTask::Measure { paths: paths.to_vec() }, &[]).await {
+        Ok(TaskOutput::Measured { bytes }) => Ok(bytes),
+        Ok(_) => Ok(0),
+        Err(error) => Err(Box::new(supervisors::problem(&error))),
+    }
 }
 
 #[cfg(test)]

@@ -9,25 +9,43 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::accounts::Account;
 use super::file_step::{account_problem, accounts};
 use super::filesystem::Layer;
+use super::mask::Mask;
+use super::run_mounts::{self, Mounted};
 use super::sandbox::{
     ExitStatus, HelperTask, IdMap, IdMaps, Limit, Mount, Network as SandboxNetwork, RunExit, RunRequest,
-    SandboxError, Stdio, Supervisor, TaskOutput, User,
+    RunningStep, SandboxError, Stdio, Supervisor, TaskOutput, User,
 };
-use super::solve::Task;
-use super::{fault, snapshots, supervisors};
-use crate::base::payload::Stream;
+use super::solve::{Landed, Task};
+use super::{bound, fault, snapshots, supervisors};
+use crate::base::payload::{Outcome, Stream};
 use crate::diag::{Kind, Problem};
 use crate::model::{Network, Ulimit};
 use crate::steps::RunOp;
-use crate::store::PendingSnapshot;
 use crate::store::free_space::{self, Shortage};
+use crate::store::{KeyKind, PendingSnapshot};
 
 /// Lines of a failed command's output that its problem shows.
 const TAIL_LINES: usize = 20;
 /// A longer line is cut, so that a command cannot fill the memory with one.
 const LONGEST_LINE: u64 = 64 << 10;
 
-pub(super) async fn run(task: &Task, run: &RunOp) -> Result<Layer, Arc<Problem>> {
+/// The layer of a RUN: found by what it reads, or made.
+pub(super) async fn run(task: &Task, run: &RunOp) -> Landed {
+    let key = bound::content_key(task, run).await?;
+    if let Some(key) = &key
+        && task.job.may_reuse(&task.step)
+        && let Some(layer) = task.engine.recorded(KeyKind::Content, key)?
+    {
+        return Ok((layer, Outcome::Reused));
+    }
+    let layer = make(task, run).await?;
+    if let Some(key) = &key {
+        task.record(KeyKind::Content, key, None, &layer)?;
+    }
+    Ok((layer, Outcome::Built))
+}
+
+async fn make(task: &Task, run: &RunOp) -> Result<Layer, Arc<Problem>> {
     let account = accounts(task)
         .await?
         .user(&run.user)
@@ -48,8 +66,15 @@ pub(super) async fn run(task: &Task, run: &RunOp) -> Result<Layer, Arc<Problem>>
         .map_err(|error| Arc::new(error.problem()))?;
     let work = pending.folder().join("work");
     std::fs::create_dir(&work).map_err(|error| Arc::new(*fault::io("make a work directory", &error)))?;
-    let request = request(run, account, lowers.clone(), pending.path(), work);
-    execute(task, run, &supervisor, request).await?;
+    let mut mounted = run_mounts::prepare(task, run, &supervisor).await?;
+    let mut request = request(run, account, lowers.clone(), pending.path(), work);
+    request.mounts.append(&mut mounted.mounts);
+    request.env.retain(|(name, _)| !mounted.env.iter().any(|(mounted, _)| mounted == name));
+    request.env.append(&mut mounted.env);
+    if run.is_insecure && snapshots::is_mapped() {
+        task.job.events.notice(insecure_here());
+    }
+    execute(task, run, &supervisor, request, &mut mounted).await?;
     if let Some(notice) = supervisor.network_notice() {
         task.job.events.notice(Problem::warning("host::network", notice));
     }
@@ -85,12 +110,9 @@ fn request(run: &RunOp, account: Account, lowers: Vec<PathBuf>, upper: PathBuf, 
     if !env.iter().any(|(name, _)| name == "HOME") {
         env.push(("HOME".into(), account.home.into()));
     }
-    let script = run.script.as_ref().map(|script| Mount::File {
+    let script = run.script.as_ref().map(|script| Mount::Script {
         content: script.content.clone().into_bytes(),
         target: PathBuf::from("/dev/pipes").join(&script.name),
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
     });
     RunRequest {
         lowers,
@@ -148,16 +170,21 @@ async fn execute(
     run: &RunOp,
     supervisor: &Supervisor,
     request: RunRequest,
+    mounted: &mut Mounted<'_>,
 ) -> Result<(), Arc<Problem>> {
     let tail = Arc::new(Mutex::new(Vec::new()));
     let pipe = || io::pipe().map_err(|error| Arc::new(*fault::io("make a pipe", &error)));
     let ((out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?);
     let pumps = [(out_read, Stream::Stdout), (err_read, Stream::Stderr)].map(|(read, stream)| {
-        let (task, tail) = (task.clone(), tail.clone());
-        tokio::task::spawn_blocking(move || pump(read, stream, &task, &tail))
+        let (task, tail, mask) = (task.clone(), tail.clone(), mounted.mask.clone());
+        tokio::task::spawn_blocking(move || pump(read, stream, &mask, &task, &tail))
     });
     let stdio = Stdio { input: None, output: OwnedFd::from(out_write), error: OwnedFd::from(err_write) };
-    let exit = run_watched(task, supervisor, request, stdio).await;
+    let step = supervisor.start_run(request, stdio, std::mem::take(&mut mounted.kept));
+    let exit = match step {
+        Ok(step) => watch(task, step).await,
+        Err(error) => Err(error),
+    };
     for pump in pumps {
         // The pipes end with the command's last process; a pump that panicked has printed what it could.
         let _ = pump.await;
@@ -176,14 +203,8 @@ enum Ended {
     OutOfSpace(Shortage),
 }
 
-/// Runs the command to its end, or until the store's file system is nearly full.
-async fn run_watched(
-    task: &Task,
-    supervisor: &Supervisor,
-    request: RunRequest,
-    stdio: Stdio,
-) -> Result<Ended, SandboxError> {
-    let mut step = supervisor.start_run(request, stdio)?;
+/// Waits for the command's end, or until the store's file system is nearly full.
+async fn watch(task: &Task, mut step: RunningStep) -> Result<Ended, SandboxError> {
     loop {
         match tokio::time::timeout(free_space::INTERVAL, step.wait()).await {
             Ok(exit) => return exit.map(Ended::ByItself),
@@ -217,21 +238,41 @@ fn out_of_space(task: &Task, shortage: &Shortage) -> Arc<Problem> {
     at(task, problem.help("free space with `mab prune`, or move the store with `--store`"))
 }
 
-fn pump(read: impl Read, stream: Stream, task: &Task, tail: &Mutex<Vec<String>>) {
+/// Gives a stream's lines to whoever shows them, without the secrets in them.
+fn pump(read: impl Read, stream: Stream, mask: &Mask, task: &Task, tail: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(read);
     let mut bytes = Vec::new();
-    // A read error on a pipe is the end of it.
-    while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
-        let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_string();
-        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if tail.len() == TAIL_LINES {
-            tail.remove(0);
+    loop {
+        // A read error on a pipe is the end of it.
+        let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes).unwrap_or(0);
+        let goes_on = read > 0 && bytes.last() != Some(&b'\n');
+        let kept = if goes_on { mask.undecided(&bytes) } else { 0 };
+        let rest = bytes.split_off(bytes.len() - kept);
+        if !bytes.is_empty() {
+            let text = mask.hide(&bytes);
+            let line = String::from_utf8_lossy(&text).trim_end_matches(['\n', '\r']).to_string();
+            let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            if tail.len() == TAIL_LINES {
+                tail.remove(0);
+            }
+            tail.push(line.clone());
+            drop(tail);
+            task.job.events.log(task.step.id, stream, line);
         }
-        tail.push(line.clone());
-        drop(tail);
-        task.job.events.log(task.step.id, stream, line);
-        bytes.clear();
+        bytes = rest;
+        if read == 0 {
+            return;
+        }
     }
+}
+
+/// What an ordinary user's `--security=insecure` is not.
+fn insecure_here() -> Problem {
+    Problem::warning(
+        "host::insecure",
+        "`--security=insecure` has every capability in this user's namespace only: no devices, no disks, no kernel modules",
+    )
+    .help("run mab as root for more")
 }
 
 fn failed(task: &Task, how: &str, tail: &Mutex<Vec<String>>) -> Arc<Problem> {
@@ -266,7 +307,7 @@ fn sandbox_problem(task: &Task, run: &RunOp, error: &SandboxError) -> Arc<Proble
     }
 }
 
-fn at(task: &Task, problem: Problem) -> Arc<Problem> {
+pub(super) fn at(task: &Task, problem: Problem) -> Arc<Problem> {
     Arc::new(match &task.step.place {
         Some(place) if problem.labels.is_empty() => {
             problem.at(place.clone(), format!("for {}", task.step.platform))
@@ -283,7 +324,7 @@ async fn export(
     upper: PathBuf,
 ) -> Result<Layer, Arc<Problem>> {
     let blob = task.engine.store.blobs().writer().map_err(|error| Arc::new(error.problem()))?;
-    let options = task.engine.layer_options(&task.job);
+    let options = task.engine.layer_options(task);
     let order = HelperTask::Export {
         upper,
         lowers: lowers.to_vec(),
@@ -298,6 +339,6 @@ async fn export(
         ));
     };
     let written = exported.into_layer().map_err(io::Error::from);
-    let layer = written.and_then(|layer| task.engine.commit_layer(blob, layer, &task.job));
+    let layer = written.and_then(|layer| task.engine.commit_layer(blob, layer, task));
     layer.map_err(|error| at(task, *fault::io("write a layer", &error)))?.map_err(|problem| at(task, problem))
 }

@@ -91,7 +91,7 @@ pub(super) fn layer_key(diff_id: Digest) -> SnapshotKey {
 
 /// Whether files on disk belong to other ids than in the image. Root and an ordinary user who share a store
 /// must not take each other's trees: their owners would be wrong.
-fn is_mapped() -> bool {
+pub(super) fn is_mapped() -> bool {
     !rustix::process::geteuid().is_root()
 }
 

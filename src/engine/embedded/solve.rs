@@ -44,6 +44,8 @@ pub(super) struct Task {
     pub inputs: Vec<Arc<FileSystem>>,
     pub key: Digest,
     pub parts: Arc<Parts>,
+    /// Those of `parts` that say nothing of the operation and what it reads.
+    pub surroundings: Arc<Parts>,
 }
 
 impl Solver {
@@ -106,7 +108,8 @@ impl Solver {
 
     async fn layer(&self, step: &Step, inputs: Vec<Arc<FileSystem>>) -> Result<Layer, Arc<Problem>> {
         let begin = Instant::now();
-        let parts = self.key_parts(step, &inputs).await?;
+        let surroundings = self.surroundings(step);
+        let parts = self.key_parts(step, &inputs, &surroundings).await?;
         let task = Task {
             engine: self.engine.clone(),
             job: self.job.clone(),
@@ -114,6 +117,7 @@ impl Solver {
             inputs,
             key: parts.digest(),
             parts: Arc::new(parts),
+            surroundings: Arc::new(surroundings),
         };
         self.announce(step);
         let reuse = self.job.may_reuse(step);
@@ -159,13 +163,33 @@ impl Solver {
         }
     }
 
-    /// The key by definition: the operation, and the results of everything it reads.
-    async fn key_parts(&self, step: &Step, inputs: &[Arc<FileSystem>]) -> Result<Parts, Arc<Problem>> {
+    /// What decides a step's result besides its operation and what it reads.
+    fn surroundings(&self, step: &Step) -> Parts {
         let mut parts = Parts::new();
         parts.text("engine", format!("{} {SEMANTICS}", self.engine.info().kind));
         for limit in self.engine.info().degraded {
             parts.text(format!("degraded {limit}"), "");
         }
+        if let Some(epoch) = self.job.epoch {
+            parts.text("epoch", epoch.to_string());
+        }
+        if let Op::Run(run) = &step.op {
+            parts.parts("forwarded", self.job.forwarded.presence(run));
+            if let Some(identity) = self.engine.execution(&step.platform).emulator_identity() {
+                parts.text("emulator", identity);
+            }
+        }
+        parts
+    }
+
+    /// The key by definition: the operation, and the results of everything it reads.
+    async fn key_parts(
+        &self,
+        step: &Step,
+        inputs: &[Arc<FileSystem>],
+        surroundings: &Parts,
+    ) -> Result<Parts, Arc<Problem>> {
+        let mut parts = surroundings.clone();
         parts.parts("step", step_parts(step));
         for (place, input) in inputs.iter().enumerate() {
             parts.digest_of(format!("input {place}"), input.digest());
@@ -174,14 +198,6 @@ impl Solver {
             && let Some(digest) = self.context_digest(step, copy).await?
         {
             parts.digest_of("sources", digest);
-        }
-        if let Some(epoch) = self.job.epoch {
-            parts.text("epoch", epoch.to_string());
-        }
-        if let Op::Run(_) = &step.op
-            && let Some(identity) = self.engine.execution(&step.platform).emulator_identity()
-        {
-            parts.text("emulator", identity);
         }
         Ok(parts)
     }
@@ -214,7 +230,7 @@ impl Task {
             return Ok((layer, Outcome::Reused));
         }
         let (layer, outcome) = match &self.step.op {
-            Op::Run(run) => (run_step::run(&self, run).await?, Outcome::Built),
+            Op::Run(run) => run_step::run(&self, run).await?,
             Op::Copy(copy) => file_step::copy(&self, copy).await?,
             Op::MakeDirectory(make) => file_step::make_directory(&self, make).await?,
             Op::Scratch | Op::Base(_) => unreachable_step(&self.step),

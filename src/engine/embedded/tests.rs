@@ -13,6 +13,7 @@ use crate::base::{Digest, NodeId, Platform};
 use crate::context::Context;
 use crate::diag::Source;
 use crate::dockerfile::Dockerfile;
+use crate::engine::forwarded::Forwarded;
 use crate::engine::selection::selection_digests;
 use crate::engine::{BuildJob, BuildOutcome, Engine as _, JobEvents};
 use crate::event::{Event, EventSink};
@@ -93,6 +94,7 @@ impl Place {
             now,
             no_cache: false,
             no_cache_stages: Vec::new(),
+            forwarded: Forwarded::default(),
             events: JobEvents { node: NodeId(0), sink: Arc::new(Silent) },
         }
     }

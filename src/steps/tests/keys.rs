@@ -2,7 +2,7 @@
 
 use super::{Case, case};
 use crate::base::Digest;
-use crate::steps::{lowered_parts, step_parts};
+use crate::steps::{lowered_parts, mounted_parts, step_parts};
 
 const TEXT: &str = "FROM alpine\nARG USED=1\nRUN x $USED\nCOPY --chown=1 a /b\nCOPY <<F /f\nbody\nF\nUSER u";
 
@@ -52,6 +52,38 @@ fn what_decides_the_result_changes_the_key() {
     let mut labelled = base(TEXT);
     labelled.labels.push(("a".to_string(), "b".to_string()));
     other(labelled, "labels");
+}
+
+#[test]
+fn of_mounts_only_what_decides_the_result_is_in_the_key() {
+    let with = |mount: &str| {
+        key(&case(&format!("FROM scratch AS s\nCOPY a /\nFROM scratch\nRUN --mount={mount} x")))
+    };
+    let same = |one: &str, other: &str| assert_eq!(with(one), with(other), "{one} and {other}");
+    same("type=cache,target=/c", "type=cache,target=/c,id=other,sharing=locked");
+    same("type=secret,id=a", "type=secret,id=a,required");
+    same("type=bind,target=/c", "target=c/,source=.,ro");
+    let different = |one: &str, other: &str| assert_ne!(with(one), with(other), "{one} and {other}");
+    different("type=cache,target=/c", "type=cache,target=/d");
+    different("type=cache,target=/c", "type=cache,target=/c,ro");
+    different("type=cache,target=/c", "type=cache,target=/c,from=s");
+    different("type=bind,target=/c", "type=bind,target=/c,rw");
+    different("type=bind,target=/c", "type=bind,target=/c,source=a");
+    different("type=bind,target=/c", "type=bind,target=/c,from=s");
+    different("type=tmpfs,target=/c", "type=tmpfs,target=/c,size=1m");
+    different("type=secret,id=a", "type=secret,id=b,target=/run/secrets/a");
+    different("type=secret,id=a", "type=secret,id=a,env=A");
+    different("type=ssh", "type=ssh,id=a");
+}
+
+#[test]
+fn where_a_mount_has_it_from_can_be_left_out() {
+    let of = |from: &str| {
+        let text = format!("FROM scratch AS s\nCOPY a /\nFROM scratch\nRUN --mount={from},target=/c x");
+        mounted_parts(case(&text).lowered().steps.last().unwrap()).digest()
+    };
+    assert_eq!(of("from=s"), of("source=a"));
+    assert_ne!(of("from=s"), of("from=s,rw"));
 }
 
 #[test]

@@ -268,8 +268,16 @@ fn problems_name_their_line_and_come_before_any_image() {
     let check = |text: &str, expected: &[&str]| assert_eq!(case(text).problems(), expected, "{text}");
     check("FROM ${nothing}", &["1 dockerfile::empty-base: the base name `${nothing}` is empty"]);
     check(
-        "FROM alpine\nRUN --mount=type=tmpfs,target=/t x",
-        &["2 dockerfile::not-yet: `RUN --mount` is not supported by this version of mab"],
+        "FROM alpine\nRUN --network=host x",
+        &["2 dockerfile::entitlement: `RUN --network=host` needs the entitlement `network.host`"],
+    );
+    check(
+        "FROM alpine\nRUN --security=insecure x",
+        &["2 dockerfile::entitlement: `RUN --security=insecure` needs the entitlement `security.insecure`"],
+    );
+    check(
+        "FROM alpine\nRUN --device=vendor.com/gpu x",
+        &["2 dockerfile::device: `RUN --device=vendor.com/gpu` needs the buildkit engine"],
     );
     check("FROM scratch\nSTOPSIGNAL ${X:-nonsense}", &["2 dockerfile::signal: `nonsense` is not a signal"]);
     check(

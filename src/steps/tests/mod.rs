@@ -2,6 +2,7 @@
 
 mod keys;
 mod lowering;
+mod mounts;
 mod placing;
 mod unpacking;
 

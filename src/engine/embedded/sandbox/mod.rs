@@ -49,7 +49,7 @@ pub use cgroup::Limits;
 pub use error::{Failure, SandboxError};
 pub use idmap::{IdMap, IdMapping, IdMaps};
 pub use request::{
-    ExitStatus, Exported, HelperTask, Limit, Mount, Network, Probe, RunExit, RunRequest, TaskOutput,
+    Changes, ExitStatus, Exported, HelperTask, Limit, Mount, Network, Probe, RunExit, RunRequest, TaskOutput,
     UnpackTarget, Unpacked, User,
 };
-pub use supervisor::{Isolation, RunningStep, Stdio, Supervisor, SupervisorOptions};
+pub use supervisor::{Isolation, Kept, RunningStep, Stdio, Supervisor, SupervisorOptions};

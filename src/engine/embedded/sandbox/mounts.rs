@@ -5,11 +5,15 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, readlinkat};
+use rustix::fs::{
+    CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, openat2,
+    readlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -17,8 +21,9 @@ use rustix::mount::{
 };
 
 use super::error::{Doing, Failure};
+use super::helper::Layout;
 use super::overlay::Overlay;
-use super::request::Mount;
+use super::request::{Changes, Mount};
 use super::stubs::Stubs;
 use super::syscall;
 
@@ -91,15 +96,18 @@ pub(super) struct Root<'a> {
     pub upper: &'a Path,
     /// Where inline files are kept.
     pub files: &'a Path,
+    /// An empty directory.
+    empty: &'a Path,
     descriptor: OwnedFd,
     pub stubs: Stubs,
     files_mounted: usize,
 }
 
 impl<'a> Root<'a> {
-    pub fn open(path: &'a Path, upper: &'a Path, files: &'a Path) -> Result<Self, Failure> {
+    pub fn open(layout: &'a Layout, upper: &'a Path) -> Result<Self, Failure> {
+        let Layout { root: path, files, empty, .. } = layout;
         let descriptor = openat(CWD, path, DIRECTORY, Mode::empty()).doing(|| "open the root".into())?;
-        Ok(Self { path, upper, files, descriptor, stubs: Stubs::default(), files_mounted: 0 })
+        Ok(Self { path, upper, files, empty, descriptor, stubs: Stubs::default(), files_mounted: 0 })
     }
 
     /// Mounts something detached at a path inside, which is made if it is missing.
@@ -126,16 +134,40 @@ impl<'a> Root<'a> {
             Mount::File { content, target, mode, uid, gid } => {
                 self.inline_file(content, target, *mode, Some((*uid, *gid)))
             }
-            Mount::Overlay { lowers, upper, work, target } => {
-                Overlay { lowers, upper, work }.mount_at(self.files)?;
-                // Made where everybody can, then moved, because the old mount call knows only paths.
-                let mount = copy_of(self.files, false, NO_DEVICES)
-                    .doing(|| format!("mount `{}`", target.display()))?;
-                rustix::mount::unmount(self.files, rustix::mount::UnmountFlags::DETACH)
-                    .doing(|| format!("mount `{}`", target.display()))?;
-                self.mount(mount, target, Kind::Directory)
+            Mount::Script { content, target } => {
+                let path = self.inline(content, target, 0o755, None)?;
+                self.bind(&path, target, false, NO_DEVICES | NO_SETUID | READ_ONLY)
+            }
+            Mount::Tree { lowers, source, target, changes } => {
+                let tree = self.tree(lowers, source, changes.as_ref());
+                let tree = tree.doing(|| format!("mount `{}`", target.display()))?;
+                let kind = kind_of(&tree).doing(|| format!("mount `{}`", target.display()))?;
+                self.mount(tree, target, kind)
+            }
+            Mount::Socket { source, target, mode, uid, gid } => {
+                let action = || format!("hand over the socket for `{}`", target.display());
+                std::os::unix::fs::chown(source, Some(*uid), Some(*gid)).doing(action)?;
+                rustix::fs::chmod(source, Mode::from_bits_retain(mode & 0o7777)).doing(action)?;
+                self.bind(source, target, false, NO_DEVICES | NO_SETUID | NO_EXECUTION)
             }
         }
+    }
+
+    /// A part of what layers show, detached.
+    fn tree(&self, lowers: &[PathBuf], source: &Path, changes: Option<&Changes>) -> io::Result<OwnedFd> {
+        // An overlay that cannot be written to wants two layers.
+        let lowers: Vec<PathBuf> = lowers.iter().cloned().chain([self.empty.to_path_buf()]).collect();
+        let attributes = NO_DEVICES | if changes.is_some() { 0 } else { READ_ONLY };
+        if lowers.len() == 1 && changes.is_none() {
+            return Ok(copy_of(self.empty, false, attributes)?);
+        }
+        let changes = changes.map(|changes| (changes.upper.as_path(), changes.work.as_path()));
+        // Made where everybody can, then moved, because the old mount call knows only paths.
+        let overlay = Overlay { lowers: &lowers, changes };
+        overlay.mount_at(self.files).map_err(|failure| io::Error::other(failure.to_string()))?;
+        let part = part_of(self.files, source, attributes);
+        rustix::mount::unmount(self.files, rustix::mount::UnmountFlags::DETACH)?;
+        Ok(part?)
     }
 
     pub fn bind(
@@ -159,6 +191,18 @@ impl<'a> Root<'a> {
         mode: u32,
         owner: Option<(u32, u32)>,
     ) -> Result<(), Failure> {
+        let path = self.inline(content, target, mode, owner)?;
+        self.bind(&path, target, false, NO_DEVICES | NO_SETUID | NO_EXECUTION | READ_ONLY)
+    }
+
+    /// Where such a file is before it is mounted.
+    fn inline(
+        &mut self,
+        content: &[u8],
+        target: &Path,
+        mode: u32,
+        owner: Option<(u32, u32)>,
+    ) -> Result<PathBuf, Failure> {
         let action = || format!("write `{}`", target.display());
         if self.files_mounted == 0 {
             let options = [("mode", "700".to_string())];
@@ -173,8 +217,8 @@ impl<'a> Root<'a> {
             fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).doing(action)?;
         }
         fchmod(&file, Mode::from_bits_retain(mode & 0o7777)).doing(action)?;
-        std::io::Write::write_all(&mut std::fs::File::from(file), content).doing(action)?;
-        self.bind(&path, target, false, NO_DEVICES | NO_SETUID | NO_EXECUTION | READ_ONLY)
+        io::Write::write_all(&mut std::fs::File::from(file), content).doing(action)?;
+        Ok(path)
     }
 
     /// The descriptor of a path inside the root, which is made if it is missing.
@@ -219,7 +263,7 @@ impl<'a> Root<'a> {
         Ok(place.into_directory())
     }
 
-    fn start(&self) -> std::io::Result<Place> {
+    fn start(&self) -> io::Result<Place> {
         Ok(Place { stack: vec![(self.descriptor.try_clone()?, PathBuf::new())] })
     }
 
@@ -279,6 +323,18 @@ fn components(path: &Path) -> VecDeque<OsString> {
         Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
     };
     path.components().filter_map(name).collect()
+}
+
+/// A detached copy of what a path leads to for a process that has `root` as its root.
+fn part_of(root: &Path, source: &Path, attributes: u64) -> Result<OwnedFd, Errno> {
+    let root = openat(CWD, root, DIRECTORY, Mode::empty())?;
+    let source = source.strip_prefix("/").unwrap_or(source);
+    if source.as_os_str().is_empty() {
+        return copy_at(&root, Path::new(""), false, attributes);
+    }
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let part = openat2(&root, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    copy_at(&part, Path::new(""), false, attributes)
 }
 
 fn kind_of(mount: &OwnedFd) -> Result<Kind, Errno> {

@@ -20,8 +20,8 @@ const OPTIONS: [(&str, &str); 4] =
 pub(super) struct Overlay<'a> {
     /// Topmost first; not empty.
     pub lowers: &'a [PathBuf],
-    pub upper: &'a Path,
-    pub work: &'a Path,
+    /// The upper and the work directory. Without them nothing can be written, and there must be two lowers.
+    pub changes: Option<(&'a Path, &'a Path)>,
 }
 
 impl Overlay<'_> {
@@ -41,13 +41,16 @@ impl Overlay<'_> {
         for lower in self.lowers {
             fsconfig_set_string(&context, "lowerdir+", lower.as_path())?;
         }
-        fsconfig_set_string(&context, "upperdir", self.upper)?;
-        fsconfig_set_string(&context, "workdir", self.work)?;
+        if let Some((upper, work)) = self.changes {
+            fsconfig_set_string(&context, "upperdir", upper)?;
+            fsconfig_set_string(&context, "workdir", work)?;
+        }
         for (key, value) in OPTIONS {
             fsconfig_set_string(&context, key, value)?;
         }
-        for flag in ["userxattr", "volatile"] {
-            fsconfig_set_flag(&context, flag)?;
+        fsconfig_set_flag(&context, "userxattr")?;
+        if self.changes.is_some() {
+            fsconfig_set_flag(&context, "volatile")?;
         }
         fsconfig_create(&context)?;
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
@@ -60,7 +63,10 @@ impl Overlay<'_> {
 
     /// The options as mount(2) takes them: at most a page, so this is for few layers.
     fn option_string(&self) -> Vec<u8> {
-        let mut text = b"userxattr,volatile".to_vec();
+        let mut text = b"userxattr".to_vec();
+        if self.changes.is_some() {
+            text.extend_from_slice(b",volatile");
+        }
         for (key, value) in OPTIONS {
             text.extend_from_slice(format!(",{key}={value}").as_bytes());
         }
@@ -68,9 +74,11 @@ impl Overlay<'_> {
             text.extend_from_slice(if index == 0 { b",lowerdir=" } else { b":" });
             escape_into(&mut text, lower, b":\\,");
         }
-        for (key, path) in [(&b",upperdir="[..], self.upper), (b",workdir=", self.work)] {
-            text.extend_from_slice(key);
-            escape_into(&mut text, path, b"\\,");
+        if let Some((upper, work)) = self.changes {
+            for (key, path) in [(&b",upperdir="[..], upper), (b",workdir=", work)] {
+                text.extend_from_slice(key);
+                escape_into(&mut text, path, b"\\,");
+            }
         }
         text
     }
@@ -92,7 +100,7 @@ mod tests {
     #[test]
     fn option_strings_escape_separators() {
         let lowers = ["/a:b".into(), "/c,d".into()];
-        let overlay = Overlay { lowers: &lowers, upper: Path::new("/u:\\"), work: Path::new("/w") };
+        let overlay = Overlay { lowers: &lowers, changes: Some((Path::new("/u:\\"), Path::new("/w"))) };
         assert_eq!(
             String::from_utf8(overlay.option_string()).unwrap(),
             "userxattr,volatile,redirect_dir=nofollow,metacopy=off,index=off,xino=off,\

@@ -18,15 +18,28 @@ pub(super) const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 /// What `execve` looks through when the environment has no PATH, as runc does.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the user with no more than these capabilities. Nothing is inheritable or ambient, as with Docker
-/// since CVE-2022-24769, so that a user other than root loses them all at exec.
-pub(super) fn become_user(user: &User, capabilities: u64) -> Result<(), Failure> {
+/// What a process keeps of its capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Capabilities {
+    /// Docker's. Nothing is inheritable or ambient, as with Docker since CVE-2022-24769, so that a user other
+    /// than root loses them all at exec.
+    Default,
+    /// All, whoever the user is.
+    All,
+}
+
+/// Becomes the user with no more than these capabilities.
+pub(super) fn become_user(user: &User, kept: Capabilities) -> Result<(), Failure> {
+    let capabilities = match kept {
+        Capabilities::Default => DEFAULT_CAPABILITIES,
+        Capabilities::All => u64::MAX,
+    };
     drop_from_bounding_set(capabilities).doing(|| "limit capabilities".into())?;
     rustix::thread::set_keep_capabilities(true).doing(|| "keep capabilities".into())?;
     let groups: Vec<Gid> = user.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
     match rustix::thread::set_thread_groups(&groups) {
         // In a single-id map groups cannot be set, and there are none to drop that would mean anything.
-        Err(Errno::PERM) if groups.is_empty() => {}
+        Err(Errno::PERM) if user.groups.iter().all(|gid| *gid == user.gid) => {}
         set => set.doing(|| "set supplementary groups".into())?,
     }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
@@ -35,8 +48,17 @@ pub(super) fn become_user(user: &User, capabilities: u64) -> Result<(), Failure>
     rustix::thread::set_keep_capabilities(false).doing(|| "keep capabilities".into())?;
     let held = rustix::thread::capabilities(None).doing(|| "read capabilities".into())?;
     let wanted = CapabilitySet::from_bits_retain(capabilities) & held.permitted;
-    let sets = CapabilitySets { effective: wanted, permitted: wanted, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets).doing(|| "set capabilities".into())
+    let inheritable = match kept {
+        Capabilities::Default => CapabilitySet::empty(),
+        Capabilities::All => wanted,
+    };
+    let sets = CapabilitySets { effective: wanted, permitted: wanted, inheritable };
+    rustix::thread::set_capabilities(None, sets).doing(|| "set capabilities".into())?;
+    for capability in inheritable.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)
+            .doing(|| "keep capabilities".into())?;
+    }
+    Ok(())
 }
 
 fn drop_from_bounding_set(kept: u64) -> Result<(), Errno> {

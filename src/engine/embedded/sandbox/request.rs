@@ -113,17 +113,45 @@ pub enum Mount {
         uid: u32,
         gid: u32,
     },
-    /// A directory whose changes go to `upper`, to be thrown away by whoever made it: `RUN --mount=type=bind,rw`.
-    Overlay {
-        #[serde(with = "bytes_list")]
-        lowers: Vec<PathBuf>,
+    /// A read-only program with the given bytes: a heredoc with an interpreter of its own.
+    Script {
         #[serde(with = "bytes")]
-        upper: PathBuf,
-        #[serde(with = "bytes")]
-        work: PathBuf,
+        content: Vec<u8>,
         #[serde(with = "bytes")]
         target: PathBuf,
     },
+    /// A part of a file system made of layers.
+    Tree {
+        /// Topmost first.
+        #[serde(with = "bytes_list")]
+        lowers: Vec<PathBuf>,
+        /// A file or directory of it; symbolic links are followed inside it.
+        #[serde(with = "bytes")]
+        source: PathBuf,
+        #[serde(with = "bytes")]
+        target: PathBuf,
+        /// Where changes go, to be thrown away by whoever made it: `RUN --mount=type=bind,rw`. Read-only without.
+        changes: Option<Changes>,
+    },
+    /// A socket of the host, which becomes this user's.
+    Socket {
+        #[serde(with = "bytes")]
+        source: PathBuf,
+        #[serde(with = "bytes")]
+        target: PathBuf,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+}
+
+/// Overlay's directories, empty and on one file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    #[serde(with = "bytes")]
+    pub upper: PathBuf,
+    #[serde(with = "bytes")]
+    pub work: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +187,19 @@ pub enum HelperTask {
         from: PathBuf,
         #[serde(with = "bytes")]
         to: PathBuf,
+    },
+    /// Makes one directory.
+    MakeDirectory {
+        #[serde(with = "bytes")]
+        path: PathBuf,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    /// Adds up the sizes of all files in trees.
+    Measure {
+        #[serde(with = "bytes_list")]
+        paths: Vec<PathBuf>,
     },
     /// Unpacks the layer whose blob is the first descriptor.
     Unpack { media_type: String, target: UnpackTarget },
@@ -209,6 +250,7 @@ enum CompressionOnWire {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskOutput {
     Done,
+    Measured { bytes: u64 },
     Unpacked(Unpacked),
     Exported(Exported),
     Probed(Box<Probe>),

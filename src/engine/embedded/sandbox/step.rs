@@ -17,7 +17,7 @@ use super::helper::{Layout, StepReport, write_results};
 use super::mounts::{self, Root};
 use super::network::DefaultNetwork;
 use super::overlay::Overlay;
-use super::process;
+use super::process::{self, Capabilities};
 use super::request::{Network, RunRequest};
 use super::seccomp;
 use super::stubs::Stubs;
@@ -55,7 +55,7 @@ fn prepare(
     take_stdio(descriptors)?;
     let shares_host_network = join_network(request.network, network)?;
     mount_root(request, layout)?;
-    let mut root = Root::open(&layout.root, &request.upper, &layout.files)?;
+    let mut root = Root::open(layout, &request.upper)?;
     let furnished = furnish(&mut root, request, layout);
     *stubs = std::mem::take(&mut root.stubs);
     furnished?;
@@ -92,7 +92,7 @@ fn join_network(wanted: Network, default: &DefaultNetwork) -> Result<bool, Failu
 fn mount_root(request: &RunRequest, layout: &Layout) -> Result<(), StepFailure> {
     let empty = [layout.empty.clone()];
     let lowers = if request.lowers.is_empty() { &empty[..] } else { &request.lowers };
-    let overlay = Overlay { lowers, upper: &request.upper, work: &request.work };
+    let overlay = Overlay { lowers, changes: Some((&request.upper, &request.work)) };
     overlay.mount_at(&layout.root).map_err(StepFailure::Overlay)
 }
 
@@ -125,10 +125,8 @@ fn confine(request: &RunRequest, shares_host_network: bool) -> Result<(), Failur
         syscall::install_filter(&seccomp::program_for_this_machine())
             .doing(|| "install the system call filter".into())?;
     }
-    process::become_user(
-        &request.user,
-        if request.privileged { u64::MAX } else { process::DEFAULT_CAPABILITIES },
-    )
+    let kept = if request.privileged { Capabilities::All } else { Capabilities::Default };
+    process::become_user(&request.user, kept)
 }
 
 /// Abstract sockets belong to the network namespace, so a shared one would reach the host's D-Bus and the like.

@@ -96,9 +96,14 @@ struct Shared {
     state: Mutex<State>,
 }
 
+/// What has to last as long as a command, such as a lock.
+pub type Kept = Box<dyn Send>;
+
 #[derive(Default)]
 struct State {
     waiting: HashMap<u64, oneshot::Sender<Outcome>>,
+    /// By request: until it is answered, whoever waits for that.
+    kept: HashMap<u64, Vec<Kept>>,
     notice: Option<String>,
     gone: Option<Option<String>>,
 }
@@ -150,19 +155,25 @@ impl Supervisor {
 
     /// Runs a command to its end. Dropping the future kills everything it started.
     pub async fn run(&self, request: RunRequest, stdio: Stdio) -> Result<RunExit, SandboxError> {
-        let mut step = self.start_run(request, stdio)?;
+        let mut step = self.start_run(request, stdio, Vec::new())?;
         step.wait().await
     }
 
-    /// Starts a command whose end can be awaited apart from killing it.
-    pub fn start_run(&self, request: RunRequest, stdio: Stdio) -> Result<RunningStep, SandboxError> {
+    /// Starts a command whose end can be awaited apart from killing it. What is `kept` is dropped when it is
+    /// gone, also when nobody waits any more.
+    pub fn start_run(
+        &self,
+        request: RunRequest,
+        stdio: Stdio,
+        kept: Vec<Kept>,
+    ) -> Result<RunningStep, SandboxError> {
         let mut descriptors = vec![stdio.output.as_fd(), stdio.error.as_fd()];
         descriptors.extend(stdio.input.as_ref().map(AsFd::as_fd));
         let program =
             request.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let upper = request.upper.clone();
         let memory_kills = self.shared.memory_kills.count();
-        let pending = self.ask(Order::Run(Box::new(request)), &descriptors)?;
+        let pending = self.ask(Order::Run(Box::new(request)), &descriptors, kept)?;
         Ok(RunningStep { pending, program, upper, memory_kills })
     }
 
@@ -172,7 +183,7 @@ impl Supervisor {
         task: HelperTask,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<TaskOutput, SandboxError> {
-        let pending = self.ask(Order::Task(task), descriptors);
+        let pending = self.ask(Order::Task(task), descriptors, Vec::new());
         match pending?.outcome().await? {
             Outcome::Output(output) => Ok(*output),
             Outcome::Failed(failure) => Err(classify(failure, "", &PathBuf::new())),
@@ -180,7 +191,12 @@ impl Supervisor {
         }
     }
 
-    fn ask(&self, order: Order, descriptors: &[BorrowedFd<'_>]) -> Result<Pending, SandboxError> {
+    fn ask(
+        &self,
+        order: Order,
+        descriptors: &[BorrowedFd<'_>],
+        kept: Vec<Kept>,
+    ) -> Result<Pending, SandboxError> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         {
@@ -189,6 +205,7 @@ impl Supervisor {
                 return Err(SandboxError::HelperGone(why.clone()));
             }
             state.waiting.insert(id, sender);
+            state.kept.insert(id, kept);
         }
         let pending = Pending { id, receiver: Some(receiver), supervisor: self.clone() };
         self.shared
@@ -286,6 +303,7 @@ impl Shared {
             state.notice = Some(notice);
             return;
         }
+        state.kept.remove(&answer.id);
         if let Some(sender) = state.waiting.remove(&answer.id) {
             // A dropped receiver asked for the kill whose result this is.
             let _ = sender.send(answer.outcome);
@@ -341,8 +359,10 @@ fn attend(options: &SupervisorOptions, report: oneshot::Sender<Result<Arc<Shared
     let mut state = shared.state();
     state.gone = Some(why);
     state.waiting.clear();
+    let kept = std::mem::take(&mut state.kept);
     drop(state);
     end(&mut child);
+    drop(kept);
 }
 
 fn end(child: &mut Child) {

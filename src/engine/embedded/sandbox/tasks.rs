@@ -33,6 +33,17 @@ pub(super) fn perform(
             std::fs::rename(from, to).doing(|| format!("rename `{}`", from.display()))?;
             Ok(TaskOutput::Done)
         }
+        HelperTask::MakeDirectory { path, mode, uid, gid } => {
+            make_directory(path, *mode, *uid, *gid).doing(|| format!("make `{}`", path.display()))?;
+            Ok(TaskOutput::Done)
+        }
+        HelperTask::Measure { paths } => {
+            let mut bytes = 0;
+            for path in paths {
+                bytes += measure(path).doing(|| format!("measure `{}`", path.display()))?;
+            }
+            Ok(TaskOutput::Measured { bytes })
+        }
         HelperTask::Unpack { media_type, target } => {
             unpack(first(descriptors)?, media_type, target, layout).map(TaskOutput::Unpacked)
         }
@@ -58,7 +69,7 @@ fn unpack(blob: File, media_type: &str, target: &UnpackTarget, layout: &Layout) 
             syscall::unshare(libc::CLONE_NEWNS).doing(action)?;
             let empty = [layout.empty.clone()];
             let lowers = if lowers.is_empty() { &empty[..] } else { lowers };
-            Overlay { lowers, upper, work }.mount_at(&layout.root)?;
+            Overlay { lowers, changes: Some((upper, work)) }.mount_at(&layout.root)?;
             (layout.root.as_path(), Form::Merged)
         }
     };
@@ -116,6 +127,24 @@ fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
+fn make_directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
+    std::fs::create_dir(path)?;
+    std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
+    chmod(path, Mode::from_bits_retain(mode & 0o7777))?;
+    Ok(())
+}
+
+fn measure(path: &Path) -> io::Result<u64> {
+    let metadata = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        found => found?,
+    };
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    std::fs::read_dir(path)?.try_fold(0, |sum, entry| Ok(sum + measure(&entry?.path())?))
+}
+
 fn open_up(directory: &Path) -> io::Result<()> {
     chmod(directory, Mode::from(0o700))?;
     for entry in std::fs::read_dir(directory)? {
@@ -157,7 +186,8 @@ fn try_overlay(store: &Path, layout: &Layout) -> Result<(), Failure> {
     let lowers = [folder("lower")];
     let result = try_in_fork(|| {
         syscall::unshare(libc::CLONE_NEWNS).doing(action)?;
-        Overlay { lowers: &lowers, upper: &folder("upper"), work: &folder("work") }.mount_at(&layout.root)?;
+        let (upper, work) = (folder("upper"), folder("work"));
+        Overlay { lowers: &lowers, changes: Some((&upper, &work)) }.mount_at(&layout.root)?;
         // Removing makes a whiteout, and what it replaces needs the extended attributes.
         std::fs::remove_file(layout.root.join("file")).doing(action)?;
         std::fs::create_dir(layout.root.join("file")).doing(action)

@@ -1,0 +1,153 @@
+//! Cache mounts: which folder of the store they are, made when it is not there, and who may use it when.
+//!
+//! A cache is known by its id, the platform of the step, what it begins with (or whose it is), and whether
+//! files on disk have the owners they seem to have. It has its content in `fs/source`, which is there whole or
+//! not at all.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::filesystem::FileSystem;
+use super::run_mounts::inputs;
+use super::sandbox::{HelperTask, Kept, Supervisor, UnpackTarget};
+use super::solve::Task;
+use super::{fault, snapshots, supervisors};
+use crate::base::{Digest, Parts};
+use crate::diag::Problem;
+use crate::dockerfile::Sharing;
+use crate::steps::{CacheMount, MountKind, RunOp};
+use crate::store::{CacheFolder, CacheUse};
+
+/// The caches of one RUN, taken.
+#[derive(Default)]
+pub(super) struct Caches {
+    /// By the mount's place.
+    folders: BTreeMap<usize, PathBuf>,
+    /// What keeps them taken.
+    pub kept: Vec<Kept>,
+}
+
+/// One cache, however often a RUN mounts it.
+struct Wanted<'t> {
+    usage: CacheUse,
+    cache: &'t CacheMount,
+    seed: Option<&'t Arc<FileSystem>>,
+    places: Vec<usize>,
+}
+
+impl Caches {
+    pub fn path_of(&self, place: usize) -> PathBuf {
+        self.folders[&place].join("fs/source")
+    }
+}
+
+/// Takes the caches that a RUN mounts. One after the other in the order of their keys, so that two commands
+/// that lock the same two caches do not wait for each other.
+pub(super) async fn take(task: &Task, run: &RunOp, supervisor: &Supervisor) -> Result<Caches, Arc<Problem>> {
+    let mut caches = Caches::default();
+    for (key, wanted) in wanted(task, run) {
+        let (store, usage) = (task.engine.store.clone(), wanted.usage);
+        let taken = fault::blocking(move || store.caches().take(&key, usage)).await;
+        let folder = taken.map_err(|error| Arc::new(error.problem()))?;
+        fill(task, &wanted, &folder, supervisor).await?;
+        for place in wanted.places {
+            caches.folders.insert(place, folder.path().to_path_buf());
+        }
+        caches.kept.push(Box::new(folder));
+    }
+    Ok(caches)
+}
+
+fn wanted<'t>(task: &'t Task, run: &'t RunOp) -> BTreeMap<Digest, Wanted<'t>> {
+    let seeds: BTreeMap<usize, &Arc<FileSystem>> = inputs(task, run).collect();
+    let mut all: BTreeMap<Digest, Wanted<'t>> = BTreeMap::new();
+    for (place, mount) in run.mounts.iter().enumerate() {
+        let MountKind::Cache(cache) = &mount.kind else { continue };
+        let seed = seeds.get(&place).copied();
+        let usage = match cache.sharing {
+            Sharing::Shared => CacheUse::Shared,
+            Sharing::Private => CacheUse::Private,
+            Sharing::Locked => CacheUse::Locked,
+        };
+        let new = || Wanted { usage, cache, seed, places: Vec::new() };
+        let wanted = all.entry(cache_key(task, cache, seed)).or_insert_with(new);
+        wanted.usage = wanted.usage.max(usage);
+        wanted.places.push(place);
+    }
+    all
+}
+
+fn cache_key(task: &Task, cache: &CacheMount, seed: Option<&Arc<FileSystem>>) -> Digest {
+    let mut parts = Parts::new();
+    parts.text("id", &cache.id);
+    parts.text("platform", task.step.platform.to_string());
+    parts.text("files", if snapshots::is_mapped() { "mapped" } else { "plain" });
+    match seed {
+        Some(seed) => parts.digest_of("seed", seed.digest()),
+        None => {
+            let access = cache.access;
+            parts.text("access", format!("{:o} {}:{}", access.mode, access.uid, access.gid))
+        }
+    };
+    parts.digest()
+}
+
+/// Makes the content, unless it is there.
+async fn fill(
+    task: &Task,
+    wanted: &Wanted<'_>,
+    folder: &CacheFolder,
+    supervisor: &Supervisor,
+) -> Result<(), Arc<Problem>> {
+    let content = folder.path().join("fs");
+    if content.is_dir() {
+        return Ok(());
+    }
+    // Others may share the folder already.
+    let (store, lock) = (task.engine.store.clone(), Digest::of(folder.path().as_os_str().as_encoded_bytes()));
+    let flight = fault::blocking(move || store.exclusive(&lock)).await;
+    let _flight = flight.map_err(|error| Arc::new(error.problem()))?;
+    if content.is_dir() {
+        return Ok(());
+    }
+    let made = folder.path().join("made");
+    let io = |error: std::io::Error| Arc::new(*fault::io("make a cache", &error));
+    call(supervisor, HelperTask::Remove { paths: vec![made.clone()] }).await?;
+    std::fs::create_dir(&made).map_err(io)?;
+    match wanted.seed {
+        Some(seed) => unpack(task, seed, &made, supervisor).await?,
+        None => {
+            let access = wanted.cache.access;
+            let (path, mode) = (made.join("source"), access.mode);
+            call(supervisor, HelperTask::MakeDirectory { path, mode, uid: access.uid, gid: access.gid })
+                .await?;
+        }
+    }
+    std::fs::rename(&made, &content).map_err(io)
+}
+
+/// A seed is a step made for this: one layer with `/source`.
+async fn unpack(
+    task: &Task,
+    seed: &FileSystem,
+    into: &Path,
+    supervisor: &Supervisor,
+) -> Result<(), Arc<Problem>> {
+    for layer in &seed.layers {
+        task.engine.layers.fetch(layer, &task.job).await?;
+        let blob = task.engine.store.blobs().open(&layer.blob.digest);
+        let blob = blob.map_err(|error| Arc::new(*fault::io("open a layer", &error)))?;
+        let target = UnpackTarget::Lower { into: into.to_path_buf() };
+        let unpack = HelperTask::Unpack { media_type: layer.blob.media_type.clone(), target };
+        let done = supervisor.call(unpack, &[blob.as_fd()]).await;
+        done.map_err(|error| Arc::new(supervisors::problem(&error)))?;
+    }
+    Ok(())
+}
+
+async fn call(supervisor: &Supervisor, task: HelperTask) -> Result<(), Arc<Problem>> {
+    let done = supervisor.call(task, &[]).await;
+    done.map(drop).map_err(|error| Arc::new(supervisors::problem(&error)))
+}

@@ -1,0 +1,248 @@
+//! Directories that builds keep for the next one: `RUN --mount=type=cache`. What is in them is the caller's.
+//!
+//! ```text
+//! caches/<hex>/<number>/lock   shared, or exclusive, as long as somebody uses the folder
+//! caches/<hex>/<number>/…      the caller's
+//! ```
+//! A cache has several folders once it was in use where somebody wanted one to himself. Which one a user gets
+//! follows BuildKit: the first that is free for his way of sharing; else a new one, but who locks waits.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::flights::is_at;
+use super::indexes::note_use;
+use super::leases::random_name;
+use super::lock::{open_lock, try_lock, wait_for};
+use super::snapshots::bury;
+use super::unsynced::names;
+use super::{Inner, StoreError};
+use crate::base::Digest;
+
+/// How somebody shares a cache with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CacheUse {
+    /// With all who share it.
+    Shared,
+    /// A folder of one's own, another one if need be.
+    Private,
+    /// A folder of one's own, waited for if need be.
+    Locked,
+}
+
+/// A folder of a cache in use. Dropping it, or dying, lets go of it.
+#[derive(Debug)]
+pub struct CacheFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl CacheFolder {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Caches<'a> {
+    store: &'a Inner,
+}
+
+enum Attempt {
+    Taken(CacheFolder),
+    /// Somebody else has it; to be waited for.
+    Busy(PathBuf, File),
+}
+
+impl<'a> Caches<'a> {
+    pub(super) fn new(store: &'a Inner) -> Self {
+        Self { store }
+    }
+
+    /// A folder of the cache named `key`. Blocks the thread while [`CacheUse::Locked`] has to wait.
+    pub fn take(&self, key: &Digest, usage: CacheUse) -> Result<CacheFolder, StoreError> {
+        loop {
+            // Under the gate, so that prune cannot bury what is just being taken.
+            let (path, lock) = match self.store.gate.shared(|| self.attempt(key, usage))? {
+                Attempt::Taken(folder) => return Ok(folder),
+                Attempt::Busy(path, lock) => (path, lock),
+            };
+            let failed = |source: io::Error| StoreError::io("lock", &path, source);
+            wait_for(&lock, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+            // Prune may have buried it before this one came to its turn.
+            if is_at(&lock, &path.join("lock")).map_err(failed)? {
+                note_use(&path, self.store);
+                return Ok(CacheFolder { path, _lock: lock });
+            }
+        }
+    }
+
+    fn attempt(&self, key: &Digest, usage: CacheUse) -> Result<Attempt, StoreError> {
+        let cache = self.store.path.join("caches").join(key.hex());
+        let failed = |path: &Path, source: io::Error| StoreError::io("lock", path, source);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&cache)
+            .map_err(|error| failed(&cache, error))?;
+        let mut numbers: Vec<u32> = names(&cache)?.iter().filter_map(|name| name.parse().ok()).collect();
+        numbers.sort_unstable();
+        let unused = (0..).find(|number| !numbers.contains(number));
+        let mut busy = None;
+        if numbers.is_empty() || usage != CacheUse::Locked {
+            numbers.extend(unused);
+        }
+        for number in numbers {
+            let path = cache.join(number.to_string());
+            let open = || {
+                DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+                open_lock(&path.join("lock"))
+            };
+            let lock = open().map_err(|error| failed(&path, error))?;
+            let free = match usage {
+                CacheUse::Shared => try_share(&lock),
+                CacheUse::Private | CacheUse::Locked => try_lock(&lock),
+            };
+            if free.map_err(|errno| failed(&path, errno.into()))? {
+                note_use(&path, self.store);
+                return Ok(Attempt::Taken(CacheFolder { path, _lock: lock }));
+            }
+            busy.get_or_insert((path, lock));
+        }
+        match busy {
+            Some((path, lock)) => Ok(Attempt::Busy(path, lock)),
+            // Somebody took the new folder in this very moment.
+            None => self.attempt(key, usage),
+        }
+    }
+}
+
+fn try_share(lock: &File) -> rustix::io::Result<bool> {
+    match retry_on_intr(|| flock(lock, FlockOperation::NonBlockingLockShared)) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The folders last used before `oldest` that nobody uses, buried unless it is only asked which. Where they are
+/// now. Under the exclusive gate.
+pub(super) fn unused(store: &Inner, oldest: i64, is_dry_run: bool) -> Result<Vec<PathBuf>, StoreError> {
+    let caches = store.path.join("caches");
+    let mut found = Vec::new();
+    for hex in names_if_there(&caches)? {
+        let cache = caches.join(hex);
+        for number in names(&cache)? {
+            let path = cache.join(number);
+            if !super::prune::is_older(&path, oldest)? || is_used(&path)? {
+                continue;
+            }
+            if is_dry_run {
+                found.push(path);
+                continue;
+            }
+            let name = random_name()?;
+            bury(&store.path, &path, &name)?;
+            found.push(store.path.join("dead").join(name));
+        }
+        // Goes if it is empty now.
+        let _ = std::fs::remove_dir(&cache);
+    }
+    Ok(found)
+}
+
+fn is_used(folder: &Path) -> Result<bool, StoreError> {
+    let path = folder.join("lock");
+    let failed = |source: io::Error| StoreError::io("lock", &path, source);
+    let lock = open_lock(&path).map_err(failed)?;
+    try_lock(&lock).map(|free| !free).map_err(|errno| failed(errno.into()))
+}
+
+/// A store of an earlier version has no caches yet.
+fn names_if_there(folder: &Path) -> Result<Vec<String>, StoreError> {
+    if folder.is_dir() { names(folder) } else { Ok(Vec::new()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PruneOptions, Store};
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        (folder, store)
+    }
+
+    fn number(folder: &CacheFolder) -> String {
+        folder.path().file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn users_share_as_they_say() {
+        use CacheUse::{Locked, Private, Shared};
+        // One after the other, all staying: the folder each one gets.
+        let check = |users: &[(CacheUse, &str)]| {
+            let (_folder, store) = store();
+            let mut staying = Vec::new();
+            for (usage, expected) in users {
+                let taken = store.caches().take(&Digest::of("go"), *usage).unwrap();
+                assert_eq!(number(&taken), *expected, "{users:?}");
+                staying.push(taken);
+            }
+        };
+        check(&[(Shared, "0"), (Shared, "0"), (Private, "1"), (Private, "2"), (Shared, "0")]);
+        check(&[(Private, "0"), (Shared, "1"), (Shared, "1"), (Private, "2")]);
+        check(&[(Locked, "0"), (Shared, "1"), (Private, "2")]);
+    }
+
+    #[test]
+    fn who_locks_takes_any_free_folder_and_else_waits() {
+        let (_folder, store) = store();
+        let key = Digest::of("go");
+        let first = store.caches().take(&key, CacheUse::Private).unwrap();
+        drop(store.caches().take(&key, CacheUse::Private).unwrap());
+        let second = store.caches().take(&key, CacheUse::Locked).unwrap();
+        assert_eq!((number(&first).as_str(), number(&second).as_str()), ("0", "1"));
+        let waiting = std::thread::spawn({
+            let store = store.clone();
+            move || number(&store.caches().take(&key, CacheUse::Locked).unwrap())
+        });
+        drop(first);
+        assert_eq!(waiting.join().unwrap(), "0");
+    }
+
+    #[test]
+    fn another_key_is_another_cache() {
+        let (_folder, store) = store();
+        let one = store.caches().take(&Digest::of("one"), CacheUse::Locked).unwrap();
+        let two = store.caches().take(&Digest::of("two"), CacheUse::Locked).unwrap();
+        assert_ne!(one.path(), two.path());
+    }
+
+    #[test]
+    fn prune_takes_what_is_old_and_not_in_use() {
+        let (_folder, store) = store();
+        let age = |folder: &CacheFolder| {
+            let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+            File::open(folder.path()).unwrap().set_modified(yesterday).unwrap();
+            folder.path().to_path_buf()
+        };
+        let used = store.caches().take(&Digest::of("used"), CacheUse::Shared).unwrap();
+        let fresh = store.caches().take(&Digest::of("fresh"), CacheUse::Shared).unwrap().path().to_path_buf();
+        let old = age(&store.caches().take(&Digest::of("old"), CacheUse::Shared).unwrap());
+        age(&used);
+        let options = PruneOptions { unused_for: Some(Duration::from_secs(3600)), ..PruneOptions::default() };
+        let dry = store.prune(&PruneOptions { is_dry_run: true, ..options }).unwrap();
+        assert_eq!((dry.caches, old.is_dir()), (vec![old.clone()], true));
+        let pruned = store.prune(&options).unwrap();
+        assert_eq!((pruned.caches.len(), pruned.dead_paths == pruned.caches), (1, true));
+        assert!(used.path().is_dir() && fresh.is_dir() && !old.exists());
+    }
+}
