@@ -81,6 +81,8 @@ fn bounded(mtime: i64) -> i64 {
 mod tests {
     use std::io::Write;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::layer::EntryKind;
 
@@ -234,6 +236,34 @@ mod tests {
     fn times_that_no_clock_shows_are_the_epoch() {
         for (mtime, expected) in [(0, 0), (5, 5), (-1, 0), (LAST_SECOND, LAST_SECOND), (LAST_SECOND + 1, 0)] {
             assert_eq!(bounded(mtime), expected);
+        }
+    }
+
+    proptest! {
+        /// Whatever is in a file, looking into it ends, and what comes out has clean paths.
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+            cut in any::<prop::sample::Index>(),
+            form in 0..5,
+        ) {
+            let plain = tar(&["d/", "d/f=text", "l->d/f", "h=>d/f"]);
+            let mut bytes = match form {
+                0 => plain,
+                1 => gzip(&plain),
+                2 => bzip2(&plain),
+                3 => xz(&plain),
+                _ => zstd::encode_all(&plain[..], 1).unwrap(),
+            };
+            for (place, byte) in noise {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.truncate(cut.index(bytes.len()) + 1);
+            let _ = is_archive(&bytes[..]);
+            if let Ok(entries) = ArchiveReader::new(&bytes[..]).and_then(ArchiveReader::entries) {
+                prop_assert!(entries.iter().all(|entry| crate::layer::path::is_clean(&entry.path)));
+            }
         }
     }
 }

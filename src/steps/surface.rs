@@ -149,7 +149,7 @@ impl<'a> Surface<'a> {
         let mut wanted: HashSet<Vec<u8>> = HashSet::new();
         let mut idle: Vec<Vec<u8>> = Vec::new();
         for (path, placed) in self.placed.iter().rev() {
-            if !wanted.contains(path) && self.is_repeated(&placed.entry) {
+            if placed.entry.is_directory() && !wanted.contains(path) && self.is_repeated(&placed.entry) {
                 idle.push(path.clone());
                 continue;
             }
@@ -177,7 +177,7 @@ impl<'a> Surface<'a> {
         }
     }
 
-    /// Whether the base has the same directory, whenever it was changed: what makes no difference to overlayfs.
+    /// Whether the base has this directory, whenever it was changed: what makes no difference to overlayfs.
     fn is_repeated(&self, entry: &Entry) -> bool {
         let is_same = |below: &Entry| {
             let xattrs = copied(below).xattrs;
@@ -185,7 +185,7 @@ impl<'a> Surface<'a> {
                 && (below.mode, below.uid, below.gid, &xattrs)
                     == (entry.mode, entry.uid, entry.gid, &entry.xattrs)
         };
-        entry.is_directory() && self.below(&entry.path).is_some_and(is_same)
+        self.below(&entry.path).is_some_and(is_same)
     }
 
     /// What the base shows at a path.

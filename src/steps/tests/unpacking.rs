@@ -1,7 +1,11 @@
 //! ADD of an archive, its members written as text like trees, onto trees.
 
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use super::placing::{PLAIN, copy, entry, listing, tree};
-use crate::layer::NodeRef;
+use crate::layer::{EntryKind, NodeRef};
 use crate::steps::{Archives, Content, Owner, Settings, place_copy, select};
 
 /// Unpacks an archive with these members; the context has nothing else but a file `f`.
@@ -105,4 +109,61 @@ fn members_keep_their_owner_unless_told_otherwise() {
     // x, x/d, x/d/f, x/e
     assert_eq!(owners(PLAIN), [0, 0, 7, 7]);
     assert_eq!(owners(Settings { owner: Some(Owner { uid: 3, gid: 4 }), ..PLAIN }), [3, 0, 3, 3]);
+}
+
+/// A path of few names, so that members meet each other and what is there.
+fn path() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4).prop_map(|names| names.join("/"))
+}
+
+fn member() -> impl Strategy<Value = String> {
+    let target = prop::sample::select(vec!["a", "/b", "../c", ".", "a/b", "/no"]);
+    prop_oneof![
+        path().prop_map(|path| format!("d {path} 700")),
+        path().prop_map(|path| format!("f {path}")),
+        (path(), target).prop_map(|(path, target)| format!("l {path} {target}")),
+        (path(), path()).prop_map(|(path, target)| format!("h {path} {target}")),
+    ]
+}
+
+/// Links lead to one place that is always there.
+fn standing() -> impl Strategy<Value = String> {
+    path().prop_flat_map(|path| prop::sample::select(vec![format!("d x/{path}"), format!("l x/{path} /z")]))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// A layer can be laid over any other: each entry once, below directories it has itself, links behind
+    /// what they link to.
+    #[test]
+    fn layers_stand_alone(
+        members in prop::collection::vec(member(), 1..8),
+        base in prop::collection::vec(standing(), 0..4),
+    ) {
+        let (copy, source) = (copy("ADD a.tar /x"), tree("f a.tar"));
+        let selection = select(&copy, &source).unwrap();
+        let members = members.iter().map(|line| entry(line)).collect();
+        let archives = Archives::from([(source.get(b"a.tar").unwrap(), members)]);
+        let base = tree(&format!("d z; d x/z; {}", base.join(";")));
+        let Ok(placement) = place_copy(&copy, &selection, &source, &archives, &base, PLAIN) else {
+            return Ok(());
+        };
+        let (mut seen, mut directories) = (BTreeSet::new(), BTreeSet::from([Vec::new()]));
+        for entry in placement.entries.iter().map(|placed| &placed.entry) {
+            if entry.kind == EntryKind::Opaque {
+                prop_assert!(directories.contains(&entry.path));
+                continue;
+            }
+            let parent = entry.path.iter().rposition(|byte| *byte == b'/').map_or(0, |end| end);
+            prop_assert!(directories.contains(&entry.path[..parent]), "{:?}", listing(&placement));
+            prop_assert!(seen.insert(&entry.path), "{:?}", listing(&placement));
+            if let EntryKind::HardLink { target } = &entry.kind {
+                prop_assert!(seen.contains(target) && !directories.contains(target));
+            }
+            if entry.is_directory() {
+                directories.insert(entry.path.clone());
+            }
+        }
+    }
 }
