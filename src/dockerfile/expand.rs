@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::pattern::{Extent, Pattern};
+use super::pattern::{Extent, Pattern, Steps};
 
 /// How deep `${a:-${b:-…}}` may nest.
 const DEPTH_LIMIT: usize = 128;
@@ -129,6 +129,7 @@ struct Lexer<'a> {
     depth: usize,
     /// A `${…}` with a modifier was read, which costs the word that it stands in what was read before it.
     forgets: bool,
+    steps: Steps,
     undefined: Vec<String>,
     used: BTreeSet<String>,
 }
@@ -167,6 +168,7 @@ impl<'a> Lexer<'a> {
             mode,
             depth: 0,
             forgets: false,
+            steps: Steps::default(),
             undefined,
             used,
         }
@@ -433,8 +435,8 @@ impl<'a> Lexer<'a> {
         };
         let pattern = Pattern::parse(pattern)?;
         match operator {
-            '#' => pattern.without_prefix(&value, extent),
-            _ => pattern.without_suffix(&value, extent),
+            '#' => pattern.without_prefix(&value, extent, &mut self.steps),
+            _ => pattern.without_suffix(&value, extent, &mut self.steps),
         }
     }
 
@@ -455,8 +457,8 @@ impl<'a> Lexer<'a> {
         };
         let pattern = Pattern::parse(&pattern)?;
         match all {
-            true => pattern.replace_all(&value, &replacement, LENGTH_LIMIT),
-            false => pattern.replace_first(&value, &replacement),
+            true => pattern.replace_all(&value, &replacement, LENGTH_LIMIT, &mut self.steps),
+            false => pattern.replace_first(&value, &replacement, &mut self.steps),
         }
     }
 

@@ -1,12 +1,20 @@
 //! Shell patterns of `${x#p}` and its relatives: `*` and `?`, no brackets.
 //!
 //! Values are matched by following all possibilities at once, so that no pattern takes exponential time;
-//! a budget of steps bounds what is left. As in BuildKit, neither `*` nor `?` matches a line break.
+//! a budget of steps, one for all patterns of a word, bounds what is left. As in BuildKit, neither `*` nor `?` matches a line break.
 
 use super::expand::ExpandReason;
 
-/// Enough for any honest value, and a fraction of a second of work.
-const STEP_LIMIT: usize = 1 << 22;
+/// What matching may still cost.
+#[derive(Debug)]
+pub(super) struct Steps(usize);
+
+impl Default for Steps {
+    /// Enough for any honest word, and a fraction of a second of work.
+    fn default() -> Self {
+        Self(1 << 22)
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece {
@@ -50,24 +58,39 @@ impl Pattern {
     }
 
     /// `value` without the part at its start that matches.
-    pub(super) fn without_prefix(&self, value: &str, extent: Extent) -> Result<String, ExpandReason> {
+    pub(super) fn without_prefix(
+        &self,
+        value: &str,
+        extent: Extent,
+        steps: &mut Steps,
+    ) -> Result<String, ExpandReason> {
         let chars: Vec<char> = value.chars().collect();
-        let end = self.matcher(&self.pieces).end_of_match(&chars, extent)?.unwrap_or(0);
+        let end = self.matcher(&self.pieces, steps).end_of_match(&chars, extent)?.unwrap_or(0);
         Ok(chars[end..].iter().collect())
     }
 
     /// `value` without the part at its end that matches.
-    pub(super) fn without_suffix(&self, value: &str, extent: Extent) -> Result<String, ExpandReason> {
+    pub(super) fn without_suffix(
+        &self,
+        value: &str,
+        extent: Extent,
+        steps: &mut Steps,
+    ) -> Result<String, ExpandReason> {
         let reversed: Vec<char> = value.chars().rev().collect();
         let pieces: Vec<Piece> = self.pieces.iter().rev().copied().collect();
-        let end = self.matcher(&pieces).end_of_match(&reversed, extent)?.unwrap_or(0);
+        let end = self.matcher(&pieces, steps).end_of_match(&reversed, extent)?.unwrap_or(0);
         Ok(reversed[end..].iter().rev().collect())
     }
 
     /// `value` with the first longest match replaced.
-    pub(super) fn replace_first(&self, value: &str, replacement: &str) -> Result<String, ExpandReason> {
+    pub(super) fn replace_first(
+        &self,
+        value: &str,
+        replacement: &str,
+        steps: &mut Steps,
+    ) -> Result<String, ExpandReason> {
         let chars: Vec<char> = value.chars().collect();
-        let mut matcher = self.matcher(&self.pieces);
+        let mut matcher = self.matcher(&self.pieces, steps);
         for start in 0..=chars.len() {
             if let Some(length) = matcher.end_of_match(&chars[start..], Extent::Longest)? {
                 let mut result: String = chars[..start].iter().collect();
@@ -86,9 +109,10 @@ impl Pattern {
         value: &str,
         replacement: &str,
         limit: usize,
+        steps: &mut Steps,
     ) -> Result<String, ExpandReason> {
         let chars: Vec<char> = value.chars().collect();
-        let mut matcher = self.matcher(&self.pieces);
+        let mut matcher = self.matcher(&self.pieces, steps);
         let mut result = String::new();
         let (mut at, mut last_end) = (0, None);
         while at <= chars.len() {
@@ -113,11 +137,11 @@ impl Pattern {
         Ok(result)
     }
 
-    fn matcher<'a>(&'a self, pieces: &'a [Piece]) -> Matcher<'a> {
+    fn matcher<'a>(&'a self, pieces: &'a [Piece], steps: &'a mut Steps) -> Matcher<'a> {
         Matcher {
             text: &self.text,
             pieces,
-            steps_left: STEP_LIMIT,
+            steps,
             active: Vec::with_capacity(pieces.len() + 1),
             next: Vec::with_capacity(pieces.len() + 1),
         }
@@ -127,7 +151,7 @@ impl Pattern {
 struct Matcher<'a> {
     text: &'a str,
     pieces: &'a [Piece],
-    steps_left: usize,
+    steps: &'a mut Steps,
     /// Positions in `pieces` reached so far, in ascending order.
     active: Vec<usize>,
     next: Vec<usize>,
@@ -168,8 +192,9 @@ impl Matcher<'_> {
     }
 
     fn spend(&mut self, steps: usize) -> Result<(), ExpandReason> {
-        self.steps_left = self
-            .steps_left
+        self.steps.0 = self
+            .steps
+            .0
             .checked_sub(steps + 1)
             .ok_or_else(|| ExpandReason::PatternCost(self.text.to_string()))?;
         Ok(())
@@ -198,14 +223,20 @@ mod tests {
     fn a_costly_pattern_ends() {
         let pattern = Pattern::parse(&"*a".repeat(2000)).unwrap();
         let value = "a".repeat(60_000);
-        assert!(matches!(pattern.replace_all(&value, "", 1 << 20), Err(ExpandReason::PatternCost(_))));
+        assert!(matches!(
+            pattern.replace_all(&value, "", 1 << 20, &mut Steps::default()),
+            Err(ExpandReason::PatternCost(_))
+        ));
         let missing = Pattern::parse(&format!("{}b", "*a".repeat(2000))).unwrap();
-        assert!(matches!(missing.replace_first(&value, ""), Err(ExpandReason::PatternCost(_))));
+        assert!(matches!(
+            missing.replace_first(&value, "", &mut Steps::default()),
+            Err(ExpandReason::PatternCost(_))
+        ));
     }
 
     #[test]
     fn replacements_cannot_grow_past_the_limit() {
         let pattern = Pattern::parse("?").unwrap();
-        assert_eq!(pattern.replace_all("abc", "xxxx", 4), Err(ExpandReason::TooLong));
+        assert_eq!(pattern.replace_all("abc", "xxxx", 4, &mut Steps::default()), Err(ExpandReason::TooLong));
     }
 }

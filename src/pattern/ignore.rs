@@ -317,6 +317,23 @@ mod tests {
         }
     }
 
+    /// Answers of moby/patternmatcher v0.6.1 to ignore files made at random: `ignorefile.ReadAll`, then
+    /// `MatchesUsingParentResults` from the root down. A line without paths is one that it refuses.
+    #[test]
+    fn moby_decides_the_same() {
+        for line in include_str!("../../tests/corpus/ignore.jsonl").lines() {
+            let case: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = case["ignore"].as_str().unwrap();
+            let found = Ignore::parse(text.as_bytes());
+            assert_eq!(found.is_ok(), case.get("ignored").is_some(), "{text:?}: {found:?}");
+            for (name, expected) in [("ignored", true), ("kept", false)] {
+                for path in case.get(name).and_then(|paths| paths.as_array()).into_iter().flatten() {
+                    check(text, path.as_str().unwrap(), expected);
+                }
+            }
+        }
+    }
+
     #[test]
     fn exclude_flags_keep_what_an_ignore_file_strips() {
         let ignore = Ignore::from_patterns([&b"#a"[..], b"**/*.md", b"!x.md"]).unwrap();

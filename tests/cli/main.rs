@@ -6,6 +6,7 @@
 mod support;
 
 mod bad_input;
+mod build_platform;
 mod check;
 mod compression;
 mod example;

@@ -231,6 +231,15 @@ fn growth_and_depth_are_bounded() {
 }
 
 #[test]
+fn all_patterns_of_a_word_share_what_they_may_cost() {
+    let lookup = |_: &str| Some("a".repeat(400));
+    let costly = "${x##*a*a*a*a*a*a*a*ab}";
+    assert_eq!(expand_word(costly, '\\', &lookup).unwrap().value.len(), 400);
+    let error = expand_word(&costly.repeat(2000), '\\', &lookup).unwrap_err();
+    assert!(matches!(error.reason, ExpandReason::PatternCost(_)), "{error}");
+}
+
+#[test]
 fn errors_say_which_part_is_wrong() {
     for (word, expected) in [
         ("a${x:-b}c${none:?m}d", "${none:?m}"),
