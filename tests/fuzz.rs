@@ -147,8 +147,18 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("a seed is readable")).collect()
 }
 
-/// Pieces in any order: words of the language, parts of seeds, bytes. Now and then one of them many times.
+/// Pieces in any order: words of the language, parts of seeds, bytes. Now and then one of them many times, or a
+/// seed with a few bytes changed.
 fn inputs(words: &'static [&'static str], seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 0x2e..0x3a_u8]);
+    let changed = (prop::sample::select(seeds.clone()), prop::collection::vec(change, 1..12));
+    let changed = changed.prop_map(|(mut seed, changes)| {
+        for (at, byte) in changes {
+            let at = at.index(seed.len());
+            seed[at] = byte;
+        }
+        seed
+    });
     let part = (prop::sample::select(seeds), any::<prop::sample::Index>(), any::<prop::sample::Index>());
     let part = part.prop_map(|(seed, from, to)| {
         let (from, to) = (from.index(seed.len() + 1), to.index(seed.len() + 1));
@@ -162,7 +172,8 @@ fn inputs(words: &'static [&'static str], seeds: Vec<Vec<u8>>) -> impl Strategy<
         1 => any::<char>().prop_map(|char| char.to_string().into_bytes()),
         1 => (word(), 1..400_usize).prop_map(|(word, times)| word.repeat(times)),
     ];
-    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    let pieces = prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat());
+    prop_oneof![2 => pieces, 1 => changed]
 }
 
 #[test]

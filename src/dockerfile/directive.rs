@@ -218,7 +218,8 @@ impl ReadDirectives {
                         format!("directive `{}` is given twice", directive.name),
                     )
                     .at(directive.place.clone(), "again here")
-                    .at(first.place.clone(), "first given here"),
+                    .at(first.place.clone(), "first given here")
+                    .help("keep one of them"),
                 );
             }
         }

@@ -213,7 +213,8 @@ impl<'a> Scanner<'a> {
                         "dockerfile::heredoc",
                         format!("the heredoc's delimiter is malformed: {error}"),
                     )
-                    .at(Place::new(self.source, line.span.clone()), "announced here"),
+                    .at(Place::new(self.source, line.span.clone()), "announced here")
+                    .help("write `<<NAME`, or `<<'NAME'` with both quotes"),
                 );
                 return;
             }

@@ -22,6 +22,7 @@ mod pattern;
 mod run;
 mod signal;
 mod stages;
+mod usage;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use super::directive::{self, CheckOptions};
 use super::flags::{FlagKind, Flags};
 use super::instruction::{self, Instruction, InstructionKind};
 use super::lines::{self, LogicalLine};
+use super::usage::usage;
 use super::{Dockerfile, From, Stage};
 use crate::diag::{Located, Place, Problem, Source, Span};
 
@@ -57,8 +58,15 @@ impl<'a> Reader<'a> {
         self.line.comments.iter().find_map(about)
     }
 
+    /// Tells the form of the instruction where a problem knows of no other next step.
+    fn with_usage(&self, problems: Vec<Problem>) -> Vec<Problem> {
+        let usage = usage(&self.command.name).map(str::to_string);
+        let help = |problem: Problem| Problem { help: problem.help.or_else(|| usage.clone()), ..problem };
+        problems.into_iter().map(help).collect()
+    }
+
     fn instruction(&self, warnings: &mut Vec<Problem>) -> Result<Instruction, Vec<Problem>> {
-        let kind = instruction::read(self, warnings)?;
+        let kind = instruction::read(self, warnings).map_err(|problems| self.with_usage(problems))?;
         Ok(Instruction {
             place: Place::new(self.source, self.line.span.clone()),
             keyword: self.command.keyword.to_string(),
@@ -111,7 +119,7 @@ impl Parser {
         if reader.command.name == "FROM" {
             match self.stage(&reader) {
                 Ok(stage) => self.dockerfile.stages.push(stage),
-                Err(problems) => self.problems.extend(problems),
+                Err(problems) => self.problems.extend(reader.with_usage(problems)),
             }
             return;
         }
@@ -233,13 +241,16 @@ pub fn parse_instruction_line(source: &Arc<Source>) -> Result<Instruction, Vec<P
     let whole = || Place::new(source, 0..source.text.len());
     if scanned.lines.len() != 1 {
         let message = format!("a trigger is one instruction, not {}", scanned.lines.len());
-        return Err(vec![Problem::input("dockerfile::trigger", message).at(whole(), "this text")]);
+        let problem = Problem::input("dockerfile::trigger", message).at(whole(), "this text");
+        return Err(vec![problem.help("it comes with the base image, which has to be built again")]);
     }
     let line = scanned.lines.remove(0);
     let reader = Reader::new(source, &line, '\\');
     if let name @ ("FROM" | "ONBUILD" | "MAINTAINER") = reader.command.name.as_str() {
         return Err(vec![
-            reader.problem("dockerfile::trigger", format!("{name} cannot be an ONBUILD trigger")),
+            reader
+                .problem("dockerfile::trigger", format!("{name} cannot be an ONBUILD trigger"))
+                .help("it comes with the base image, which has to be built again"),
         ]);
     }
     reader.instruction(&mut Vec::new())

@@ -319,7 +319,8 @@ fn cycle_problem(dockerfile: &Dockerfile, cycle: &[usize]) -> Problem {
         [first, others @ ..] => format!("stage {first} needs itself, by way of {}", others.join(", ")),
         [] => "stages need each other".to_string(),
     };
-    let problem = Problem::input("dockerfile::stage-cycle", message);
+    let problem = Problem::input("dockerfile::stage-cycle", message)
+        .help("move what both need to a stage of its own, and copy from there");
     cycle.iter().fold(problem, |problem, index| {
         let from = &dockerfile.stages[*index].from;
         problem.at(from.place.clone(), "this stage")

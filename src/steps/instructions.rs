@@ -191,8 +191,10 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
         for word in words {
             let expansion = expand_words(word, escape, &|name| self.state.scope.get(name));
             for word in expansion.map_err(|error| self.unexpanded(word, &error))?.words {
-                let exposed = parse_ports(&word)
-                    .map_err(|error| Box::new(Problem::input("dockerfile::expose", error.to_string())))?;
+                let exposed = parse_ports(&word).map_err(|error| {
+                    let problem = Problem::input("dockerfile::expose", error.to_string());
+                    Box::new(problem.help("a port is a number or a range, with `/tcp`, `/udp` or `/sctp`"))
+                })?;
                 ports.extend(exposed.ports.iter().map(ToString::to_string));
             }
         }

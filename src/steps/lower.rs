@@ -363,7 +363,9 @@ impl<'a> Lowerer<'a> {
             let title = self.setting.dockerfile.stages[*open].title();
             let message = format!("stage `{title}` needs itself, by way of a trigger of its base image");
             return self.problem(
-                Problem::input("dockerfile::stage-cycle", message).at(place.clone(), "copied from here"),
+                Problem::input("dockerfile::stage-cycle", message)
+                    .at(place.clone(), "copied from here")
+                    .help("copy from a stage that does not begin with this base"),
             );
         }
         for needed in needed {
@@ -562,10 +564,10 @@ fn is_system(platform: &str) -> bool {
 
 fn unknown_stage(code: &'static str, unknown: &UnknownStage) -> Problem {
     let problem = Problem::input(code, unknown.to_string());
-    match &unknown.meant {
-        Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-        None => problem,
-    }
+    problem.help(match &unknown.meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "name a stage of this Dockerfile, or its number from 0 on".to_string(),
+    })
 }
 
 impl BaseImage {

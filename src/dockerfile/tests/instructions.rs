@@ -535,3 +535,16 @@ fn triggers_of_base_images_are_read_alone() {
         assert_eq!(read(text).unwrap_err()[0].code, code, "{text}");
     }
 }
+
+#[test]
+fn the_form_of_an_instruction_is_the_next_step() {
+    for (text, expected) in [
+        ("COPY a", "the form is `COPY [--flag=value…] source… destination`"),
+        ("EXPOSE 1/x", "the form is `EXPOSE port[-last][/tcp]…`"),
+        ("HEALTHCHECK CMD", "the form is `HEALTHCHECK [--interval=30s…] CMD command` or `HEALTHCHECK NONE`"),
+        ("FROM --platform=a --platform=b c", "the form is `FROM [--platform=platform] image [AS name]`"),
+    ] {
+        let problems = parse(&format!("FROM a\n{text}")).unwrap_err();
+        assert_eq!(problems[0].help.as_deref(), Some(expected), "{text}");
+    }
+}

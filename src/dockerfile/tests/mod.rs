@@ -29,7 +29,8 @@ fn kind(text: &str) -> InstructionKind {
     instruction(text).kind
 }
 
-/// Problems as `line code "what is marked" message | help`, one per line.
+/// Problems as `line code "what is marked" message | help`, one per line. The form of an instruction, which
+/// is the help where there is no other, is left out.
 fn problems(text: &str) -> String {
     let problems = parse(text).expect_err(text);
     problems.iter().map(|problem| describe(problem, text)).collect::<Vec<_>>().join("\n")
@@ -38,6 +39,7 @@ fn problems(text: &str) -> String {
 fn describe(problem: &Problem, text: &str) -> String {
     let place = &problem.labels[0].place;
     let code = problem.code.strip_prefix("dockerfile::").expect("codes name their area");
-    let help = problem.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
+    let help = problem.help.as_ref().expect("a problem tells the next step");
+    let help = if help.starts_with("the form is") { String::new() } else { format!(" | {help}") };
     format!("{} {code} {:?} {}{help}", place.line(), &text[place.span.clone()], problem.message)
 }

@@ -102,11 +102,15 @@ fn cycles_and_wrong_numbers_are_refused() {
     };
     assert_eq!(
         problems("FROM a AS b\nCOPY --from=b x y"),
-        ["1 stage-cycle \"FROM a AS b\" stage `b` needs itself"]
+        [
+            "1 stage-cycle \"FROM a AS b\" stage `b` needs itself | move what both need to a stage of its own, and copy from there"
+        ]
     );
     assert_eq!(
         problems("FROM a AS z\nFROM a AS b\nCOPY --from=2 x y\nFROM b\nFROM b"),
-        ["2 stage-cycle \"FROM a AS b\" stage `b` needs itself, by way of `stage-2`"]
+        [
+            "2 stage-cycle \"FROM a AS b\" stage `b` needs itself, by way of `stage-2` | move what both need to a stage of its own, and copy from there"
+        ]
     );
     assert_eq!(
         problems("FROM a\nCOPY --from=7 x y\nCOPY --from=-1 x y"),

@@ -249,7 +249,7 @@ fn what_is_wrong_with_a_file_is_said() {
         ),
         (
             "# escape=\\\n# escape=`\nFROM a",
-            "2 duplicate-directive \"# escape=`\" directive `escape` is given twice",
+            "2 duplicate-directive \"# escape=`\" directive `escape` is given twice | keep one of them",
         ),
         (
             "# escape=x\nFROM a",

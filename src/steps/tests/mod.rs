@@ -4,6 +4,7 @@ mod keys;
 mod lowering;
 mod mounts;
 mod placing;
+mod properties;
 mod unpacking;
 
 use std::collections::BTreeMap;
@@ -32,8 +33,12 @@ struct Case {
 }
 
 fn case(text: &str) -> Case {
+    case_of(Dockerfile::parse(&Source::new("Dockerfile", text)).unwrap())
+}
+
+fn case_of(dockerfile: Dockerfile) -> Case {
     Case {
-        dockerfile: Dockerfile::parse(&Source::new("Dockerfile", text)).unwrap(),
+        dockerfile,
         stage: None,
         target: Platform::linux("arm64"),
         build: Platform::linux("amd64"),
