@@ -146,12 +146,15 @@ impl Placement {
 #[derive(Clone, Copy)]
 pub(super) struct Made {
     pub mode: u32,
-    pub owner: Owner,
+    /// Where nobody says so, the user is root and the group what the directory above makes it.
+    pub owner: Option<Owner>,
 }
+
+const ROOT: Owner = Owner { uid: 0, gid: 0 };
 
 impl Made {
     /// As anything makes them that says nothing else.
-    pub const PLAIN: Self = Self { mode: 0o755, owner: Owner { uid: 0, gid: 0 } };
+    pub const PLAIN: Self = Self { mode: 0o755, owner: Some(ROOT) };
 }
 
 /// What several paths may have in common: they are one file. Names that different sources give a file are
@@ -180,7 +183,7 @@ impl<'a> Placer<'a> {
             Some(Chmod::Octal(mode)) => *mode & 0o777,
             Some(Chmod::Symbolic(_)) | None => Made::PLAIN.mode,
         };
-        let made = Made { mode, owner: settings.owner.unwrap_or(Made::PLAIN.owner) };
+        let made = Made { mode, owner: settings.owner };
         Self {
             surface: Surface::new(base),
             settings,
@@ -235,10 +238,7 @@ impl<'a> Placer<'a> {
     }
 
     fn make_parents(&mut self, path: &[u8]) -> Result<(), PlaceError> {
-        match path.iter().rposition(|byte| *byte == b'/') {
-            Some(end) => self.make_directories(&path[..end], self.made),
-            None => Ok(()),
-        }
+        self.make_directories(parent(path), self.made)
     }
 
     pub fn make_directories(&mut self, path: &[u8], made: Made) -> Result<(), PlaceError> {
@@ -259,7 +259,14 @@ impl<'a> Placer<'a> {
             None => {
                 let mut entry = Entry::new(path, EntryKind::Directory, made.mode);
                 entry.mtime = self.settings.now;
-                (entry.uid, entry.gid) = (made.owner.uid, made.owner.gid);
+                let owner = made.owner.unwrap_or(ROOT);
+                (entry.uid, entry.gid) = (owner.uid, owner.gid);
+                // A directory with setgid hands that down, and its group.
+                if let Some(above) = self.surface.entry(parent(path)).filter(|above| above.mode & 0o2000 != 0)
+                {
+                    entry.mode |= 0o2000;
+                    entry.gid = made.owner.map_or(above.gid, |owner| owner.gid);
+                }
                 self.put(Placed { entry, content: Content::None })
             }
         }
@@ -306,7 +313,8 @@ impl<'a> Placer<'a> {
         self.refuse_mismatch(path, false)?;
         let mut entry = Entry::new(path, EntryKind::File { size: bytes.len() as u64 }, 0o644);
         entry.mtime = self.settings.now;
-        (entry.uid, entry.gid) = (self.made.owner.uid, self.made.owner.gid);
+        let owner = self.made.owner.unwrap_or(ROOT);
+        (entry.uid, entry.gid) = (owner.uid, owner.gid);
         if let Some(chmod) = self.chmod {
             entry.mode = chmod.apply(entry.mode, false);
         }
@@ -377,6 +385,11 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
         (_, true) => directory.to_vec(),
         _ => [directory, b"/", name].concat(),
     }
+}
+
+/// The directory a path is in; the root is the empty path.
+fn parent(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|byte| *byte == b'/').map_or(b"", |end| &path[..end])
 }
 
 pub(super) fn display(path: &[u8]) -> String {

@@ -45,12 +45,16 @@ impl<'a> Surface<'a> {
         if path.is_empty() {
             return Some(Standing::Directory);
         }
-        let entry = self.placed.get(path).map(|placed| &placed.entry).or_else(|| self.below(path));
-        entry.map(|entry| match &entry.kind {
+        self.entry(path).map(|entry| match &entry.kind {
             EntryKind::Directory => Standing::Directory,
             EntryKind::Symlink { target } => Standing::Link(target),
             _ => Standing::Other,
         })
+    }
+
+    /// What a path shows.
+    pub fn entry(&self, path: &[u8]) -> Option<&Entry> {
+        self.placed.get(path).map(|placed| &placed.entry).or_else(|| self.below(path))
     }
 
     pub fn placed(&self, path: &[u8]) -> Option<&Placed> {

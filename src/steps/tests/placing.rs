@@ -285,6 +285,18 @@ fn parents_are_repeated_as_they_are_so_that_the_layer_stands_alone() {
 }
 
 #[test]
+fn directories_that_are_made_inherit_setgid_and_its_group() {
+    check("COPY f /x/y/z/f", "f f", "d x 2755", "x/:2755 x/y/:2755 x/y/z/:2755 x/y/z/f");
+    check("COPY d /x/y", "d d; d d/e", "d x 2755", "x/:2755 x/y/:2755 x/y/e/");
+    let groups = |settings: Settings| {
+        let placement = placed("COPY f /x/y/f", "f f", "d x 2755", settings).unwrap();
+        placement.entries.iter().map(|placed| placed.entry.gid).collect::<Vec<u32>>()
+    };
+    assert_eq!(groups(PLAIN), [7, 7, 0]);
+    assert_eq!(groups(Settings { owner: Some(Owner { uid: 3, gid: 4 }), ..PLAIN }), [7, 4, 4]);
+}
+
+#[test]
 fn owners_are_kept_given_or_roots() {
     let owners = |settings: Settings| {
         let placement = placed("COPY d /x/y", "d d; f d/f", "", settings).unwrap();
