@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use mab::config::{self, Disk, Entry, Files, Overrides};
 use mab::diag::{Problem, render};
-use mab::facts::{Facts, GitFacts};
+use mab::facts::{CiFacts, Facts, GitFacts};
 use mab::model::Project;
 use mab::report::bake_json::bake_json;
 
@@ -51,6 +51,7 @@ fn resolve(case: &Path) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
             _ => panic!("{}: `{line}` is not a flag", case.display()),
         }
     }
+    facts.ci = CiFacts::detect(&facts.environment, None);
     let loaded = config::load(&case.join("multiarch.toml"), &Disk);
     if config::needs_git(&loaded) {
         facts.git = git;

@@ -15,7 +15,7 @@ use super::template::Templates;
 use super::vars;
 use crate::base::Platform;
 use crate::diag::{Problem, Severity};
-use crate::facts::{Facts, GitFacts};
+use crate::facts::{CiFacts, Facts, GitFacts};
 use crate::model::Project;
 
 /// What the command line says about this run.
@@ -57,6 +57,7 @@ fn resolve_project(
         ("vars", Value::from_pairs(vars.values.iter().map(|(name, value)| (name.as_str(), value)))),
         ("project", Value::from_pairs([("name", name.as_str())])),
     ];
+    shared.push(("ci", ci_member(facts.ci.as_ref())));
     shared.extend(facts.git.as_ref().map(|git| ("git", git_member(git))));
     let templates = Templates::new(&environment, vars.unset);
     let world = World { declared, templates, shared, host: &facts.host, wanted: &overrides.platforms };
@@ -112,6 +113,29 @@ fn project_name(loaded: &Loaded) -> String {
         Some(name) => name.value.clone(),
         None => loaded.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
     }
+}
+
+/// `ci.running` is there everywhere, the rest as far as the CI system says it.
+fn ci_member(ci: Option<&CiFacts>) -> Value {
+    let Some(ci) = ci else { return Value::from_pairs([("running", Value::from(false))]) };
+    let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    let members = [
+        ("running", Some(Value::from(true))),
+        ("system", Some(Value::from(ci.system))),
+        ("event", Some(Value::from(ci.event.name()))),
+        ("event_name", text(&ci.event_name)),
+        ("ref", text(&ci.reference)),
+        ("branch", text(&ci.branch)),
+        ("tag", text(&ci.tag)),
+        ("sha", text(&ci.sha)),
+        ("pull_request", text(&ci.pull_request)),
+        ("base_branch", text(&ci.base_branch)),
+        ("default_branch", text(&ci.default_branch)),
+        ("repository", text(&ci.repository)),
+        ("repository_url", text(&ci.repository_url)),
+        ("run_url", text(&ci.run_url)),
+    ];
+    Value::from_pairs(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
 fn git_member(git: &GitFacts) -> Value {

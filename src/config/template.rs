@@ -26,6 +26,23 @@ use crate::diag::{Problem, Span};
 /// The longest expression, in bytes.
 const LONGEST_EXPRESSION: usize = 4 << 10;
 
+/// What `ci` may have.
+const CI_MEMBERS: [&str; 13] = [
+    "system",
+    "event",
+    "event_name",
+    "ref",
+    "branch",
+    "tag",
+    "sha",
+    "pull_request",
+    "base_branch",
+    "default_branch",
+    "repository",
+    "repository_url",
+    "run_url",
+];
+
 /// What a template may ask for.
 pub struct Scope {
     root: Value,
@@ -287,6 +304,10 @@ impl<'e> Templates<'e> {
                 .help("check a branch out, or write `git.branch | default(\"…\")`".to_string()),
             "git.tag" => fault("no tag points at HEAD, so `git.tag` has no value".to_string())
                 .help("tag the commit, or write `git.tag | default(\"…\")`".to_string()),
+            _ if path.starts_with("ci.") && CI_MEMBERS.contains(&name) => {
+                fault(format!("no CI system says what `{path}` is here"))
+                    .help(format!("write `{path} | default(\"…\")`, or ask `ci.running` first"))
+            }
             _ if path.starts_with("platform") && !scope.has("platform") => {
                 fault("`platform` has no value here: this key is the same for all platforms".to_string())
                     .help("use it in context, contexts and args".to_string())

@@ -3,15 +3,17 @@
 //! With facts as arguments the compiler from file to plan is a pure function. Does not know what the
 //! values are used for.
 
+mod ci;
 mod env;
 mod git;
 mod host;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+pub use self::ci::{CiFacts, Event as CiEvent};
 pub use self::git::{Error as GitError, GitFacts};
 pub use self::host::Directories;
 use crate::base::Platform;
@@ -25,6 +27,8 @@ pub struct Facts {
     pub directories: Directories,
     /// Filled by [`GitFacts::read`] when somebody asks for git; reading costs four processes.
     pub git: Option<GitFacts>,
+    /// The CI system that runs us.
+    pub ci: Option<CiFacts>,
     pub now: Timestamp,
 }
 
@@ -40,7 +44,9 @@ impl Facts {
             }
             platform => platform,
         };
-        Ok(Self { environment, host, directories, git: None, now: Timestamp::now() })
+        let payload = ci::payload_path(&environment).and_then(|path| env::read_document(Path::new(path)));
+        let ci = CiFacts::detect(&environment, payload.as_ref());
+        Ok(Self { environment, host, directories, git: None, ci, now: Timestamp::now() })
     }
 
     /// A made-up `linux/amd64` machine with an empty environment, the same on every run.
@@ -52,6 +58,7 @@ impl Facts {
             host: Platform::linux("amd64"),
             directories,
             git: None,
+            ci: None,
             now: Timestamp::UNIX_EPOCH,
         }
     }

@@ -1,0 +1,217 @@
+//! The CI system that runs us, if one does: what it says of ref, commit, pull request and repository.
+//!
+//! [`CiFacts::detect`] is a pure function of the environment and, for GitHub's kind, of the event's payload. Every
+//! system's own names end here; `MAB_REF`, `MAB_SHA` and their kin win over them, and are the only source
+//! where a system exposes nothing (Tekton). What no system says stays `None`: git may know it.
+
+mod github;
+mod systems;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// What CI says of this run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CiFacts {
+    /// `github`, `gitlab`, …; `other` when only `CI` is set or overrides are given.
+    pub system: &'static str,
+    pub event: Event,
+    /// The event in the system's own word.
+    pub event_name: Option<String>,
+    /// The full ref, `refs/heads/main`.
+    pub reference: Option<String>,
+    /// The branch that was pushed to, or that a pull request comes from.
+    pub branch: Option<String>,
+    pub tag: Option<String>,
+    pub sha: Option<String>,
+    /// The number of the pull or merge request.
+    pub pull_request: Option<String>,
+    /// The branch a pull request goes to.
+    pub base_branch: Option<String>,
+    pub default_branch: Option<String>,
+    /// A page for people, without credentials.
+    pub repository_url: Option<String>,
+    /// `owner/name`.
+    pub repository: Option<String>,
+    pub run_url: Option<String>,
+}
+
+/// Why the run was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Event {
+    Branch,
+    Tag,
+    PullRequest,
+    Schedule,
+    #[default]
+    Manual,
+}
+
+impl Event {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Branch => "branch",
+            Self::Tag => "tag",
+            Self::PullRequest => "pull-request",
+            Self::Schedule => "schedule",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// The environment as CI systems fill it: unset and empty are the same.
+#[derive(Clone, Copy)]
+struct Variables<'a>(&'a BTreeMap<String, String>);
+
+impl<'a> Variables<'a> {
+    fn get(self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn owned(self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_string)
+    }
+
+    /// The first of several names that is set.
+    fn first(self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|name| self.owned(name))
+    }
+
+    fn is(self, name: &str, value: &str) -> bool {
+        self.get(name).is_some_and(|own| own.eq_ignore_ascii_case(value))
+    }
+}
+
+/// Whether the payload of the event must be read, and where it is.
+pub fn payload_path(environment: &BTreeMap<String, String>) -> Option<&str> {
+    let variables = Variables(environment);
+    let has_one =
+        ["GITEA_ACTIONS", "FORGEJO_ACTIONS", "GITHUB_ACTIONS"].iter().any(|name| variables.is(name, "true"));
+    has_one.then(|| variables.get("GITHUB_EVENT_PATH")).flatten()
+}
+
+/// What the user says wins; a ref says branch, tag and kind as well.
+fn overridden(facts: Option<CiFacts>, variables: Variables<'_>) -> Option<CiFacts> {
+    const NAMES: [&str; 9] = [
+        "MAB_REF",
+        "MAB_BRANCH",
+        "MAB_TAG",
+        "MAB_SHA",
+        "MAB_PULL_REQUEST",
+        "MAB_BASE_BRANCH",
+        "MAB_DEFAULT_BRANCH",
+        "MAB_REPOSITORY",
+        "MAB_REPOSITORY_URL",
+    ];
+    if facts.is_none() && NAMES.iter().all(|name| variables.get(name).is_none()) {
+        return None;
+    }
+    let mut facts = facts.unwrap_or(CiFacts { system: "other", ..CiFacts::default() });
+    if let Some(reference) = variables.get("MAB_REF") {
+        facts.set_reference(reference);
+    }
+    if let Some(tag) = variables.get("MAB_TAG") {
+        facts.set_reference(&format!("refs/tags/{tag}"));
+    }
+    if let Some(branch) = variables.get("MAB_BRANCH") {
+        facts.set_reference(&format!("refs/heads/{branch}"));
+    }
+    if let Some(number) = variables.owned("MAB_PULL_REQUEST") {
+        facts.pull_request = Some(number);
+        facts.event = Event::PullRequest;
+    }
+    for (field, name) in [
+        (&mut facts.sha, "MAB_SHA"),
+        (&mut facts.base_branch, "MAB_BASE_BRANCH"),
+        (&mut facts.default_branch, "MAB_DEFAULT_BRANCH"),
+        (&mut facts.repository, "MAB_REPOSITORY"),
+        (&mut facts.repository_url, "MAB_REPOSITORY_URL"),
+    ] {
+        if let Some(value) = variables.owned(name) {
+            *field = Some(value);
+        }
+    }
+    Some(facts)
+}
+
+impl CiFacts {
+    /// The system, by what is most its own first: Gitea also sets GitHub's names, Woodpecker GitLab's.
+    pub fn detect(environment: &BTreeMap<String, String>, payload: Option<&Value>) -> Option<Self> {
+        let variables = Variables(environment);
+        let facts = if variables.is("GITEA_ACTIONS", "true") || variables.is("FORGEJO_ACTIONS", "true") {
+            Some(github::read("gitea", variables, payload))
+        } else if variables.is("GITHUB_ACTIONS", "true") {
+            Some(github::read("github", variables, payload))
+        } else {
+            systems::read(variables)
+        };
+        overridden(facts, variables)
+    }
+
+    /// Takes branch, tag and, where nothing else is known, the kind from a full ref.
+    fn set_reference(&mut self, reference: &str) {
+        (self.branch, self.tag) = (None, None);
+        if let Some(branch) = reference.strip_prefix("refs/heads/") {
+            self.branch = Some(branch.to_string());
+            self.event = Event::Branch;
+        } else if let Some(tag) = reference.strip_prefix("refs/tags/") {
+            self.tag = Some(tag.to_string());
+            self.event = Event::Tag;
+        } else if let Some(number) =
+            reference.strip_prefix("refs/pull/").and_then(|rest| rest.split('/').next())
+        {
+            self.pull_request = Some(number.to_string());
+            self.event = Event::PullRequest;
+        }
+        self.reference = Some(reference.to_string());
+    }
+
+    /// The kind that the fields say, for systems that have no word for it.
+    fn with_event(mut self, is_scheduled: bool) -> Self {
+        self.event = if is_scheduled {
+            Event::Schedule
+        } else if self.pull_request.is_some() {
+            Event::PullRequest
+        } else if self.tag.is_some() {
+            Event::Tag
+        } else if self.branch.is_some() {
+            Event::Branch
+        } else {
+            Event::Manual
+        };
+        if self.reference.is_none() {
+            self.reference = match (&self.tag, &self.branch) {
+                (Some(tag), _) => Some(format!("refs/tags/{tag}")),
+                (None, Some(branch)) => Some(format!("refs/heads/{branch}")),
+                (None, None) => None,
+            };
+        }
+        self
+    }
+}
+
+/// A URL without what stands before `@` in its host: remotes may hold a token.
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            if path.is_empty() { format!("{scheme}://{host}") } else { format!("{scheme}://{host}/{path}") }
+        }
+        None => url.to_string(),
+    }
+}
+
+/// `owner/name` of a repository's URL.
+fn slug_of(url: &str) -> Option<String> {
+    let path = match url.split_once("://") {
+        Some((_, rest)) => rest.split_once('/')?.1,
+        None => url.split_once(':')?.1,
+    };
+    let path = path.trim_end_matches('/').trim_end_matches(".git");
+    (!path.is_empty()).then(|| path.to_string())
+}
+
+#[cfg(test)]
+mod tests;
