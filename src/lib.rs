@@ -45,6 +45,7 @@ pub mod store;
 
 pub mod context;
 pub mod registry;
+pub mod source;
 pub mod steps;
 
 pub mod config;

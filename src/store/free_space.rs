@@ -23,9 +23,15 @@ pub struct Shortage {
 
 /// The shortage, if there is one now.
 pub fn shortage(store: &Path) -> Option<Shortage> {
+    shortage_after(store, 0)
+}
+
+/// The shortage there would be once `bytes` more were written.
+pub fn shortage_after(store: &Path, bytes: u64) -> Option<Shortage> {
     // A file system that does not tell cannot be watched; writing to it will fail in its own way.
     let state = rustix::fs::statvfs(store).ok()?;
-    let reserve = missing_reserve(state.f_frsize, state.f_blocks, state.f_bavail)?;
+    let left = state.f_bavail.saturating_sub(bytes.div_ceil(state.f_frsize.max(1)));
+    let reserve = missing_reserve(state.f_frsize, state.f_blocks, left)?;
     Some(Shortage { store: store.to_owned(), reserve })
 }
 

@@ -74,6 +74,11 @@ impl<'a> Snapshots<'a> {
         Ok(PendingSnapshot { store: self.store, key: *key, folder, is_done: false })
     }
 
+    /// Makes a tree that turned out to be damaged a dead path. The caller sees to it that nobody uses it.
+    pub fn discard(&self, key: &SnapshotKey) -> Result<(), StoreError> {
+        bury(&self.store.path, &self.folder(key), &random_name()?)
+    }
+
     /// Folders nothing refers to any more, for the caller to remove with whatever rights that takes.
     pub fn dead_paths(&self) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.store.path.join("dead");
