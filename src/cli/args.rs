@@ -138,6 +138,9 @@ Examples:
 pub struct PlanArguments {
     #[command(flatten)]
     pub project: ProjectArguments,
+    /// The folder of the local store, where contexts from elsewhere are kept [default: $XDG_DATA_HOME/mab]
+    #[arg(long, value_name = "PATH", env = "MAB_STORE")]
+    store: Option<PathBuf>,
     /// How the graph is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: FormatArgument,
@@ -245,6 +248,12 @@ impl SessionArguments {
     pub fn options(&self) -> SessionOptions {
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         SessionOptions { store: self.store.clone(), jobs: self.jobs.map_or_else(processors, Into::into) }
+    }
+}
+
+impl PlanArguments {
+    pub fn session(&self) -> SessionOptions {
+        SessionOptions { store: self.store.clone(), jobs: 1 }
     }
 }
 

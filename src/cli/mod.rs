@@ -107,7 +107,9 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
 
 fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
     let request = command::plan::plain_request(facts);
-    let planned = command::plan::plan(&arguments.project.options(), &request, arguments.format.into(), facts);
+    let (project, session) = (arguments.project.options(), arguments.session());
+    let planned = command::plan::plan(&project, &session, &request, arguments.format.into(), facts);
+    let planned = runtime().block_on(planned);
     printed(planned, facts, Progress::Auto)
 }
 

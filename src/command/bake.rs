@@ -11,7 +11,7 @@ use super::Failure;
 use super::advice;
 use super::check::{self, Checked};
 use super::project::{self, Planned, ProjectOptions};
-use super::session::{self, SessionOptions};
+use super::session::{self, Session, SessionOptions};
 use crate::diag::{Kind, Problem};
 use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::Facts;
@@ -54,11 +54,12 @@ pub async fn bake(
     cancel: watch::Receiver<bool>,
 ) -> Result<Baked, Failure> {
     let events: Arc<dyn EventSink> = Arc::new(SaidOnce::new(events));
+    let session = Session::new(&options.session);
     let Planned { plan, project, requested, checked: to_check, warnings } =
-        project::plan(&options.project, &options.request, options.call, facts)?;
+        project::plan(&options.project, &options.request, options.call, facts, &session).await?;
     let mut checked = None;
     if !to_check.is_empty() {
-        let report = check::check_targets(&project, &to_check, &options.session, false, facts).await?;
+        let report = check::check_targets(&project, &to_check, &session, false, facts).await?;
         let is_over = requested.is_empty() || report.report.fails();
         checked = Some(report);
         if is_over {
@@ -67,7 +68,7 @@ pub async fn bake(
     }
     let build = session::build_platform(facts);
     advice::refuse(&plan, &project.lint, &build)?;
-    let tools = session::open(&options.session, facts, events.clone()).map_err(|problem| vec![*problem])?;
+    let tools = session.open(facts, events.clone()).map_err(|problem| vec![*problem])?;
     for notice in tools.store.notices() {
         events.emit(Event::Notice { node: None, problem: Arc::new(notice.problem()) });
     }

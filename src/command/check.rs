@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::Failure;
 use super::bases;
-use super::project::{self, DockerfileReader, ProjectOptions};
-use super::session::{self, SessionOptions};
+use super::dockerfiles::{DockerfileReader, Found};
+use super::project::{self, ProjectOptions};
+use super::session::{self, Session, SessionOptions};
 use crate::base::Platform;
 use crate::config::{self, Disk, Entry, FILE_NAME, Files, Overrides};
 use crate::context::IgnoreFile;
@@ -62,7 +63,8 @@ pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked,
     };
     let selection = select(&project, &names)?;
     let targets: Vec<Target> = selection.all().map(|target| with_arguments(target, &options.args)).collect();
-    let mut checked = check_targets(&project, &targets, &options.session, options.offline, facts).await?;
+    let session = Session::new(&options.session);
+    let mut checked = check_targets(&project, &targets, &session, options.offline, facts).await?;
     checked.warnings.extend(warnings);
     if options.deny_warnings {
         checked.report.deny_warnings();
@@ -92,20 +94,21 @@ fn with_arguments(target: &Target, args: &BTreeMap<String, String>) -> Target {
 pub(super) async fn check_targets(
     project: &Project,
     targets: &[Target],
-    session: &SessionOptions,
+    session: &Session<'_>,
     is_offline: bool,
     facts: &Facts,
 ) -> Result<Checked, Failure> {
     let choice = choice(&project.lint)?;
     let build = session::build_platform(facts);
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let mut reader = DockerfileReader::new(&facts.directories.current);
-    let uses = uses(targets, &mut reader, &mut problems, &mut warnings);
+    let mut reader = DockerfileReader::new(facts, session);
+    let mut found = Found { problems: &mut problems, warnings: &mut warnings };
+    let uses = uses(targets, &mut reader, &mut found).await;
     let settings = uses.iter().flat_map(|one| {
         one.variants.iter().map(|variant| (Setting::new(&one.dockerfile, variant, &build), *variant))
     });
     let wanted = bases::wanted(&settings.collect::<Vec<_>>(), &mut problems);
-    let bases = bases::look_at(wanted, session, is_offline, facts, &mut warnings).await;
+    let bases = bases::look_at(wanted, session.options(), is_offline, facts, &mut warnings).await;
     let lock = std::fs::read_to_string(project.root.join(LOCK_NAME)).ok();
     let units: Vec<Unit<'_>> = uses.iter().map(|one| one.unit(lock.as_deref())).collect();
     let mut report = lint::check(&units, &build, &bases, &choice);
@@ -118,23 +121,22 @@ pub(super) async fn check_targets(
 }
 
 /// Every Dockerfile that can be read, once for each target that uses it.
-fn uses<'a>(
+async fn uses<'a>(
     targets: &'a [Target],
-    reader: &mut DockerfileReader,
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    reader: &mut DockerfileReader<'_>,
+    found: &mut Found<'_>,
 ) -> Vec<Use<'a>> {
     let mut uses: Vec<Use<'_>> = Vec::new();
     for target in targets {
         for variant in &target.variants {
-            let Some(dockerfile) = reader.read(variant, problems, warnings) else { continue };
+            let Some(dockerfile) = reader.read(variant, found).await else { continue };
             let same = |known: &&mut Use<'_>| {
                 known.target == target.name && known.dockerfile.source == dockerfile.source
             };
             match uses.iter_mut().find(same) {
                 Some(known) => known.variants.push(variant),
                 None => {
-                    let ignore = ignore_file(variant, problems);
+                    let ignore = ignore_file(variant, found.problems);
                     uses.push(Use { target: &target.name, dockerfile, variants: vec![variant], ignore });
                 }
             }
@@ -197,7 +199,7 @@ pub(super) fn ignore_file(variant: &model::Variant, problems: &mut Vec<Problem>)
     let Context::Directory(root) = &variant.context.value else { return None };
     let dockerfile = match &variant.dockerfile {
         model::Dockerfile::File(file) => Some(root.join(&file.value)),
-        model::Dockerfile::Inline(_) => None,
+        model::Dockerfile::Inline(_) | model::Dockerfile::Stdin => None,
     };
     IgnoreFile::find(root, dockerfile.as_deref()).unwrap_or_else(|error| {
         problems.push(error.problem());

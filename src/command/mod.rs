@@ -6,6 +6,7 @@ mod advice;
 pub mod bake;
 mod bases;
 pub mod check;
+mod dockerfiles;
 pub mod plan;
 mod project;
 pub mod prune;

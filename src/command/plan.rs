@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Failure;
 use super::project::{self, Planned, ProjectOptions};
-use super::session;
+use super::session::{self, Session, SessionOptions};
 use crate::facts::Facts;
 use crate::model::Entitlement;
 use crate::plan::Request;
@@ -19,13 +19,15 @@ pub enum Format {
 }
 
 /// The graph of what `options` names.
-pub fn plan(
+pub async fn plan(
     options: &ProjectOptions,
+    session: &SessionOptions,
     request: &Request,
     format: Format,
     facts: &mut Facts,
 ) -> Result<String, Failure> {
-    let Planned { plan, .. } = project::plan(options, request, None, facts)?;
+    let session = Session::new(session);
+    let Planned { plan, .. } = project::plan(options, request, None, facts, &session).await?;
     Ok(match format {
         Format::Text => graph::text(&plan),
         Format::Json => graph::json(&plan),

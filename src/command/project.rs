@@ -1,16 +1,17 @@
 //! From the build file to a plan: find, read, resolve, select, read Dockerfiles, compile.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Failure;
+use super::dockerfiles::{DockerfileReader, Found};
+use super::session::Session;
 use crate::base::Platform;
 use crate::config::{self, Disk, Overrides};
-use crate::diag::{Located, Problem, Source};
-use crate::dockerfile::Dockerfile;
+use crate::diag::Problem;
 use crate::facts::{Facts, GitFacts};
-use crate::model::{self, Call, Context, Project, Target, Variant};
+use crate::model::{Call, Project, Target};
 use crate::plan::{self, Dockerfiles, Plan, Request, Selection};
 
 /// What the command line says about the build file.
@@ -81,11 +82,12 @@ fn find(options: &ProjectOptions, facts: &Facts) -> Result<PathBuf, Box<Problem>
 }
 
 /// Compiles the plan of what `options` names. `call` stands in for what the targets say is to be done.
-pub fn plan(
+pub async fn plan(
     options: &ProjectOptions,
     request: &Request,
     call: Option<Call>,
     facts: &mut Facts,
+    session: &Session<'_>,
 ) -> Result<Planned, Failure> {
     let (project, mut warnings) = load(options, facts)?;
     let selection = plan::select(&project, &options.names)?;
@@ -99,11 +101,12 @@ pub fn plan(
     };
     let checked: Vec<Target> = checked.into_iter().cloned().collect();
     let mut problems = Vec::new();
-    let mut reader = DockerfileReader::new(&facts.directories.current);
+    let mut reader = DockerfileReader::new(facts, session);
     let mut dockerfiles = Dockerfiles::new();
+    let mut found = Found { problems: &mut problems, warnings: &mut warnings };
     for target in selection.all() {
         for variant in &target.variants {
-            if let Some(dockerfile) = reader.read(variant, &mut problems, &mut warnings) {
+            if let Some(dockerfile) = reader.read(variant, &mut found).await {
                 dockerfiles.insert((target.name.clone(), variant.platform.value.clone()), dockerfile);
             }
         }
@@ -133,129 +136,4 @@ pub(super) fn dedup(problems: &mut Vec<Problem>) {
         }
         !known
     });
-}
-
-/// Reads each Dockerfile once, however many targets and platforms use it.
-pub(super) struct DockerfileReader {
-    current: PathBuf,
-    known: BTreeMap<PathBuf, Option<Arc<Dockerfile>>>,
-    inline: usize,
-}
-
-impl DockerfileReader {
-    /// `current` is what names of files are relative to when people read them.
-    pub(super) fn new(current: &Path) -> Self {
-        Self { current: current.to_path_buf(), known: BTreeMap::new(), inline: 0 }
-    }
-
-    /// How many Dockerfiles were read.
-    pub(super) fn count(&self) -> usize {
-        self.known.len() + self.inline
-    }
-
-    pub(super) fn read(
-        &mut self,
-        variant: &Variant,
-        problems: &mut Vec<Problem>,
-        warnings: &mut Vec<Problem>,
-    ) -> Option<Arc<Dockerfile>> {
-        match &variant.dockerfile {
-            model::Dockerfile::Inline(text) => {
-                let name = text
-                    .place
-                    .as_ref()
-                    .map_or("inline".to_string(), |place| format!("{place} (dockerfile-inline)"));
-                self.inline += 1;
-                parse(&Source::new(name, text.value.clone()), problems, warnings)
-            }
-            model::Dockerfile::File(file) => match &variant.context.value {
-                Context::Directory(root) => {
-                    self.read_file(&root.join(&file.value), file, variant, problems, warnings)
-                }
-                _ => {
-                    problems.push(no_directory(variant));
-                    None
-                }
-            },
-        }
-    }
-
-    fn read_file(
-        &mut self,
-        path: &Path,
-        file: &Located<PathBuf>,
-        variant: &Variant,
-        problems: &mut Vec<Problem>,
-        warnings: &mut Vec<Problem>,
-    ) -> Option<Arc<Dockerfile>> {
-        if let Some(known) = self.known.get(path) {
-            return known.clone();
-        }
-        let name = path.strip_prefix(&self.current).unwrap_or(path).display().to_string();
-        let dockerfile = match read_text(path) {
-            Ok(text) => parse(&Source::new(name, text), problems, warnings),
-            Err(error) => {
-                problems.push(unreadable(&name, &error, file, variant));
-                None
-            }
-        };
-        self.known.insert(path.to_path_buf(), dockerfile.clone());
-        dockerfile
-    }
-}
-
-/// The largest Dockerfile that is read; BuildKit's frontend has the same bound.
-const LARGEST_DOCKERFILE: u64 = 2 << 20;
-
-fn read_text(path: &Path) -> std::io::Result<String> {
-    use std::io::{Error, ErrorKind, Read as _};
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LARGEST_DOCKERFILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_DOCKERFILE {
-        return Err(Error::new(ErrorKind::InvalidData, "it is larger than 2 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
-}
-
-fn parse(
-    source: &Arc<Source>,
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
-) -> Option<Arc<Dockerfile>> {
-    match Dockerfile::parse(source) {
-        Ok(dockerfile) => {
-            warnings.extend(dockerfile.warnings.iter().cloned());
-            Some(Arc::new(dockerfile))
-        }
-        Err(found) => {
-            problems.extend(found);
-            None
-        }
-    }
-}
-
-fn unreadable(name: &str, error: &std::io::Error, file: &Located<PathBuf>, variant: &Variant) -> Problem {
-    let problem = Problem::input(
-        "dockerfile::missing",
-        format!("the Dockerfile `{name}` cannot be read: {error}"),
-    )
-    .help(
-        "`dockerfile` is relative to the target's `context`, which is relative to the file that declares it",
-    );
-    match file.place.as_ref().or(variant.context.place.as_ref()) {
-        Some(place) => problem.at(place.clone(), "declared here"),
-        None => problem,
-    }
-}
-
-fn no_directory(variant: &Variant) -> Problem {
-    let problem = Problem::input(
-        "dockerfile::context",
-        "the Dockerfile of a context that is no directory cannot be read",
-    )
-    .help("use `dockerfile-inline`, or a directory as `context`");
-    match &variant.context.place {
-        Some(place) => problem.at(place.clone(), "this context"),
-        None => problem,
-    }
 }

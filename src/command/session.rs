@@ -1,7 +1,7 @@
 //! The one place that chooses engine, store and clients.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::base::{Platform, Secret};
 use crate::diag::{Kind, Problem};
@@ -11,6 +11,7 @@ use crate::facts::Facts;
 use crate::publish::load::EngineAddress;
 use crate::registry::{CredentialPlaces, Credentials, Registry, RegistryOptions};
 use crate::run::{Bases, Tools};
+use crate::source::{GitEnvironment, SourceOptions, Sources, Stdin};
 use crate::store::Store;
 
 /// What the command line says about this machine.
@@ -21,31 +22,58 @@ pub struct SessionOptions {
     pub jobs: usize,
 }
 
-/// Everything a run works with.
-pub fn open(
-    options: &SessionOptions,
-    facts: &Facts,
-    events: Arc<dyn EventSink>,
-) -> Result<Tools<Embedded>, Box<Problem>> {
-    let store = open_store(options, facts)?;
-    let registry =
-        Registry::new(RegistryOptions { credentials: credentials(facts)?, ..RegistryOptions::default() });
-    let engine = Embedded::new(EmbeddedOptions {
-        store: store.clone(),
-        registry: registry.clone(),
-        jobs: options.jobs,
-    });
-    Ok(Tools {
-        engine,
-        store,
-        registry,
-        events,
-        build_platform: build_platform(facts),
-        epoch: epoch(facts)?,
-        environment: Arc::new(facts.environment.clone()),
-        now: facts.now.as_second(),
-        docker: EngineAddress::new(facts.environment.get("DOCKER_HOST").map(String::as_str)),
-    })
+/// What commands share. The store is opened when the first of them needs it.
+pub struct Session<'a> {
+    options: &'a SessionOptions,
+    sources: OnceLock<Sources>,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(options: &'a SessionOptions) -> Self {
+        Self { options, sources: OnceLock::new() }
+    }
+
+    pub fn options(&self) -> &SessionOptions {
+        self.options
+    }
+
+    /// What contexts and ADD take from elsewhere.
+    pub fn sources(&self, facts: &Facts) -> Result<Sources, Box<Problem>> {
+        if let Some(sources) = self.sources.get() {
+            return Ok(sources.clone());
+        }
+        let store = open_store(self.options, facts)?;
+        let git = GitEnvironment::of(&facts.environment);
+        let options = SourceOptions { git, ..SourceOptions::default() };
+        let sources = Sources::new(store, options, Stdin::of_program());
+        Ok(self.sources.get_or_init(|| sources).clone())
+    }
+
+    /// Everything a run works with.
+    pub fn open(&self, facts: &Facts, events: Arc<dyn EventSink>) -> Result<Tools<Embedded>, Box<Problem>> {
+        let sources = self.sources(facts)?;
+        let store = sources.store().clone();
+        let registry =
+            Registry::new(RegistryOptions { credentials: credentials(facts)?, ..RegistryOptions::default() });
+        let engine = Embedded::new(EmbeddedOptions {
+            store: store.clone(),
+            registry: registry.clone(),
+            sources: sources.clone(),
+            jobs: self.options.jobs,
+        });
+        Ok(Tools {
+            engine,
+            store,
+            registry,
+            sources,
+            environment: Arc::new(facts.environment.clone()),
+            events,
+            build_platform: build_platform(facts),
+            epoch: epoch(facts)?,
+            now: facts.now.as_second(),
+            docker: EngineAddress::new(facts.environment.get("DOCKER_HOST").map(String::as_str)),
+        })
+    }
 }
 
 /// What tells of base images, without an engine.

@@ -2,23 +2,25 @@
 
 use std::path::PathBuf;
 
-use super::keys;
 use super::text::Text;
-use crate::base::{Digest, Reference};
+use crate::base::percent::redacted;
+use crate::base::{Digest, GitReference, HttpUrl, Reference, RemoteSource};
 use crate::diag::Problem;
 use crate::model::Context;
 
-/// The main context, which is a directory.
+/// How the names of tar archives end.
+const ARCHIVES: [&str; 9] =
+    [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst"];
+
+/// The main context, which is files.
 pub fn parse_main(text: &Text, value: &str) -> Result<Context, Problem> {
-    match parse_named(text, value)? {
-        directory @ Context::Directory(_) => Ok(directory),
-        Context::Image(_) | Context::OciLayout { .. } | Context::Target(_) => Err(Problem::input(
-            "config::bad-context",
-            format!("`context` must be a directory, not `{value}`"),
-        )
-        .at(text.place(), "not a directory")
-        .help("give it a name in `contexts`, for FROM and COPY --from")),
+    let context = parse_named(text, value)?;
+    if context.is_files() {
+        return Ok(context);
     }
+    Err(Problem::input("config::bad-context", format!("`context` must be files, not `{value}`"))
+        .at(text.place(), "not files")
+        .help("give it a name in `contexts`, for FROM and COPY --from"))
 }
 
 /// A named context.
@@ -36,19 +38,34 @@ pub fn parse_named(text: &Text, value: &str) -> Result<Context, Problem> {
     if let Some(layout) = value.strip_prefix("oci-layout://") {
         return parse_layout(text, layout).map_err(bad);
     }
-    if is_remote(value) {
-        return Err(keys::not_yet("a context from git or http").at(text.place(), "not supported yet"));
+    if let Some(source) = parse_remote(value).map_err(bad)? {
+        return Ok(Context::Remote { source, text: redacted(value) });
     }
     match value.split_once("://") {
-        Some((scheme, _)) => Err(bad(format!("there is no kind of context `{scheme}://`"))
-            .help("a directory, `target:NAME`, `docker-image://REF` or `oci-layout://PATH`")),
+        Some((scheme, _)) => Err(bad(format!("there is no kind of context `{scheme}://`")).help(
+            "a directory, an archive, a URL, `target:NAME`, `docker-image://REF` or `oci-layout://PATH`",
+        )),
         None if value.is_empty() => {
             Err(bad("the context is empty".to_string()).help("the directory of this file is `.`"))
         }
-        None if value == "-" => {
-            Err(keys::not_yet("a context from standard input").at(text.place(), "not supported yet"))
+        None if value == "-" => Ok(Context::Stdin),
+        None if ARCHIVES.iter().any(|end| value.ends_with(end)) => {
+            Ok(Context::Archive(text.resolve_path(value)))
         }
         None => Ok(Context::Directory(text.resolve_path(value))),
+    }
+}
+
+/// A repository or a file over HTTP; nothing for what is on this machine.
+fn parse_remote(value: &str) -> Result<Option<RemoteSource>, String> {
+    match GitReference::parse(value) {
+        Some(Ok(git)) => Ok(Some(RemoteSource::Git(git))),
+        Some(Err(error)) => Err(format!("`{}`: {error}", redacted(value))),
+        None if HttpUrl::is_meant_by(value) => match HttpUrl::parse(value) {
+            Ok(url) => Ok(Some(RemoteSource::Http { url, checksum: None })),
+            Err(error) => Err(error.to_string()),
+        },
+        None => Ok(None),
     }
 }
 
@@ -73,12 +90,6 @@ fn parse_layout(text: &Text, layout: &str) -> Result<Context, String> {
     }
     let path: PathBuf = text.resolve_path(path);
     Ok(Context::OciLayout { path, tag, digest })
-}
-
-fn is_remote(value: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@", "github.com/"]
-        .iter()
-        .any(|start| value.starts_with(start))
 }
 
 /// Whether `text` can be a tag of an image, after the distribution specification.

@@ -15,7 +15,7 @@ use super::roster::{Member, Roster};
 use super::template::{Scope, Templates};
 use super::text::Text;
 use super::{forwarded, output, sandbox, secret, ssh};
-use crate::base::{Platform, Reference};
+use crate::base::{Platform, Reference, RemoteSource};
 use crate::diag::{Located, Problem};
 use crate::model::{
     Annotation, AnnotationLevel, Context, Dockerfile, Output, SecretSource, SshSource, Target, Variant,
@@ -266,12 +266,15 @@ impl<'a> Resolver<'_, 'a, '_> {
         let scope =
             self.world.scope(Some(&self.member.name), Some(&platform.value), self.member.matrix.clone());
         let common = std::mem::replace(&mut self.scope, scope);
+        let args = self.args(&layers);
+        let mut context = self.context(&layers);
+        keep_git_dir(&mut context.value, &args);
         let variant = Variant {
             platform: platform.clone(),
-            context: self.context(&layers),
+            context,
             dockerfile: self.dockerfile(&layers),
             stage: self.stage(&layers),
-            args: self.args(&layers),
+            args,
             contexts: self.contexts(&layers),
             emulate: layers.last(|layer| layer.emulate).unwrap_or_default(),
             no_cache: layers.last(|layer| layer.no_cache).unwrap_or(false),
@@ -323,6 +326,9 @@ impl<'a> Resolver<'_, 'a, '_> {
         match layers.last(|layer| layer.dockerfile.as_ref()) {
             Some(DockerfileDeclaration::File(text)) => {
                 let path = self.render(text).unwrap_or_default();
+                if path == "-" {
+                    return Dockerfile::Stdin;
+                }
                 Dockerfile::File(Located::new(PathBuf::from(path.as_ref()), text.place()))
             }
             Some(DockerfileDeclaration::Inline(text)) => {
@@ -367,6 +373,16 @@ impl<'a> Resolver<'_, 'a, '_> {
             }
         }
         contexts
+    }
+}
+
+/// The build argument by which BuildKit keeps the `.git` of a context.
+fn keep_git_dir(context: &mut Context, args: &BTreeMap<String, Located<String>>) {
+    let asked = args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").map(|value| value.value.as_str());
+    if let Context::Remote { source: RemoteSource::Git(git), .. } = context
+        && matches!(asked, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    {
+        git.keep_git_dir = Some(true);
     }
 }
 

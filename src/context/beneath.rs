@@ -1,7 +1,9 @@
 //! Opening what is beneath a directory, never following a link and never leaving it.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
@@ -21,6 +23,24 @@ pub(super) fn open_beneath(root: impl AsFd, path: &[u8], flags: OFlags) -> io::R
         }
     }
     open_stepwise(root, path, flags)
+}
+
+/// Opens the file at `path` to be read, with `root` for the root of all that links and `..` lead to.
+pub fn read_in_root(root: &Path, path: &Path) -> io::Result<File> {
+    let directory = File::open(root)?;
+    // A pipe would block here.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..16 {
+        match openat2(&directory, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            Err(Errno::NOSYS | Errno::PERM) => break,
+            opened => return Ok(opened?.into()),
+        }
+    }
+    let path = path.as_os_str().as_encoded_bytes();
+    let relative = path.iter().position(|byte| *byte != b'/').map_or(&b""[..], |start| &path[start..]);
+    Ok(open_stepwise(directory, relative, flags | OFlags::NOFOLLOW)?.into())
 }
 
 fn open_stepwise(root: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
@@ -43,6 +63,26 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn links_stay_in_their_root() {
+        let root = tempfile::TempDir::new().unwrap();
+        fs::write(root.path().join("passwd"), "inside").unwrap();
+        symlink("/passwd", root.path().join("absolute")).unwrap();
+        symlink("../../passwd", root.path().join("above")).unwrap();
+        symlink("/etc/hostname", root.path().join("outside")).unwrap();
+        for (path, expected) in [
+            ("passwd", Some("inside")),
+            ("/passwd", Some("inside")),
+            ("../passwd", Some("inside")),
+            ("absolute", Some("inside")),
+            ("above", Some("inside")),
+            ("outside", None),
+        ] {
+            let text = read_in_root(root.path(), Path::new(path)).and_then(io::read_to_string);
+            assert_eq!(text.ok().as_deref(), expected, "{path}");
+        }
+    }
 
     #[test]
     fn nothing_leads_out() {

@@ -27,6 +27,7 @@ use crate::layer::{EntryKind, Origin, Tree};
 use crate::pattern::Ignore;
 use crate::store::{Stamp, StampedDigest, StatCache, Store};
 
+pub use beneath::read_in_root;
 pub use contexts::Contexts;
 pub use entry::{CAPABILITY, ContextEntry};
 pub use error::ContextError;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::base::Base;
 use super::forwarded::Forwarded;
 use crate::base::payload::{Outcome, StepCounts, Stream};
-use crate::base::{Digest, NodeId, Platform, StepId};
+use crate::base::{Digest, NodeId, PinnedSource, Platform, StepId};
 use crate::context::Context;
 use crate::diag::Problem;
 use crate::event::{Event, EventSink, Transfer};
 use crate::layer::Compression;
 use crate::oci::Descriptor;
+use crate::source::SourceAuth;
 use crate::steps::{Lowered, Step};
 
 /// Version of what engines make of the same steps. Bumped by hand when results change, never with
@@ -30,6 +31,10 @@ pub struct BuildJob {
     pub bases: Vec<Base>,
     /// The main context under `None`, named ones under their names.
     pub contexts: BTreeMap<Option<String>, JobContext>,
+    /// What comes from elsewhere, in the order of `steps.sources`.
+    pub sources: Vec<PinnedSource>,
+    /// What those are asked with.
+    pub auth: SourceAuth,
     /// Seconds since the epoch that no time in the image exceeds.
     pub epoch: Option<i64>,
     /// How layers made here are compressed, as an advice: it changes no result but the blobs' bytes.

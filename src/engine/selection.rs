@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::base::{Digest, Hasher, StepId};
+use crate::base::{Digest, Hasher, PinnedSource, StepId};
 use crate::context::{Context, ContextError};
 use crate::diag::{Problem, nearest};
 use crate::engine::BuildJob;
@@ -38,12 +38,14 @@ pub fn selection_digest(step: &Step, copy: &CopyOp, context: &Context) -> Result
 pub fn selection_digests(
     lowered: &Lowered,
     contexts: &BTreeMap<Option<String>, JobContext>,
+    remote: &[PinnedSource],
 ) -> Result<BTreeMap<StepId, Digest>, Problem> {
     let mut digests = BTreeMap::new();
     for step in &lowered.steps {
-        if let Op::Copy(copy) = &step.op
-            && let Some(context) = context_name(copy).and_then(|name| contexts.get(&name))
-        {
+        let Op::Copy(copy) = &step.op else { continue };
+        if let CopyFrom::Remote(place) = copy.from {
+            digests.insert(step.id, remote[place].identity().digest());
+        } else if let Some(context) = context_name(copy).and_then(|name| contexts.get(&name)) {
             digests.insert(step.id, selection_digest(step, copy, context)?);
         }
     }
@@ -56,7 +58,7 @@ pub fn context_name(copy: &CopyOp) -> Option<Option<String>> {
         CopyFrom::MainContext if copy.sources.is_empty() => None,
         CopyFrom::MainContext => Some(None),
         CopyFrom::Context(name) => Some(Some(name.clone())),
-        CopyFrom::Step(_) => None,
+        CopyFrom::Step(_) | CopyFrom::Remote(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ mod sandbox;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::base::{Digest, Platform, Reference};
+use crate::base::{Digest, Platform, Reference, RemoteSource};
 use crate::diag::{Located, Place};
 
 pub use forwarded::{SecretSource, SshSource};
@@ -124,6 +124,8 @@ pub enum Dockerfile {
     /// A path relative to the context; absolute ones stand for themselves.
     File(Located<PathBuf>),
     Inline(Located<String>),
+    /// `-`
+    Stdin,
 }
 
 /// Where files or a base image come from.
@@ -137,6 +139,22 @@ pub enum Context {
     OciLayout { path: PathBuf, tag: Option<String>, digest: Option<Digest> },
     /// `target:NAME`: the result of another target for the same platform.
     Target(String),
+    /// A repository, or a file over HTTP: an archive, or a Dockerfile. `text` is as written, without credentials.
+    Remote { source: RemoteSource, text: String },
+    /// A tar archive on disk, absolute.
+    Archive(PathBuf),
+    /// `-`: an archive, or a Dockerfile, from standard input.
+    Stdin,
+}
+
+impl Context {
+    /// Whether it is files and no image.
+    pub fn is_files(&self) -> bool {
+        match self {
+            Self::Directory(_) | Self::Remote { .. } | Self::Archive(_) | Self::Stdin => true,
+            Self::Image(_) | Self::OciLayout { .. } | Self::Target(_) => false,
+        }
+    }
 }
 
 /// What a bake does with a target.

@@ -10,7 +10,7 @@ use super::graph::{Cycle, Plan};
 use super::node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode};
 use super::select::Selection;
 use crate::base::{NodeId, Platform, Reference};
-use crate::diag::{Located, Place, Problem};
+use crate::diag::{Kind, Located, Place, Problem};
 use crate::dockerfile::Dockerfile;
 use crate::model::{Context, Delivery, Entitlement, ExportOptions, Output, Target, Variant};
 use crate::steps::{self, BaseRequest};
@@ -383,17 +383,13 @@ pub fn base_source(request: &BaseRequest, variant: &Variant) -> Result<Option<Ba
             Ok(Some(BaseSource::OciLayout { path: path.clone(), tag: tag.clone(), digest: *digest }))
         }
         Some(Context::Target(_)) => Ok(None),
-        Some(Context::Directory(_)) => Err(Box::new(
-            Problem::input(
-                "plan::base-is-directory",
-                format!(
-                    "`{}` is a named context with a directory, which cannot be a base image",
-                    request.name
-                ),
-            )
-            .at(request.place.clone(), "used as an image here")
-            .help("use it with `COPY --from`, or point the context to an image, a target or an OCI layout"),
-        )),
+        Some(Context::Directory(_) | Context::Remote { .. } | Context::Archive(_) | Context::Stdin) => {
+            Err(Box::new(Problem::new(
+                Kind::Bug,
+                "plan::base-is-files",
+                format!("`{}` is files, which are no base to be asked for", request.name),
+            )))
+        }
         None => match request.name.parse::<Reference>() {
             Ok(reference) => Ok(Some(BaseSource::Registry(reference))),
             Err(error) => Err(Box::new(

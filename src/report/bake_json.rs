@@ -93,6 +93,7 @@ fn variant_json(project: &Project, variant: &Variant) -> Object {
     match &variant.dockerfile {
         Dockerfile::File(path) => put(&mut object, "dockerfile", Some(relative(project, &path.value))),
         Dockerfile::Inline(text) => put(&mut object, "dockerfile-inline", Some(&text.value)),
+        Dockerfile::Stdin => put(&mut object, "dockerfile", Some("-")),
     }
     put_map(&mut object, "args", variant.args.iter().map(|(name, arg)| (name.clone(), json!(arg.value))));
     put(&mut object, "target", variant.stage.as_ref().map(|stage| &stage.value));
@@ -162,6 +163,9 @@ fn context_text(project: &Project, context: &Context) -> String {
             format!("oci-layout://{}{tag}{digest}", relative(project, path))
         }
         Context::Target(name) => format!("target:{name}"),
+        Context::Remote { text, .. } => text.clone(),
+        Context::Archive(path) => relative(project, path),
+        Context::Stdin => "-".to_string(),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::oci::{Descriptor, ImageConfig, Manifest};
 use crate::plan::{BuildNode, NodeKeyInputs, base_source, node_key};
 use crate::publish::export::preferred_compression;
 use crate::publish::merge::read_manifest;
+use crate::source::SourceAuth;
 use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, Step, lower};
 use crate::store::{KeyKind, NewRecord, Store};
 
@@ -50,10 +51,12 @@ type Bases = BTreeMap<(String, Platform), Base>;
 impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
         let (lowered, bases) = self.lower(node).await?;
-        let contexts = self.contexts(node, &lowered).await?;
+        let auth = self.source_auth(node);
+        let pinned = self.pinned(&lowered, &auth).await?;
+        let contexts = self.contexts(node, &lowered, &auth).await?;
         let sources = {
-            let (lowered, contexts) = (lowered.clone(), contexts.clone());
-            blocking(move || selection_digests(&lowered, &contexts)).await.map_err(Box::new)?
+            let (lowered, contexts, pinned) = (lowered.clone(), contexts.clone(), pinned.clone());
+            blocking(move || selection_digests(&lowered, &contexts, &pinned)).await.map_err(Box::new)?
         };
         let info = self.tools.engine.info();
         let emulators = self.tools.engine.emulators(&lowered);
@@ -92,6 +95,8 @@ impl<E: Engine> PlanWorker<E> {
                 .collect(),
             steps: lowered,
             contexts,
+            sources: pinned,
+            auth,
             epoch: self.tools.epoch,
             compression: preferred_compression(&node.export),
             now: self.tools.now,
@@ -206,6 +211,7 @@ impl<E: Engine> PlanWorker<E> {
         &self,
         node: &BuildNode,
         lowered: &Lowered,
+        auth: &SourceAuth,
     ) -> Result<BTreeMap<Option<String>, Arc<Context>>, Box<Problem>> {
         let mut contexts = BTreeMap::new();
         for step in &lowered.steps {
@@ -218,16 +224,24 @@ impl<E: Engine> PlanWorker<E> {
                 None => &node.variant.context,
                 Some(name) => &node.variant.contexts[name],
             };
-            let model::Context::Directory(root) = &declared.value else {
-                return Err(not_a_directory(declared, &step.place));
+            let (root, has_rules) = match &declared.value {
+                model::Context::Directory(root) => (root.clone(), true),
+                // BuildKit applies `.dockerignore` to directories alone.
+                _ => match self.context_files(declared, auth).await? {
+                    Some(files) => (files.root, false),
+                    None => return Err(not_a_directory(declared, &step.place)),
+                },
             };
             let dockerfile = match (&name, &node.variant.dockerfile) {
                 (None, model::Dockerfile::File(file)) => Some(root.join(&file.value)),
                 _ => None,
             };
-            let (walks, root) = (self.builder.contexts.clone(), root.clone());
+            let walks = self.builder.contexts.clone();
             let walk = blocking(move || {
-                let ignore = IgnoreFile::find(&root, dockerfile.as_deref()).map_err(Arc::new)?;
+                let ignore = match has_rules {
+                    true => IgnoreFile::find(&root, dockerfile.as_deref()).map_err(Arc::new)?,
+                    false => None,
+                };
                 walks.walk(&root, ignore.as_ref())
             })
             .await;

@@ -11,6 +11,7 @@ mod publish;
 mod resolve;
 mod said_once;
 mod schedule;
+mod sources;
 mod survey;
 mod worker;
 

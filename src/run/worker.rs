@@ -17,6 +17,7 @@ use crate::publish::export::ExportedImage;
 use crate::publish::load::{EngineAddress, LoadError};
 use crate::publish::merge::Merged;
 use crate::registry::Registry;
+use crate::source::Sources;
 use crate::store::Store;
 
 /// Everything nodes work with.
@@ -24,6 +25,7 @@ pub struct Tools<E> {
     pub engine: Arc<E>,
     pub store: Store,
     pub registry: Registry,
+    pub sources: Sources,
     pub events: Arc<dyn EventSink>,
     /// The platform builds run on.
     pub build_platform: Platform,

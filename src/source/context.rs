@@ -9,6 +9,7 @@ use super::auth::SourceAuth;
 use super::error::SourceError;
 use super::{Sources, blocking};
 use crate::base::{Digest, HashingReader, PinnedSource, RemoteSource};
+use crate::model::Context;
 use crate::store::SnapshotKey;
 
 /// A context as a folder.
@@ -22,8 +23,25 @@ pub struct ContextFiles {
 }
 
 impl Sources {
+    /// The files of a context; nothing for one that is an image.
+    pub async fn context(
+        &self,
+        context: &Context,
+        auth: &SourceAuth,
+    ) -> Result<Option<ContextFiles>, SourceError> {
+        match context {
+            Context::Directory(root) => {
+                Ok(Some(ContextFiles { root: root.clone(), dockerfile: None, pinned: None }))
+            }
+            Context::Remote { source, .. } => self.remote_context(source, auth).await.map(Some),
+            Context::Archive(path) => self.archive_context(path).await.map(Some),
+            Context::Stdin => self.stdin_context().await.map(Some),
+            Context::Image(_) | Context::OciLayout { .. } | Context::Target(_) => Ok(None),
+        }
+    }
+
     /// The files of a repository, or of an archive over HTTP. A file that is no archive is a Dockerfile.
-    pub async fn remote_context(
+    async fn remote_context(
         &self,
         source: &RemoteSource,
         auth: &SourceAuth,
@@ -38,7 +56,7 @@ impl Sources {
     }
 
     /// The files of an archive on disk; of a folder with an archive's name, its own.
-    pub async fn archive_context(&self, path: &Path) -> Result<ContextFiles, SourceError> {
+    async fn archive_context(&self, path: &Path) -> Result<ContextFiles, SourceError> {
         if path.is_dir() {
             return Ok(ContextFiles { root: path.to_path_buf(), dockerfile: None, pinned: None });
         }
@@ -48,7 +66,7 @@ impl Sources {
     }
 
     /// The files of an archive from standard input, or an empty context with a Dockerfile from there.
-    pub async fn stdin_context(&self) -> Result<ContextFiles, SourceError> {
+    async fn stdin_context(&self) -> Result<ContextFiles, SourceError> {
         let folder = self.stdin_folder().await?;
         self.context_of_file(&folder.join(STDIN), "standard input").await
     }

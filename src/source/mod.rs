@@ -136,7 +136,7 @@ impl Sources {
         }
     }
 
-    fn store(&self) -> &Store {
+    pub fn store(&self) -> &Store {
         &self.inner.store
     }
 

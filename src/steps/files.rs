@@ -1,9 +1,11 @@
 //! COPY and ADD: where files come from, where they go, and how.
 
 use super::history::{Makes, record};
-use super::instructions::{Lowering, StageLowerer, expanded, not_yet};
+use super::instructions::{Lowering, StageLowerer, expanded};
 use super::lower::Copied;
-use super::op::{Chmod, CopyFrom, CopyOp, InlineFile, Op};
+use super::op::{Chmod, CopyFrom, CopyOp, InlineFile, MergeOp, Op};
+use super::remote::{Group, RemoteFlags, check_checksum, refuse_remote, remote_source, selection_of};
+use crate::base::percent::redacted;
 use crate::diag::Problem;
 use crate::dockerfile::{AddFiles, CopyFiles, Heredoc, Instruction, expand_heredoc};
 
@@ -18,7 +20,8 @@ struct Files<'i> {
     link: bool,
     parents: bool,
     exclude: &'i [String],
-    unpack: bool,
+    /// ADD's; COPY has none.
+    remote: Option<RemoteFlags>,
 }
 
 impl StageLowerer<'_, '_> {
@@ -45,21 +48,14 @@ impl StageLowerer<'_, '_> {
             link: copy.link,
             parents: copy.parents,
             exclude: &copy.exclude,
-            unpack: false,
+            remote: None,
         };
         self.files(instruction, from, &files)
     }
 
     pub(super) fn add(&mut self, instruction: &Instruction, add: &AddFiles) -> Lowering<()> {
-        for source in &add.sources {
-            if is_remote(&self.expand(source)?) {
-                return Err(not_yet("`ADD` of a remote source"));
-            }
-        }
-        if add.checksum.is_some() || add.keep_git_dir == Some(true) {
-            let message = "`--checksum` and `--keep-git-dir` are for remote sources".to_string();
-            return Err(Box::new(Problem::input("dockerfile::flag", message)));
-        }
+        let checksum = add.checksum.as_ref().map(|checksum| self.expand(checksum)).transpose()?;
+        let flags = RemoteFlags { checksum, keep_git_dir: add.keep_git_dir, unpack: add.unpack };
         let files = Files {
             keyword: "ADD",
             sources: &add.sources,
@@ -70,7 +66,7 @@ impl StageLowerer<'_, '_> {
             link: add.link,
             parents: false,
             exclude: &add.exclude,
-            unpack: add.unpack.unwrap_or(true),
+            remote: Some(flags),
         };
         self.files(instruction, CopyFrom::MainContext, &files)
     }
@@ -78,6 +74,13 @@ impl StageLowerer<'_, '_> {
     fn files(&mut self, instruction: &Instruction, from: CopyFrom, files: &Files<'_>) -> Lowering<()> {
         let sources =
             files.sources.iter().map(|source| self.expand(source)).collect::<Lowering<Vec<String>>>()?;
+        let groups = match &files.remote {
+            Some(flags) => self.groups(&sources, flags)?,
+            None => {
+                refuse_remote(&sources)?;
+                vec![Group { from, sources: sources.clone(), unpack: false }]
+            }
+        };
         let destination = self.expand(files.destination)?;
         let chown = files.chown.map(|chown| self.expand(chown)).transpose()?;
         let chmod_text = files.chmod.map(|chmod| self.expand(chmod)).transpose()?;
@@ -98,14 +101,15 @@ impl StageLowerer<'_, '_> {
                 created_by.push_str(&format!(" --{flag}={value}"));
             }
         }
-        let names = sources.iter().cloned().chain(inline.iter().map(|file| format!("<<{}", file.name)));
+        let names = sources.iter().map(|source| redacted(source));
+        let names = names.chain(inline.iter().map(|file| format!("<<{}", file.name)));
         for word in names.chain([destination.clone()]) {
             created_by.push_str(&format!(" {word}"));
         }
-        let op = CopyOp {
+        let copy = CopyOp {
             input: self.state.files,
-            from,
-            sources,
+            from: CopyFrom::MainContext,
+            sources: Vec::new(),
             inline,
             destination: self.absolute(&destination),
             chown,
@@ -114,12 +118,54 @@ impl StageLowerer<'_, '_> {
             link: files.link && files.chmod.is_none(),
             parents: files.parents,
             exclude: files.exclude.to_vec(),
-            unpack: files.unpack,
+            unpack: false,
             is_mounted: false,
         };
-        self.step(instruction, Op::Copy(op));
+        self.copy_groups(instruction, copy, groups);
         record(&mut self.state.config, format!("{created_by} # buildkit"), Makes::Layer);
         Ok(())
+    }
+
+    /// ADD's sources in their order, those together that come from one place.
+    fn groups(&mut self, words: &[String], flags: &RemoteFlags) -> Lowering<Vec<Group>> {
+        check_checksum(words, flags)?;
+        let local =
+            |sources| Group { from: CopyFrom::MainContext, sources, unpack: flags.unpack.unwrap_or(true) };
+        let mut groups: Vec<Group> = Vec::new();
+        for word in words {
+            if let Some(source) = remote_source(word, flags)? {
+                let sources = vec![selection_of(&source)];
+                let from = CopyFrom::Remote(self.lowerer.add_source(source));
+                groups.push(Group { from, sources, unpack: flags.unpack.unwrap_or(false) });
+                continue;
+            }
+            match groups.last_mut() {
+                Some(last) if last.from == CopyFrom::MainContext => last.sources.push(word.clone()),
+                _ => groups.push(local(vec![word.clone()])),
+            }
+        }
+        if groups.is_empty() {
+            groups.push(local(Vec::new()));
+        }
+        Ok(groups)
+    }
+
+    /// One layer of all groups, however many places they come from; inline files come last.
+    fn copy_groups(&mut self, instruction: &Instruction, copy: CopyOp, mut groups: Vec<Group>) {
+        let input = self.state.files;
+        if !copy.inline.is_empty() && groups.iter().any(|group| group.from != CopyFrom::MainContext) {
+            groups.push(Group { from: CopyFrom::MainContext, sources: Vec::new(), unpack: false });
+        }
+        let (count, inline) = (groups.len(), copy.inline.clone());
+        for (place, group) in groups.into_iter().enumerate() {
+            let inline = if place + 1 == count { inline.clone() } else { Vec::new() };
+            let Group { from, sources, unpack } = group;
+            let op = CopyOp { input: self.state.files, from, sources, inline, unpack, ..copy.clone() };
+            self.step(instruction, Op::Copy(op));
+        }
+        if count > 1 {
+            self.step(instruction, Op::Merge(MergeOp { input, top: self.state.files }));
+        }
     }
 
     fn inline(&self, heredoc: &Heredoc) -> Lowering<InlineFile> {
@@ -131,9 +177,4 @@ impl StageLowerer<'_, '_> {
         };
         Ok(InlineFile { name: heredoc.name.clone(), content })
     }
-}
-
-fn is_remote(source: &str) -> bool {
-    let lower = source.to_ascii_lowercase();
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|prefix| lower.starts_with(prefix))
 }

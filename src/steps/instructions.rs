@@ -9,6 +9,7 @@ use super::lower::{Lowerer, StageState};
 use super::op::{MakeDirectoryOp, Op};
 use super::run;
 use super::setting::Setting;
+use crate::base::percent::redacted;
 use crate::diag::{Place, Problem};
 use crate::dockerfile::{
     Arg, ExpandError, ExpandReason, Expansion, Healthcheck, Instruction, InstructionKind, KeyValue, Probe,
@@ -396,7 +397,7 @@ pub(super) fn clean(path: &str) -> String {
     format!("/{}", text.join("/"))
 }
 
-/// The instruction for people: one line, whatever the Dockerfile spread it over.
+/// The instruction for people: one line, whatever the Dockerfile spread it over, without credentials of URLs.
 fn one_line(instruction: &Instruction) -> String {
-    instruction.text.split_whitespace().collect::<Vec<_>>().join(" ")
+    redacted(&instruction.text.split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::instructions::{StageLowerer, clean, expand_problem, supported};
-use super::op::{BaseImage, CopyFrom, Lowered, LoweredBase, Op, Step};
+use super::op::{BaseImage, CopyFrom, CopyOp, Lowered, LoweredBase, Op, Step};
 use super::scope::{Globals, Scope};
 use super::setting::{BaseRequest, Setting};
-use crate::base::{Platform, Reference, StepId};
+use crate::base::{Platform, Reference, RemoteSource, StepId};
 use crate::diag::{Located, Place, Problem, Source};
 use crate::dockerfile::{
     Frontend, Instruction, InstructionKind, Stage, StageGraph, StageSource, UnknownStage, expand_word,
     parse_instruction_line,
 };
-use crate::model::Context;
 use crate::oci::{History, ImageConfig};
 
 /// Base images that are known, by name (or key of a named context) and platform.
@@ -21,6 +20,9 @@ pub type BaseImages = BTreeMap<(String, Platform), BaseImage>;
 
 /// What Docker gives an image that says nothing about it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The comment on a layer that no history tells of.
+const UNTOLD: &str = "buildkit.exporter.image.v0";
 
 /// Why a setting was not lowered.
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ pub(super) struct Lowerer<'a> {
     froms: Vec<ExpandedFrom>,
     steps: Vec<Step>,
     bases: Vec<LoweredBase>,
+    sources: Vec<RemoteSource>,
     /// Stages that were looked at, whether they could be lowered or not.
     begun: BTreeSet<usize>,
     /// Stages that are being lowered, outermost first.
@@ -128,6 +131,7 @@ impl<'a> Lowerer<'a> {
             froms,
             steps: Vec::new(),
             bases: Vec::new(),
+            sources: Vec::new(),
             begun: BTreeSet::new(),
             open: Vec::new(),
             done: BTreeMap::new(),
@@ -256,7 +260,9 @@ impl<'a> Lowerer<'a> {
         config.extra.clear();
         config.config.extra.clear();
         fill_history(&mut config);
-        let base_history = config.history.len();
+        // A layer of files is this build's own.
+        let is_files = self.setting.context(name).is_some_and(|(_, context)| context.is_files());
+        let base_history = if is_files { 0 } else { config.history.len() };
         let title = stage.title();
         Some(StageState { title, platform, files, config, base_history, scope: Scope::default() })
     }
@@ -281,6 +287,11 @@ impl<'a> Lowerer<'a> {
         text: Option<&str>,
     ) -> Option<(StepId, ImageConfig)> {
         let context = self.setting.context(name);
+        if let Some((key, context)) = context
+            && context.is_files()
+        {
+            return Some(self.files_as_base(key, platform, place, text));
+        }
         if name == "scratch" && context.is_none() {
             let mut config = ImageConfig::empty(platform);
             config.config.working_dir = "/".to_string();
@@ -311,6 +322,25 @@ impl<'a> Lowerer<'a> {
         });
         let text = text.map_or_else(|| format!("FROM {name}"), str::to_string);
         Some((self.add_step(name, &text, Some(place), platform, Op::Base(base)), config))
+    }
+
+    /// A named context of files as a root file system: one layer that no instruction made.
+    fn files_as_base(
+        &mut self,
+        key: &str,
+        platform: &Platform,
+        place: &Place,
+        text: Option<&str>,
+    ) -> (StepId, ImageConfig) {
+        let input = self.add_step(key, "FROM scratch", Some(place), platform, Op::Scratch);
+        let copy = CopyOp::everything(input, CopyFrom::Context(key.to_string()));
+        let text = text.map_or_else(|| format!("FROM {key}"), str::to_string);
+        let files = self.add_step(key, &text, Some(place), platform, Op::Copy(copy));
+        let mut config = ImageConfig::empty(platform);
+        config.config.working_dir = "/".to_string();
+        let comment = Some(UNTOLD.to_string());
+        config.history.push(History { comment, ..History::default() });
+        (files, config)
     }
 
     /// Where a `COPY --from` reads: a step, or a named context.
@@ -347,7 +377,7 @@ impl<'a> Lowerer<'a> {
                 self.done.get(&index).map(|state| Copied::Step(state.files))
             }
             StageSource::External(name) => match self.setting.context(&name) {
-                Some((key, Context::Directory(_))) => Some(Copied::Context(key.to_string())),
+                Some((key, context)) if context.is_files() => Some(Copied::Context(key.to_string())),
                 _ => self.external(&name, platform, place, None).map(|(files, _)| Copied::Step(files)),
             },
         }
@@ -381,6 +411,15 @@ impl<'a> Lowerer<'a> {
         let step = self.add_step("scratch", "nothing", None, platform, Op::Scratch);
         self.nothing = Some(step);
         step
+    }
+
+    /// The place of `source` among what comes from elsewhere.
+    pub(super) fn add_source(&mut self, source: RemoteSource) -> usize {
+        let known = self.sources.iter().position(|known| *known == source);
+        known.unwrap_or_else(|| {
+            self.sources.push(source);
+            self.sources.len() - 1
+        })
     }
 
     pub(super) fn add_step(
@@ -425,6 +464,7 @@ impl<'a> Lowerer<'a> {
             result: state.files,
             config: state.config,
             bases: self.bases,
+            sources: self.sources,
             base_history: state.base_history,
         })
     }
@@ -453,7 +493,7 @@ fn complete(config: &mut ImageConfig) {
 fn fill_history(config: &mut ImageConfig) {
     let told = config.history.iter().filter(|entry| !entry.empty_layer).count();
     for _ in told..config.rootfs.diff_ids.len() {
-        let comment = Some("buildkit.exporter.image.v0".to_string());
+        let comment = Some(UNTOLD.to_string());
         config.history.push(History { comment, created: config.created.clone(), ..History::default() });
     }
 }

@@ -14,6 +14,7 @@ mod op;
 mod parts;
 mod placement;
 mod reach;
+mod remote;
 mod run;
 mod scope;
 mod setting;
@@ -24,8 +25,8 @@ pub use chmod::ParseChmodError;
 pub use lower::{BaseImages, LowerError, base_requests, lower};
 pub use mount::{Access, Asked, CacheMount, MountKind, RunMount};
 pub use op::{
-    BaseImage, Chmod, CopyFrom, CopyOp, InlineFile, Lowered, LoweredBase, MakeDirectoryOp, Op, RunOp, Script,
-    Step,
+    BaseImage, Chmod, CopyFrom, CopyOp, InlineFile, Lowered, LoweredBase, MakeDirectoryOp, MergeOp, Op,
+    RunOp, Script, Step,
 };
 pub use parts::{lowered_parts, mounted_parts, step_parts};
 pub use placement::{Content, Owner, PlaceError, Placed, Placement, Settings, place_copy, place_directory};

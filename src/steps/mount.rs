@@ -177,7 +177,7 @@ impl StageLowerer<'_, '_> {
         let Some(from) = self.source_of(from, mount) else { return Ok(None) };
         Ok(Some(match from {
             CopyFrom::Step(step) => (step, source),
-            CopyFrom::MainContext | CopyFrom::Context(_) => {
+            CopyFrom::MainContext | CopyFrom::Context(_) | CopyFrom::Remote(_) => {
                 (self.taken(from, source, &mount.place, target), TAKEN.to_string())
             }
         }))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::mount::RunMount;
-use crate::base::{Digest, Platform, StepId};
+use crate::base::{Digest, Platform, RemoteSource, StepId};
 use crate::diag::Place;
 use crate::model::{Network, Ulimit};
 use crate::oci::ImageConfig;
@@ -20,6 +20,8 @@ pub struct Lowered {
     pub config: ImageConfig,
     /// The base images the steps start from, in the order of first use.
     pub bases: Vec<LoweredBase>,
+    /// What ADD takes from elsewhere, each once, in the order of first use.
+    pub sources: Vec<RemoteSource>,
     /// How many entries of `config.history` come from the base image.
     pub base_history: usize,
 }
@@ -62,6 +64,7 @@ pub enum Op {
     Run(RunOp),
     Copy(CopyOp),
     MakeDirectory(MakeDirectoryOp),
+    Merge(MergeOp),
 }
 
 /// `RUN`.
@@ -120,12 +123,34 @@ pub struct CopyOp {
     pub is_mounted: bool,
 }
 
+impl CopyOp {
+    /// All of `from`, at the root.
+    pub fn everything(input: StepId, from: CopyFrom) -> Self {
+        Self {
+            input,
+            from,
+            sources: vec!["/".to_string()],
+            inline: Vec::new(),
+            destination: "/".to_string(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: false,
+            is_mounted: false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyFrom {
     /// The main build context.
     MainContext,
-    /// A named context that is a directory.
+    /// A named context that is files.
     Context(String),
+    /// What comes from elsewhere: an index into [`Lowered::sources`].
+    Remote(usize),
     /// Another step's file system.
     Step(StepId),
 }
@@ -153,6 +178,14 @@ pub struct MakeDirectoryOp {
     pub user: String,
 }
 
+/// One layer of what the steps from `input` to `top` added, which were one instruction.
+#[derive(Clone, Debug)]
+pub struct MergeOp {
+    pub input: StepId,
+    /// Made from `input` by steps that only add.
+    pub top: StepId,
+}
+
 impl Op {
     /// The file systems the step reads: its base first.
     pub fn inputs(&self) -> Vec<StepId> {
@@ -162,9 +195,10 @@ impl Op {
                 std::iter::once(run.input).chain(run.mounts.iter().filter_map(RunMount::input)).collect()
             }
             Self::MakeDirectory(make) => vec![make.input],
+            Self::Merge(merge) => vec![merge.input, merge.top],
             Self::Copy(copy) => match copy.from {
                 CopyFrom::Step(from) => vec![copy.input, from],
-                CopyFrom::MainContext | CopyFrom::Context(_) => vec![copy.input],
+                CopyFrom::MainContext | CopyFrom::Context(_) | CopyFrom::Remote(_) => vec![copy.input],
             },
         }
     }

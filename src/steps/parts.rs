@@ -32,6 +32,7 @@ fn parts_of(step: &Step, mounted: Mounted) -> Parts {
         Op::Run(run) => run_parts(run, mounted),
         Op::Copy(copy) => copy_parts(copy),
         Op::MakeDirectory(make) => make_directory_parts(make),
+        Op::Merge(_) => named("merge"),
     };
     if matches!(step.op, Op::Run(_)) {
         parts.text("platform", step.platform.to_string());
@@ -153,6 +154,9 @@ fn copy_parts(copy: &CopyOp) -> Parts {
     let mut parts = named("copy");
     if let CopyFrom::Context(name) = &copy.from {
         parts.text("context", name);
+    }
+    if let CopyFrom::Remote(_) = &copy.from {
+        parts.text("remote", "");
     }
     parts.parts("sources", numbered(&copy.sources));
     for (place, file) in copy.inline.iter().enumerate() {

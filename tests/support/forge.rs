@@ -54,6 +54,12 @@ impl Forge {
         self
     }
 
+    /// The archive, with its end.
+    pub fn bytes(mut self) -> Vec<u8> {
+        self.bytes.resize(self.bytes.len() + 1024, 0);
+        self.bytes
+    }
+
     /// An OCI layout for one platform: the base's image for it with this layer on top.
     pub fn on_top_of(mut self, base: &Path, platform: &str, layout: &Path) {
         self.bytes.resize(self.bytes.len() + 1024, 0);

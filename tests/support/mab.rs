@@ -78,7 +78,8 @@ impl Mab {
         Running::start(self.command(), &self.folder)
     }
 
-    fn command(&self) -> Command {
+    /// As a plain command.
+    pub fn command(&self) -> Command {
         let own =
             std::iter::once(self.program.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str));
         let mut words = self.wrappers.iter().flatten().map(OsString::as_os_str).chain(own);

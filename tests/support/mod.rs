@@ -12,12 +12,16 @@ pub mod process;
 pub mod project;
 pub mod redact;
 pub mod registry;
+pub mod repository;
 pub mod surroundings;
 pub mod users;
+pub mod web;
 
 pub use account::Account;
 pub use image::{Image, Kind, Layout, sha256};
 pub use mab::Ran;
 pub use project::Project;
 pub use registry::Registry;
+pub use repository::Repository;
 pub use surroundings::{base, repository, skip};
+pub use web::{Fault, Web};

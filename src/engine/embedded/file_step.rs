@@ -10,7 +10,7 @@ use super::file_source::FileSource;
 use super::filesystem::FileSystem;
 use super::solve::{Landed, Task};
 use crate::diag::Problem;
-use crate::engine::selection::{content_digests, context_of, missing_in_files};
+use crate::engine::selection::{content_digests, missing_in_files};
 use crate::layer::{Index, Tree};
 use crate::steps::{
     CopyOp, MakeDirectoryOp, Owner, PlaceError, Selection, Settings, Step, place_copy, place_directory,
@@ -38,9 +38,8 @@ pub(super) async fn copy(task: &Task, copy: &CopyOp) -> Landed {
     };
     let settings = Settings { owner, keep_owner: task.copy_source(copy).is_some(), now: task.job.now };
     let placing = Placing { task: task.clone(), copy: copy.clone(), base, settings };
-    match (context_of(&task.job, copy), task.copy_source(copy)) {
+    match (task.context(copy).await?, task.copy_source(copy)) {
         (Some(context), _) => {
-            let context = context.clone();
             let work = move || {
                 let tree = context.tree().map_err(|error| error.problem())?;
                 let selection =

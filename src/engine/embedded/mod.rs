@@ -20,11 +20,13 @@ mod filesystem;
 mod flights;
 mod layers;
 mod mask;
+mod merge_step;
 mod run_mounts;
 mod run_step;
 pub mod sandbox;
 mod snapshots;
 mod solve;
+mod source_step;
 mod supervisors;
 
 use std::collections::{BTreeMap, HashMap};
@@ -39,6 +41,7 @@ use crate::diag::Problem;
 use crate::layer::{Compression, FinishedLayer, LayerOptions};
 use crate::oci::Descriptor;
 use crate::registry::Registry;
+use crate::source::Sources;
 use crate::steps::{Lowered, Op};
 use crate::store::{BlobWriter, KeyKind, SnapshotKey, Store};
 
@@ -54,6 +57,7 @@ use supervisors::Supervisors;
 pub struct Embedded {
     this: Weak<Self>,
     store: Store,
+    sources: Sources,
     layers: Arc<Layers>,
     supervisors: Supervisors,
     /// By key, and whether the store may answer.
@@ -68,6 +72,7 @@ pub struct Embedded {
 pub struct EmbeddedOptions {
     pub store: Store,
     pub registry: Registry,
+    pub sources: Sources,
     /// Steps running at one time.
     pub jobs: usize,
 }
@@ -82,6 +87,7 @@ impl Embedded {
             layers: Arc::new(Layers::new(options.store.clone(), options.registry)),
             supervisors,
             store: options.store,
+            sources: options.sources,
             flights: Flights::default(),
             permits: Semaphore::new(options.jobs.max(1)),
             trees: Mutex::default(),

@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::filesystem::{FileSystem, Layer, StepRecord};
-use super::{Embedded, fault, file_step, run_step};
+use super::{Embedded, fault, file_step, merge_step, run_step};
 use crate::base::payload::{Outcome, StepCounts};
 use crate::base::{Digest, Parts, StepId};
 use crate::diag::Problem;
@@ -86,7 +86,7 @@ impl Solver {
         match &step.op {
             Op::Scratch => Ok(Arc::default()),
             Op::Base(base) => self.base(*base),
-            Op::Run(_) | Op::Copy(_) | Op::MakeDirectory(_) => {
+            Op::Run(_) | Op::Copy(_) | Op::MakeDirectory(_) | Op::Merge(_) => {
                 let layer = self.layer(step, inputs.clone()).await?;
                 Ok(Arc::new(inputs[0].with(layer)))
             }
@@ -204,6 +204,9 @@ impl Solver {
 
     /// What a COPY reads of a context, where it reads one.
     async fn context_digest(&self, step: &Step, copy: &CopyOp) -> Result<Option<Digest>, Arc<Problem>> {
+        if let CopyFrom::Remote(place) = copy.from {
+            return Ok(Some(self.job.sources[place].identity().digest()));
+        }
         let Some(context) = context_of(&self.job, copy) else { return Ok(None) };
         let (context, copy, step) = (context.clone(), copy.clone(), step.clone());
         let digest = fault::blocking(move || selection_digest(&step, &copy, &context));
@@ -233,6 +236,7 @@ impl Task {
             Op::Run(run) => run_step::run(&self, run).await?,
             Op::Copy(copy) => file_step::copy(&self, copy).await?,
             Op::MakeDirectory(make) => file_step::make_directory(&self, make).await?,
+            Op::Merge(_) => merge_step::merge(&self).await?,
             Op::Scratch | Op::Base(_) => unreachable_step(&self.step),
         };
         self.record(KeyKind::Step, &self.key, Some(&self.parts), &layer)?;
@@ -262,7 +266,7 @@ impl Task {
     pub fn copy_source(&self, copy: &CopyOp) -> Option<&Arc<FileSystem>> {
         match copy.from {
             CopyFrom::Step(_) => self.inputs.get(1),
-            CopyFrom::MainContext | CopyFrom::Context(_) => None,
+            CopyFrom::MainContext | CopyFrom::Context(_) | CopyFrom::Remote(_) => None,
         }
     }
 }

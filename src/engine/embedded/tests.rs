@@ -22,6 +22,7 @@ use crate::model::Network;
 use crate::oci::{ImageConfig, Manifest};
 use crate::pattern::Ignore;
 use crate::registry::{Registry, RegistryOptions};
+use crate::source::{SourceAuth, SourceOptions, Sources, Stdin};
 use crate::steps::{BaseImages, Setting, lower};
 use crate::store::Store;
 
@@ -61,7 +62,9 @@ impl Place {
 
     fn engine(&self) -> Arc<Embedded> {
         let registry = Registry::new(RegistryOptions::default());
-        Embedded::new(EmbeddedOptions { store: self.store.clone(), registry, jobs: 2 })
+        let sources =
+            Sources::new(self.store.clone(), SourceOptions::default(), Stdin::new(std::io::empty()));
+        Embedded::new(EmbeddedOptions { store: self.store.clone(), registry, sources, jobs: 2 })
     }
 
     fn job(&self, text: &str, now: i64) -> BuildJob {
@@ -89,6 +92,8 @@ impl Place {
             steps: Arc::new(lower(&setting, &BaseImages::new()).unwrap()),
             bases: Vec::new(),
             contexts: BTreeMap::from([(None, Arc::new(context))]),
+            sources: Vec::new(),
+            auth: SourceAuth::default(),
             epoch: None,
             compression: Compression::GZIP,
             now,
@@ -128,7 +133,7 @@ impl Place {
 
     fn sources(&self, text: &str) -> Vec<Digest> {
         let job = self.job(text, 0);
-        selection_digests(&job.steps, &job.contexts).unwrap().into_values().collect()
+        selection_digests(&job.steps, &job.contexts, &[]).unwrap().into_values().collect()
     }
 }
 

@@ -22,17 +22,12 @@ pub(super) fn find(answer: &str, name: &str) -> Option<Advertised> {
         found.filter(|object| GitReference::is_commit(object)).map(str::to_string)
     };
     let with = |prefix: &str| format!("{prefix}{}", name.strip_prefix(prefix).unwrap_or(name));
-    let tag = with("refs/tags/");
-    let found = [with("refs/"), with("refs/heads/")]
-        .into_iter()
-        .find_map(|reference| Some((object(&reference)?, reference)));
-    if let Some((object, reference)) = found
-        && reference != tag
-    {
-        return Some(Advertised { reference, object, peeled: None });
-    }
-    let peeled = object(&format!("{tag}^{{}}"));
-    object(&tag).map(|object| Advertised { reference: tag, object, peeled })
+    let names = [with("refs/"), with("refs/heads/"), with("refs/tags/")];
+    let (object, reference) = names.into_iter().find_map(|name| Some((object(&name)?, name)))?;
+    let peeled = reference.starts_with("refs/tags/").then(|| format!("{reference}^{{}}"));
+    let peeled = peeled.and_then(|peeled| lines.iter().find(|(_, known)| *known == peeled));
+    let peeled = peeled.map(|(commit, _)| (*commit).to_string());
+    Some(Advertised { reference, object, peeled })
 }
 
 /// The branch that HEAD stands for in the answer to `ls-remote --symref`.

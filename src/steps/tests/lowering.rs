@@ -291,9 +291,86 @@ fn problems_name_their_line_and_come_before_any_image() {
         &["2 dockerfile::base-name: `Base` is not an image reference: repository names are lower case"],
     );
     check(
-        "FROM scratch\nADD https://x/y /",
-        &["2 dockerfile::not-yet: `ADD` of a remote source is not supported by this version of mab"],
+        "FROM scratch\nCOPY https://user:secret@x/y /",
+        &["2 dockerfile::remote-copy: COPY cannot take `https://xxxxx:xxxxx@x/y`"],
+    );
+    check(
+        "FROM scratch\nADD --checksum=sha256:12 https://x/y /",
+        &[
+            "2 dockerfile::checksum: `--checksum`: digest `sha256:12` is not of the form `sha256:` and 64 lower-case hex digits",
+        ],
+    );
+    check(
+        "FROM scratch\nADD --checksum=abc a /",
+        &["2 dockerfile::checksum: `--checksum` is for a file over HTTP or a repository"],
+    );
+    check(
+        "FROM scratch\nADD --checksum=abc https://x/a.git https://x/b.git /",
+        &["2 dockerfile::checksum: `--checksum` is for one source; give each source an ADD of its own"],
+    );
+    check(
+        "FROM scratch\nADD https://x/y.git?colour=red /",
+        &["2 dockerfile::git-url: `https://x/y.git?colour=red`: `colour` is no option of a git URL"],
     );
     let platform = case("FROM --platform=a/b/c/d scratch").problems();
     assert!(platform[0].starts_with("1 dockerfile::platform: "), "{platform:?}");
+}
+
+#[test]
+fn add_takes_from_elsewhere() {
+    let check = |add: &str, steps_expected: &[&str], sources: &[&str], history: &str| {
+        let lowered = case(&format!("FROM scratch\nARG V=1.2\n{add}")).lowered();
+        let found = steps(&lowered);
+        assert_eq!(found[1..], *steps_expected, "{add}");
+        let named: Vec<String> = lowered.sources.iter().map(ToString::to_string).collect();
+        assert_eq!(named, sources, "{add}");
+        let last = lowered.config.history.last().and_then(|entry| entry.created_by.clone());
+        assert_eq!(last.as_deref(), Some(history), "{add}");
+    };
+    check(
+        "ADD https://user:secret@host/dir/v$V?x /d/",
+        &["copy Remote(0) [\"v1.2\"] to /d/ on s0"],
+        &["https://xxxxx:xxxxx@host/dir/v1.2?x"],
+        "ADD https://xxxxx:xxxxx@host/dir/v1.2?x /d/ # buildkit",
+    );
+    check(
+        "ADD --keep-git-dir https://host/a.git#main:sub /src",
+        &["copy Remote(0) [\"/\"] to /src on s0"],
+        &["https://host/a.git#main:sub"],
+        "ADD https://host/a.git#main:sub /src # buildkit",
+    );
+    check(
+        "ADD github.com/a/b.git /",
+        &["copy MainContext [\"github.com/a/b.git\"] to / on s0"],
+        &[],
+        "ADD github.com/a/b.git / # buildkit",
+    );
+    check(
+        "ADD a b https://host/c*d d git@host:e.git /",
+        &[
+            "copy MainContext [\"a\", \"b\"] to / on s0",
+            "copy Remote(0) [\"c\\\\*d\"] to / on s1",
+            "copy MainContext [\"d\"] to / on s2",
+            "copy Remote(1) [\"/\"] to / on s3",
+            "merge s0 to s4",
+        ],
+        &["https://host/c*d", "git@host:e.git"],
+        "ADD a b https://host/c*d d git@host:e.git / # buildkit",
+    );
+    let merged = case("FROM scratch\nADD a https://host/b /").lowered();
+    assert_eq!(merged.new_layers(), 1);
+}
+
+#[test]
+fn files_can_be_a_base() {
+    let lowered = case("FROM files\nCOPY --from=files a /").directory("files").lowered();
+    assert_eq!(
+        steps(&lowered),
+        [
+            "scratch",
+            "copy Context(\"files\") [\"/\"] to / on s0",
+            "copy Context(\"files\") [\"a\"] to / on s1"
+        ]
+    );
+    assert_eq!((lowered.base_history, lowered.new_layers()), (0, 2));
 }

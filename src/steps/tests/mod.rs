@@ -146,6 +146,7 @@ fn steps(lowered: &Lowered) -> Vec<String> {
         Op::Copy(copy) => {
             format!("copy {:?} {:?} to {} on {}", copy.from, copy.sources, copy.destination, copy.input)
         }
+        Op::Merge(merge) => format!("merge {} to {}", merge.input, merge.top),
         Op::MakeDirectory(make) => format!("mkdir {} as `{}` on {}", make.path, make.user, make.input),
     };
     lowered.steps.iter().map(|step| describe(&step.op)).collect()
