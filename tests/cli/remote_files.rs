@@ -1,7 +1,7 @@
 //! ADD of files over HTTP.
 
 use crate::support::image::sha256;
-use crate::support::{Fault, Image, Layout, Project, Ran, Web};
+use crate::support::{Fault, Image, Kind, Layout, Project, Ran, Web};
 
 const FILE: &str = "[target.app]\nplatforms = [\"linux/amd64\"]\n";
 const BUILD: [&str; 4] = ["bake", "app", "-o", "type=oci,dest=out.tar"];
@@ -107,6 +107,27 @@ fn a_checksum_is_all_that_has_to_be_asked() {
     let message = format!("`{}` has the digest {digest}, not {}", web.url("/f"), sha256(b"other"));
     let ran = ran.says(&message).says("Dockerfile:3").says("--checksum");
     assert!(ran.stderr.contains("ADD --checksum"), "{}", ran.stderr);
+}
+
+#[test]
+fn remote_archives_are_unpacked_when_asked() {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(4);
+    header.set_mode(0o640);
+    archive.append_data(&mut header, "in/file", &b"text"[..]).unwrap();
+    let web = Web::start();
+    web.page("/a.tar", archive.into_inner().unwrap());
+    let url = web.url("/a.tar");
+    let project =
+        project(&format!("FROM scratch\nADD {url} /as-it-is/\nADD --unpack=true {url} /unpacked/\n"));
+    build(&project);
+    let image = image(&project);
+    assert!(matches!(image.entry("as-it-is/a.tar").kind, Kind::File(_)));
+    assert_eq!(
+        (image.text("unpacked/in/file").as_str(), image.entry("unpacked/in/file").mode),
+        ("text", 0o640)
+    );
 }
 
 #[test]
