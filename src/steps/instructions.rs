@@ -382,13 +382,6 @@ pub(super) fn supported(instruction: &Instruction, setting: &Setting<'_>) -> Low
     }
 }
 
-pub(super) fn not_yet(what: &str) -> Box<Problem> {
-    Box::new(
-        Problem::input("dockerfile::not-yet", format!("{what} is not supported by this version of mab"))
-            .help("leave it out for now; nothing was built"),
-    )
-}
-
 /// A path without `.`, `..` and doubled slashes.
 pub(super) fn clean(path: &str) -> String {
     let components = super::reach::clean(path);
