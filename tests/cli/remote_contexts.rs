@@ -25,15 +25,15 @@ fn archive(files: &[(&str, &str)]) -> Vec<u8> {
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
         header.set_mtime(1_400_000_000);
-        archive.append_data(&mut header, path, text.as_bytes()).unwrap();
+        archive.append_data(&mut header, path, text.as_bytes()).expect("memory takes it");
     }
-    archive.into_inner().unwrap()
+    archive.into_inner().expect("memory takes it")
 }
 
 fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(bytes).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
 }
 
 #[test]

@@ -233,8 +233,8 @@ fn servers_that_know_little_give_everything() {
 
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("the folder is ours") {
+        let path = entry.expect("the folder is ours").path();
         if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
     }
     files
