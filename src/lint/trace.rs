@@ -306,7 +306,8 @@ impl<'a> Walker<'_, 'a> {
     }
 
     fn meant(&self, state: &State<'_>, name: &str) -> Option<String> {
-        let names = state.environment.keys().map(String::as_str);
+        // What the same instruction sets has this very name, and no value before it.
+        let names = state.environment.keys().map(String::as_str).filter(|known| *known != name);
         crate::diag::nearest(name, names).map(str::to_string)
     }
 
