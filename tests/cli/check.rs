@@ -188,3 +188,14 @@ fn rules_are_listed_and_explained() {
     }
     check(&project, &["--explain", "arg-not-in-stag"]).failed(2).says("did you mean `arg-not-in-stage`?");
 }
+
+#[test]
+fn a_variable_is_never_meant_by_its_own_name() {
+    for (text, help) in [
+        ("FROM scratch\nENV A=1 B=$A\n", "declare it above, for instance `ARG A`"),
+        ("FROM scratch\nARG SOURCE=x\nCOPY $SUORCE /\n", "did you mean `$SOURCE`?"),
+    ] {
+        let ran = check(&Project::new().file("Dockerfile", text), &[]).succeeded();
+        assert!(ran.stdout.contains(help), "{}", ran.stdout);
+    }
+}
