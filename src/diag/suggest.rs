@@ -2,7 +2,9 @@
 
 /// The candidate that `word` is most likely a slip for, if one is close enough.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    // Every letter is one slip away from every other.
+    let allowed = (length / 3).max(1).min(length.saturating_sub(1));
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
@@ -21,5 +23,6 @@ mod tests {
         assert_eq!(nearest("platfroms", keys), Some("platforms"));
         assert_eq!(nearest("tag", keys), Some("tags"));
         assert_eq!(nearest("volumes", keys), None);
+        assert_eq!(nearest("A", ["B"]), None);
     }
 }

@@ -298,17 +298,12 @@ impl<'a> Walker<'_, 'a> {
         let present = |name: &&&str| state.environment.contains_key(**name);
         let arguments = super::arguments::PLATFORM_ARGUMENTS;
         let platform_arguments = arguments.iter().filter(present).map(|name| (*name).to_string()).collect();
+        let before: Vec<_> = state.environment.keys().cloned().collect();
         let words = self.apply(state, instruction);
         let undefined: BTreeSet<&String> = words.iter().flat_map(|word| &word.undefined).collect();
-        let meant = undefined.into_iter().filter_map(|name| Some((name.clone(), self.meant(state, name)?)));
+        let meant = undefined.into_iter().filter_map(|name| Some((name.clone(), meant(&before, name)?)));
         let meant = meant.collect();
         Use { instruction, place, words, platform_arguments, meant, has_shell, has_workdir }
-    }
-
-    fn meant(&self, state: &State<'_>, name: &str) -> Option<String> {
-        // What the same instruction sets has this very name, and no value before it.
-        let names = state.environment.keys().map(String::as_str).filter(|known| *known != name);
-        crate::diag::nearest(name, names).map(str::to_string)
     }
 
     fn begins_with_stage(&self, stage: &Stage) -> bool {
@@ -479,4 +474,9 @@ impl<'a> Walker<'_, 'a> {
             expansion.undefined.into_iter().filter(|name| !state.declared.contains(name)).collect();
         Word { text: text.to_string(), value: expansion.value, undefined, used: expansion.used }
     }
+}
+
+/// The name that `name` is probably a slip for, of those with a value before the instruction.
+fn meant(before: &[String], name: &str) -> Option<String> {
+    crate::diag::nearest(name, before.iter().map(String::as_str)).map(str::to_string)
 }
