@@ -82,8 +82,8 @@ impl StageLowerer<'_, '_> {
             }
         };
         let destination = self.expand(files.destination)?;
-        let chown = files.chown.map(|chown| self.expand(chown)).transpose()?;
-        let chmod_text = files.chmod.map(|chmod| self.expand(chmod)).transpose()?;
+        let chown = given(files.chown.map(|chown| self.expand(chown)).transpose()?);
+        let chmod_text = given(files.chmod.map(|chmod| self.expand(chmod)).transpose()?);
         let chmod = chmod_text.as_deref().map(Chmod::parse).transpose();
         let chmod =
             chmod.map_err(|error| Box::new(Problem::input("dockerfile::chmod", error.to_string())))?;
@@ -177,4 +177,8 @@ impl StageLowerer<'_, '_> {
         };
         Ok(InlineFile { name: heredoc.name.clone(), content })
     }
+}
+/// A flag whose value expands to nothing is as good as none.
+fn given(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.is_empty())
 }

@@ -206,7 +206,6 @@ impl<'l, 'a> StageLowerer<'l, 'a> {
                 .exposed_ports
                 .insert(port.clone(), Value::Object(serde_json::Map::new()));
         }
-        ports.sort();
         self.record(format!("EXPOSE {}", plain_list(&ports)));
         Ok(())
     }

@@ -93,6 +93,8 @@ fn history_is_told_in_buildkits_words() {
     check("COPY a <<F /d/\nx\nF", &["+ COPY a <<F /d/ # buildkit"]);
     check("ADD --unpack=false --chown=1 --exclude=a a.tar /", &["+ ADD --chown=1 a.tar / # buildkit"]);
     check("ONBUILD RUN x", &[]);
+    check("COPY --chown=$none --chmod=${none} a b", &["+ COPY a b # buildkit"]);
+    check("ARG A=7\nEXPOSE 3 $A/udp", &["ARG A=7", "EXPOSE [7/udp 3/tcp]"]);
     check("EXPOSE 80 443/tcp 53/UDP", &["EXPOSE [443/tcp 53/udp 80/tcp]"]);
     check("WORKDIR /a/../b", &["+ WORKDIR /a/../b"]);
     check(
