@@ -587,3 +587,24 @@ fn the_helper_called_by_hand_refuses() {
     assert!(!helper.status().unwrap().success());
     assert!(fs::metadata(env!("CARGO_BIN_EXE_mab")).unwrap().permissions().mode() & 0o111 != 0);
 }
+
+#[tokio::test]
+async fn a_privileged_step_has_the_devices_of_the_host() {
+    let Some(scene) = Scene::new().await else { return };
+    let usual = ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "stdin", "stdout", "stderr"];
+    let is_device = |entry: &fs::DirEntry| {
+        use std::os::unix::fs::FileTypeExt as _;
+        entry.file_type().is_ok_and(|kind| kind.is_char_device() || kind.is_block_device())
+    };
+    let names = fs::read_dir("/dev").unwrap().flatten().filter(is_device);
+    let mut expected: Vec<String> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    expected.retain(|name| !usual.contains(&name.as_str()));
+    expected.sort();
+    let mut request =
+        scene.request("cd /dev; for name in *; do [ -b $name ] || [ -c $name ] && echo $name; done");
+    request.privileged = true;
+    let ran = scene.run(request).await;
+    let mut found: Vec<&str> = ran.output.lines().filter(|name| !usual.contains(name)).collect();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}

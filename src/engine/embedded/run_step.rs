@@ -270,7 +270,7 @@ fn pump(read: impl Read, stream: Stream, mask: &Mask, task: &Task, tail: &Mutex<
 fn insecure_here() -> Problem {
     Problem::warning(
         "host::insecure",
-        "`--security=insecure` has every capability in this user's namespace only: no devices, no disks, no kernel modules",
+        "`--security=insecure` has every capability in this user's namespace only: no disks, no kernel modules, no devices but the user's own",
     )
     .help("run mab as root for more")
 }

@@ -1,6 +1,7 @@
 //! `/dev`, `/proc` and `/sys` of a step: what Docker gives a container, and nothing of the host beyond it.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat, symlinkat};
@@ -43,15 +44,19 @@ const MASKED_IN_SYS: [&str; 2] = ["firmware", "devices/virtual/powercap"];
 const READ_ONLY_IN_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// `/dev` with `pts`, `shm` and `mqueue`.
-pub(super) fn furnish_dev(root: &mut Root<'_>, shm_size: u64) -> Result<(), Failure> {
+pub(super) fn furnish_dev(root: &mut Root<'_>, shm_size: u64, privileged: bool) -> Result<(), Failure> {
     let options = [("mode", "755".to_string()), ("size", DEV_SIZE.to_string())];
-    let dev = new_filesystem("tmpfs", &options, NO_DEVICES | NO_SETUID).doing(|| "mount /dev".into())?;
+    let attributes = NO_SETUID | if privileged { 0 } else { NO_DEVICES };
+    let dev = new_filesystem("tmpfs", &options, attributes).doing(|| "mount /dev".into())?;
     root.mount(&dev, Path::new("/dev"), Kind::Directory)?;
     for name in DEVICES {
         let bound = copy_of(&Path::new("/dev").join(name), false, NO_SETUID | NO_EXECUTION);
         bound
             .and_then(|device| cover_new(&dev, name, &device, Kind::File))
             .doing(|| format!("add /dev/{name}"))?;
+    }
+    if privileged {
+        add_host_devices(&dev, Path::new("/dev"))?;
     }
     for (name, target) in LINKS {
         symlinkat(target, &dev, name).doing(|| format!("add /dev/{name}"))?;
@@ -65,6 +70,25 @@ pub(super) fn furnish_dev(root: &mut Root<'_>, shm_size: u64) -> Result<(), Fail
     new_filesystem("mqueue", &[], PLAIN)
         .and_then(|queue| cover_new(&dev, "mqueue", &queue, Kind::Directory))
         .doing(|| "mount /dev/mqueue".into())
+}
+
+/// The host's other devices, as BuildKit gives them to an insecure step; what may be done with them is for
+/// their modes to say.
+fn add_host_devices(dev: &OwnedFd, host: &Path) -> Result<(), Failure> {
+    let action = || "add the host's devices".to_string();
+    for entry in std::fs::read_dir(host).doing(action)? {
+        let entry = entry.doing(action)?;
+        let name = entry.file_name();
+        let is_there = |name: &&str| DEVICES.contains(name) || LINKS.iter().any(|(link, _)| link == name);
+        let Some(name) = name.to_str().filter(|name| !is_there(name)) else { continue };
+        let kind = entry.file_type().doing(action)?;
+        if kind.is_char_device() || kind.is_block_device() {
+            copy_of(&entry.path(), false, NO_SETUID | NO_EXECUTION)
+                .and_then(|device| cover_new(dev, name, &device, Kind::File))
+                .doing(|| format!("add /dev/{name}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// A devpts of its own. Terminals belong to group `tty`, 5 everywhere, unless that id does not exist here.

@@ -98,7 +98,7 @@ fn mount_root(request: &RunRequest, layout: &Layout) -> Result<(), StepFailure> 
 
 fn furnish(root: &mut Root<'_>, request: &RunRequest, layout: &Layout) -> Result<(), Failure> {
     devices::furnish_proc(root, &layout.empty, request.privileged)?;
-    devices::furnish_dev(root, request.shm_size)?;
+    devices::furnish_dev(root, request.shm_size, request.privileged)?;
     devices::furnish_sys(root, &layout.empty, request.privileged)?;
     for (content, path) in [(&request.hosts, "/etc/hosts"), (&request.resolv_conf, "/etc/resolv.conf")] {
         if let Some(content) = content {
