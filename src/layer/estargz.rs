@@ -284,3 +284,166 @@ fn footer(table: u64) -> Vec<u8> {
     footer.extend_from_slice(&[0; 8]);
     footer
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek as _;
+
+    use flate2::read::GzDecoder;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::layer::{EntrySink as _, LayerOptions, LayerWriter};
+    use crate::oci::media_type::OCI_LAYER_GZIP;
+
+    type Files = Vec<(Entry, Vec<u8>)>;
+
+    fn file(path: &str, size: usize) -> (Entry, Vec<u8>) {
+        let entry = Entry::new(path, EntryKind::File { size: size as u64 }, 0o640);
+        (Entry { mtime: 1_700_000_000, uid: 7, ..entry }, (0..size).map(|at| (at * 7 % 251) as u8).collect())
+    }
+
+    fn other(path: &str, kind: EntryKind) -> (Entry, Vec<u8>) {
+        (Entry::new(path, kind, 0o755), Vec::new())
+    }
+
+    fn files() -> Files {
+        let mut capable = file("bin/ping", 10);
+        capable.0.xattrs.insert(b"security.capability".to_vec(), vec![1, 0, 255]);
+        vec![
+            other("bin", EntryKind::Directory),
+            capable,
+            other("bin/gone", EntryKind::Whiteout),
+            file("empty", 0),
+            file("large", 2_500_000),
+            other("link", EntryKind::Symlink { target: b"bin/ping".to_vec() }),
+            other("name", EntryKind::HardLink { target: b"large".to_vec() }),
+            other("null", EntryKind::CharDevice { major: 1, minor: 3 }),
+            other("opaque", EntryKind::Directory),
+            other("opaque", EntryKind::Opaque),
+        ]
+    }
+
+    fn bytes_of(mut file: File) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn layer(files: &Files) -> Vec<u8> {
+        let out = tempfile::tempfile().unwrap();
+        let mut writer = LayerWriter::create(out.try_clone().unwrap(), LayerOptions::default()).unwrap();
+        files.iter().try_for_each(|(entry, content)| writer.append(entry, &mut &content[..])).unwrap();
+        writer.finish().unwrap();
+        bytes_of(out)
+    }
+
+    fn estargz(blob: &[u8], clamp_mtime: Option<i64>) -> (EstargzLayer, Vec<u8>) {
+        let out = tempfile::tempfile().unwrap();
+        let copy = out.try_clone().unwrap();
+        (write_estargz(blob, OCI_LAYER_GZIP, copy, 1, clamp_mtime).unwrap(), bytes_of(out))
+    }
+
+    fn member(bytes: &[u8]) -> Vec<u8> {
+        let mut content = Vec::new();
+        GzDecoder::new(bytes).read_to_end(&mut content).unwrap();
+        content
+    }
+
+    /// The table, found as readers find it: from the blob's last bytes.
+    fn table(bytes: &[u8]) -> (Vec<u8>, Vec<Value>) {
+        let footer = &bytes[bytes.len() - 51..];
+        assert_eq!(&footer[12..14], b"SG");
+        assert_eq!(&footer[32..38], b"STARGZ");
+        let at = u64::from_str_radix(std::str::from_utf8(&footer[16..32]).unwrap(), 16).unwrap();
+        assert_eq!(member(footer), b"");
+        let tar = member(&bytes[at as usize..]);
+        let mut archive = tar::Archive::new(&tar[..]);
+        let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.path_bytes(), TOC_NAME.as_bytes());
+        let mut json = Vec::new();
+        entry.read_to_end(&mut json).unwrap();
+        let parsed: Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(parsed["version"], 1);
+        (json, parsed["entries"].as_array().unwrap().clone())
+    }
+
+    #[test]
+    fn every_file_is_found_where_the_table_says() {
+        let (made, bytes) = estargz(&layer(&files()), None);
+        assert_eq!((Digest::of(&bytes), bytes.len() as u64), (made.digest, made.size));
+        let (json, rows) = table(&bytes);
+        assert_eq!(Digest::of(&json), made.toc);
+        for (entry, content) in files().iter().filter(|(entry, _)| entry.size() > 0) {
+            let name = String::from_utf8(entry.path.clone()).unwrap();
+            let mut found = Vec::new();
+            for row in rows.iter().filter(|row| row["name"] == *name) {
+                assert_eq!(row["chunkOffset"].as_u64().unwrap_or(0), found.len() as u64);
+                let rest = content.len() as u64 - found.len() as u64;
+                let size = row["chunkSize"].as_u64().unwrap_or(rest) as usize;
+                let part = &member(&bytes[row["offset"].as_u64().unwrap() as usize..])[..size];
+                assert_eq!(row["chunkDigest"], Digest::of(part).to_string());
+                found.extend_from_slice(part);
+            }
+            assert!(found == *content, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_table_says_what_the_tar_says() {
+        let (_, bytes) = estargz(&layer(&files()), Some(1_600_000_000));
+        let (_, rows) = table(&bytes);
+        let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+        let expected = [
+            ".no.prefetch.landmark",
+            "bin/",
+            "bin/ping",
+            "bin/.wh.gone",
+            "empty",
+            "large",
+            "large",
+            "large",
+            "link",
+            "name",
+            "null",
+            "opaque/",
+            "opaque/.wh..wh..opq",
+        ];
+        assert_eq!(names, expected);
+        let ping = serde_json::json!({
+            "name": "bin/ping", "type": "reg", "size": 10, "modtime": "2020-09-13T12:26:40Z", "mode": 0o640,
+            "uid": 7, "offset": rows[2]["offset"], "xattrs": { "security.capability": "AQD/" },
+            "digest": Digest::of(&files()[1].1).to_string(),
+            "chunkDigest": Digest::of(&files()[1].1).to_string(),
+        });
+        assert_eq!(rows[2], ping);
+        let kinds: Vec<&str> = rows[8..12].iter().map(|row| row["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["symlink", "hardlink", "char", "dir"]);
+        assert_eq!((&rows[8]["linkName"], &rows[9]["linkName"]), (&"bin/ping".into(), &"large".into()));
+        assert_eq!((&rows[10]["devMajor"], &rows[10]["devMinor"]), (&1.into(), &3.into()));
+    }
+
+    #[test]
+    fn it_is_a_layer_like_others() {
+        let (made, bytes) = estargz(&layer(&files()), None);
+        let mut reader = LayerReader::new(&bytes[..], OCI_LAYER_GZIP).unwrap();
+        let mut paths = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            paths.push(entry.path);
+        }
+        assert_eq!(paths.len(), files().len() + 2);
+        assert_eq!(reader.finish().unwrap(), made.diff_id);
+        // Made of one that is one already, it is the same.
+        assert_eq!(estargz(&bytes, None).0, made);
+    }
+
+    #[test]
+    fn bytes_stay_what_they_are() {
+        let (made, _) = estargz(&layer(&files()), None);
+        assert_eq!(
+            (made.diff_id.short().as_str(), made.digest.short().as_str()),
+            ("d8471f98d605", "f762d3b255ad")
+        );
+    }
+}

@@ -9,6 +9,8 @@
 mod apply;
 mod archive;
 mod blocks;
+#[cfg(target_os = "linux")]
+mod clamp;
 mod compress;
 mod content;
 mod decompress;
@@ -36,6 +38,8 @@ mod write;
 #[cfg(target_os = "linux")]
 pub use apply::{Applier, ApplyOptions, ApplyReport, Form, Ids};
 pub use archive::{ArchiveReader, MAX_UNPACKED_BYTES, is_archive};
+#[cfg(target_os = "linux")]
+pub use clamp::{Described, clamp_times};
 pub use compress::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL, FORMAT};
 pub use content::ContentReader;
 #[cfg(target_os = "linux")]

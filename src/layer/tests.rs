@@ -134,7 +134,7 @@ fn what_was_written_is_read() {
     }
 }
 
-/// A change here changes every layer's digest, and with them every cache.
+/// A change here changes every layer's digest, and with them every cache: [`FORMAT`] is to be bumped.
 #[test]
 fn bytes_stay_what_they_are() {
     let check = |compression, diff_id: &str, digest: &str| {
@@ -144,7 +144,9 @@ fn bytes_stay_what_they_are() {
     };
     check(Compression::None, "cb62c96e8a12", "cb62c96e8a12");
     check(Compression::Gzip { level: 1 }, "cb62c96e8a12", "bb6f9fbff79c");
+    check(Compression::Gzip { level: 9 }, "cb62c96e8a12", "48b65150bb0a");
     check(Compression::Zstd { level: 1 }, "cb62c96e8a12", "646b0b35f833");
+    check(Compression::Zstd { level: 19 }, "cb62c96e8a12", "b1197f260f2f");
 }
 
 #[test]

@@ -51,20 +51,18 @@ pub fn compile(
     };
     compiler.gather_delivery(selection);
     for target in selection.all() {
-        let outputs = if is_requested(selection, target) { compiler.outputs(target) } else { Vec::new() };
-        let export = first_form(&outputs);
+        let export = first_form(&compiler.requested_outputs(selection, target));
         compiler.add_builds(target, &export);
-        compiler.add_merge(target, export, outputs);
+    }
+    for target in selection.all() {
+        let outputs = compiler.requested_outputs(selection, target);
+        compiler.add_merge(target, first_form(&outputs), outputs);
     }
     for target in selection.all() {
         compiler.connect(target);
     }
     compiler.add_publish(selection);
     compiler.finish(selection)
-}
-
-fn is_requested(selection: &Selection<'_>, target: &Target) -> bool {
-    selection.requested.iter().any(|requested| requested.name == target.name)
 }
 
 struct Compiler<'a> {
@@ -162,6 +160,12 @@ impl<'a> Compiler<'a> {
             }
         }
         self.merges.insert(target.name.clone(), node);
+    }
+
+    /// Nothing is written of a target that others only build on.
+    fn requested_outputs(&self, selection: &Selection<'_>, target: &Target) -> Vec<Output> {
+        let is_requested = selection.requested.iter().any(|requested| requested.name == target.name);
+        if is_requested { self.outputs(target) } else { Vec::new() }
     }
 
     /// What is written of a requested target: the command line's outputs, else the group's, else its own;

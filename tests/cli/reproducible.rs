@@ -95,3 +95,57 @@ fn one_id_is_enough_for_files_of_root() {
     let expected = digests(&simple());
     assert_eq!(digests(&simple().owned_by(account)), expected);
 }
+
+/// Which times a command sees must not depend on whether the store unpacked a layer or kept it from a RUN.
+#[test]
+fn a_command_sees_the_times_that_layers_have() {
+    let Some(base) = base_with_ids() else { return };
+    let dockerfile = "FROM busybox\nRUN mkdir /made && echo text > /made/file && ln -s file /made/link\n";
+    let project = Project::native_app(&base, dockerfile);
+    let bake = || project.mab(&["bake", "app"]).with_env("SOURCE_DATE_EPOCH", EPOCH).run().succeeded();
+    bake();
+    let look = "RUN stat -c '%n %Y' /made /made/* > /times\n";
+    project.write("Dockerfile", format!("{dockerfile}{look}"));
+    let times = |project: &Project| {
+        let output = ["bake", "app", "-o", "type=oci,dest=app.tar"];
+        project.mab(&output).with_env("SOURCE_DATE_EPOCH", EPOCH).run().succeeded();
+        Layout::open(&project.path("app.tar")).only_image().text("times")
+    };
+    let expected = format!("/made {EPOCH}\n/made/file {EPOCH}\n/made/link {EPOCH}\n");
+    assert_eq!(times(&project), expected, "kept by the RUN");
+    fs::remove_dir_all(project.store().join("snapshots")).unwrap();
+    fs::create_dir(project.store().join("snapshots")).unwrap();
+    project.write("Dockerfile", format!("{dockerfile}{look}RUN true\n"));
+    assert_eq!(times(&project), expected, "unpacked");
+}
+
+#[test]
+fn how_much_runs_at_a_time_does_not_show() {
+    let Some(base) = base_with_ids() else { return };
+    let with_jobs = |jobs: &str| {
+        let project = Project::shop(&base);
+        let arguments = ["bake", "-j", jobs, "--metadata-file", "metadata.json"];
+        project.mab(&arguments).with_env("SOURCE_DATE_EPOCH", EPOCH).run().succeeded();
+        let metadata: Value = serde_json::from_str(&project.read("metadata.json")).expect("it is JSON");
+        let targets = metadata.as_object().expect("one key for each target").clone();
+        targets.into_iter().map(|(name, target)| (name, target["containerimage.digest"].clone())).collect()
+    };
+    let (one, two): (Value, Value) = (with_jobs("1"), with_jobs("2"));
+    assert_eq!(one, two);
+}
+
+/// Every compression, too.
+#[test]
+fn all_forms_are_the_same_in_every_store() {
+    let Some(base) = base_with_ids() else { return };
+    let digests = || {
+        let project = Project::native_app(&base, "FROM busybox\nRUN echo text > /file\nWORKDIR /srv\n");
+        let forms = ["gzip", "zstd", "estargz", "uncompressed"];
+        let outputs = forms.map(|form| format!("type=oci,dest={form}.tar,compression={form}"));
+        let mut arguments = vec!["bake", "app"];
+        arguments.extend(outputs.iter().flat_map(|output| ["-o", output]));
+        project.mab(&arguments).with_env("SOURCE_DATE_EPOCH", EPOCH).run().succeeded();
+        forms.map(|form| Layout::open(&project.path(&format!("{form}.tar"))).digest())
+    };
+    assert_eq!(digests(), digests());
+}

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::accounts::Account;
@@ -19,10 +19,11 @@ use super::solve::{Landed, Task};
 use super::{bound, fault, snapshots, supervisors};
 use crate::base::payload::{Outcome, Stream};
 use crate::diag::{Kind, Problem};
+use crate::layer::{FinishedLayer, LayerOptions, LayerWriter};
 use crate::model::{Network, Ulimit};
 use crate::steps::RunOp;
 use crate::store::free_space::{self, Shortage};
-use crate::store::{KeyKind, PendingSnapshot};
+use crate::store::{BlobWriter, KeyKind, PendingSnapshot};
 
 /// Lines of a failed command's output that its problem shows.
 const TAIL_LINES: usize = 20;
@@ -325,6 +326,10 @@ async fn export(
 ) -> Result<Layer, Arc<Problem>> {
     let blob = task.engine.store.blobs().writer().map_err(|error| Arc::new(error.problem()))?;
     let options = task.engine.layer_options(task);
+    if is_empty(&upper) {
+        let written = empty_layer(&blob, options);
+        return commit(task, blob, written);
+    }
     let order = HelperTask::Export {
         upper,
         lowers: lowers.to_vec(),
@@ -339,6 +344,24 @@ async fn export(
         ));
     };
     let written = exported.into_layer().map_err(io::Error::from);
+    commit(task, blob, written)
+}
+
+/// Whether a command left no change: nobody with other rights needs to look. A folder that cannot be read
+/// from here may hold something.
+fn is_empty(upper: &Path) -> bool {
+    std::fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn empty_layer(blob: &BlobWriter<'_>, options: LayerOptions) -> io::Result<FinishedLayer> {
+    LayerWriter::create(blob.file().try_clone()?, options)?.finish()
+}
+
+fn commit(
+    task: &Task,
+    blob: BlobWriter<'_>,
+    written: io::Result<FinishedLayer>,
+) -> Result<Layer, Arc<Problem>> {
     let layer = written.and_then(|layer| task.engine.commit_layer(blob, layer, task));
     layer.map_err(|error| at(task, *fault::io("write a layer", &error)))?.map_err(|problem| at(task, problem))
 }

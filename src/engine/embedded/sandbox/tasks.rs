@@ -13,8 +13,8 @@ use super::overlay::Overlay;
 use super::request::{Exported, HelperTask, Probe, TaskOutput, UnpackTarget, Unpacked};
 use super::{binfmt, devices, syscall};
 use crate::layer::{
-    Applier, ApplyOptions, EntrySink, Form, Ids, LayerError, LayerOptions, LayerReader, LayerWriter,
-    export_upper,
+    Applier, ApplyOptions, Described, EntrySink, Form, Ids, LayerError, LayerOptions, LayerReader,
+    LayerWriter, clamp_times, export_upper,
 };
 
 pub(super) fn perform(
@@ -102,8 +102,14 @@ fn maps_a_single_id() -> bool {
 fn export(out: File, upper: &Path, lowers: &[PathBuf], options: LayerOptions) -> Result<Exported, Failure> {
     let action = || format!("export `{}`", upper.display());
     let mut writer = LayerWriter::create(out, options).doing(action)?;
-    export_upper(upper, lowers, &mut writer).doing(action)?;
+    let mut described = Described::new(&mut writer);
+    export_upper(upper, lowers, &mut described).doing(action)?;
+    let described = described.finish();
     let layer = writer.finish().doing(action)?;
+    // The tree is kept as the unpacked layer: what runs on it sees the times that the layer has.
+    if let Some(latest) = options.clamp_mtime {
+        clamp_times(upper, &described, latest).doing(action)?;
+    }
     Ok(Exported {
         diff_id: layer.diff_id,
         digest: layer.digest,
