@@ -1,9 +1,9 @@
 //! A layer's tar cut into blocks: where each ends, and which of them an earlier layer already has compressed.
 //!
 //! Blocks are cut where they serve random access and reuse. An entry that does not fit what is left of a
-//! block begins a new one, and an entry longer than a block shares none of its blocks. Once a block is half
-//! full, some entries begin a new one because of their name: after a file that changed its size the cuts so
-//! fall where they fell before. The rule looks at sizes and names alone, so the same tar is cut in the same
+//! block begins a new one, and an entry longer than a block shares none of its blocks. Once a block has
+//! some length, an entry may begin a new one because of its name: after a file that changed its size the cuts
+//! so fall where they fell before. The rule looks at sizes and names alone, so the same tar is cut in the same
 //! places by whoever compresses it.
 
 use std::fs::File;
@@ -16,9 +16,9 @@ use super::reuse::{Earlier, block_key};
 use super::write::FinishedLayer;
 
 /// Names cut no block shorter than this.
-const SHORTEST: usize = BLOCK_BYTES / 2;
-/// One name in so many may cut a block.
-const CUTTING_NAMES: u64 = 16;
+const SHORTEST: usize = BLOCK_BYTES / 8;
+/// Names cut once in so many bytes.
+const BETWEEN_NAMES: u64 = BLOCK_BYTES as u64 / 2;
 
 /// The tar being cut. Content is what the caller fills in; entries only say where it goes.
 pub(super) struct Blocks {
@@ -98,6 +98,16 @@ impl Blocks {
         self.fill(&mut &bytes[..], bytes.len() as u64).map(drop)
     }
 
+    /// Appends a whole block; the entries' offsets count from its start.
+    pub(super) fn append_block(&mut self, entries: Vec<IndexedEntry>, bytes: Vec<u8>) -> io::Result<()> {
+        self.cut()?;
+        let start = self.flushed;
+        let moved = |entry: IndexedEntry| IndexedEntry { offset: start + entry.offset, ..entry };
+        self.entries.extend(entries.into_iter().map(moved));
+        self.block = bytes;
+        self.cut()
+    }
+
     /// Ends the tar with `tail`, what follows its last entry.
     pub(super) fn finish(mut self, tail: &[u8]) -> io::Result<FinishedLayer> {
         if self.block.len() + tail.len() > BLOCK_BYTES {
@@ -134,14 +144,17 @@ impl Blocks {
     }
 }
 
-fn begins_block(filled: usize, path: &[u8], whole: u64) -> bool {
+/// Whether an entry of `whole` bytes begins a block where the current one has `filled`.
+pub(super) fn begins_block(filled: usize, path: &[u8], whole: u64) -> bool {
     let is_full = whole > (BLOCK_BYTES - filled) as u64;
-    filled > 0 && (is_full || (filled >= SHORTEST && is_cutting(path)))
+    filled > 0 && (is_full || (filled >= SHORTEST && is_cutting(path, whole)))
 }
 
-/// One name in sixteen, by FNV-1a.
-fn is_cutting(path: &[u8]) -> bool {
-    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-    let hash = path.iter().fold(0xcbf2_9ce4_8422_2325, mix);
-    (hash >> 32) % CUTTING_NAMES == 0
+/// Whether a name cuts, the more often the longer the entry is. FNV-1a, whose upper bits siblings share, so
+/// mixed once more.
+fn is_cutting(path: &[u8], whole: u64) -> bool {
+    let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    let hash = path.iter().fold(0xcbf2_9ce4_8422_2325, add);
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed >> 32) * BETWEEN_NAMES) >> 32 < whole
 }

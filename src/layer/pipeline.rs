@@ -95,8 +95,8 @@ impl Pipeline {
 
 /// A blob that holds all blocks, and may get an end of its own.
 pub(super) struct Flushed {
-    /// Of the uncompressed bytes; not there where they are the blob's.
-    tar: Option<Hasher>,
+    /// Of the uncompressed bytes.
+    tar: Hasher,
     output: Output,
 }
 
@@ -112,15 +112,14 @@ impl Flushed {
 
     /// Appends what is `tar` uncompressed.
     pub(super) fn add(&mut self, tar: &[u8], compressed: &[u8]) -> io::Result<()> {
-        if let Some(hasher) = &mut self.tar {
-            hasher.update(tar);
-        }
+        self.tar.update(tar);
         self.output.write(compressed)
     }
 
     pub(super) fn finish(self) -> Written {
-        let (digest, size, starts) = self.output.finish();
-        Written { diff_id: self.tar.map_or(digest, Hasher::finish), digest, size, starts }
+        let diff_id = self.tar.finish();
+        let Output { hasher, size, starts, .. } = self.output;
+        Written { diff_id, digest: hasher.map_or(diff_id, Hasher::finish), size, starts }
     }
 }
 
@@ -128,34 +127,34 @@ fn write_alone(file: File, compression: Compression, block: Vec<u8>) -> io::Resu
     let block = Arc::new(block);
     let mut hasher = Hasher::new();
     hasher.update(&block);
-    let mut output = Output::new(file);
+    let mut output = Output::new(file, compression);
     output.write(&BlockCompressor::new(compression)?.compress(&block)?)?;
-    Ok(Flushed { tar: Some(hasher), output })
+    Ok(Flushed { tar: hasher, output })
 }
 
 /// The blob as far as it is written.
 struct Output {
     file: File,
-    hasher: Hasher,
+    /// Not there for blobs that are not compressed: they are hashed as the tar they are.
+    hasher: Option<Hasher>,
     size: u64,
     starts: Vec<u64>,
 }
 
 impl Output {
-    fn new(file: File) -> Self {
-        Self { file, hasher: Hasher::new(), size: 0, starts: Vec::new() }
+    fn new(file: File, compression: Compression) -> Self {
+        let hasher = (compression != Compression::None).then(Hasher::new);
+        Self { file, hasher, size: 0, starts: Vec::new() }
     }
 
     fn write(&mut self, compressed: &[u8]) -> io::Result<()> {
         self.starts.push(self.size);
         self.file.write_all(compressed)?;
-        self.hasher.update(compressed);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(compressed);
+        }
         self.size += compressed.len() as u64;
         Ok(())
-    }
-
-    fn finish(self) -> (Digest, u64, Vec<u64>) {
-        (self.hasher.finish(), self.size, self.starts)
     }
 }
 
@@ -167,8 +166,8 @@ struct Job {
 
 /// The running pipeline. Its threads end when the queues close, which dropping it does.
 struct Threads {
-    /// Not there for blobs that are not compressed: their diff id is their digest.
-    hasher: Option<(SyncSender<Bytes>, JoinHandle<Hasher>)>,
+    hash: SyncSender<Bytes>,
+    hasher: JoinHandle<Hasher>,
     jobs: SyncSender<Job>,
     results: SyncSender<Receiver<io::Result<Bytes>>>,
     output: JoinHandle<io::Result<Output>>,
@@ -180,18 +179,16 @@ impl Threads {
         let depth = 2 * workers;
         let (jobs, queue) = sync_channel(depth);
         let (results, ordered) = sync_channel(depth);
-        let hasher = (compression != Compression::None).then(|| {
-            let (hash, blocks) = sync_channel(depth);
-            spawn("layer-hash", move || hash_blocks(&blocks)).map(|hasher| (hash, hasher))
-        });
-        let output = spawn("layer-write", move || write_results(file, &ordered))?;
+        let (hash, blocks) = sync_channel(depth);
+        let hasher = spawn("layer-hash", move || hash_blocks(&blocks))?;
+        let output = spawn("layer-write", move || write_results(Output::new(file, compression), &ordered))?;
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..workers {
             let queue = Arc::clone(&queue);
             let mut compressor = BlockCompressor::new(compression)?;
             spawn("layer-compress", move || compress_jobs(&mut compressor, &queue))?;
         }
-        Ok(Self { hasher: hasher.transpose()?, jobs, results, output })
+        Ok(Self { hash, hasher, jobs, results, output })
     }
 
     /// Waits while the queue is full. When the blob cannot be written, says why and is gone.
@@ -200,7 +197,7 @@ impl Threads {
         let (done, result) = sync_channel(1);
         let accepted = self.results.send(result).is_ok()
             && self.jobs.send(Job { block: Arc::clone(&block), known: work.known, done }).is_ok()
-            && self.hasher.as_ref().is_none_or(|(hash, _)| hash.send(block).is_ok());
+            && self.hash.send(block).is_ok();
         if accepted {
             return Ok(self);
         }
@@ -211,14 +208,11 @@ impl Threads {
     }
 
     fn flush(self) -> io::Result<Flushed> {
-        let Self { hasher, jobs, results, output } = self;
-        drop((jobs, results));
-        let tar = hasher.map(|(hash, hasher)| {
-            drop(hash);
-            join(hasher)
-        });
+        let Self { hash, hasher, jobs, results, output } = self;
+        drop((hash, jobs, results));
+        let tar = join(hasher);
         let output = join(output)??;
-        Ok(Flushed { tar: tar.transpose()?, output })
+        Ok(Flushed { tar: tar?, output })
     }
 }
 
@@ -253,8 +247,7 @@ fn compress_jobs(compressor: &mut BlockCompressor, queue: &Mutex<Receiver<Job>>)
     }
 }
 
-fn write_results(file: File, results: &Receiver<Receiver<io::Result<Bytes>>>) -> io::Result<Output> {
-    let mut output = Output::new(file);
+fn write_results(mut output: Output, results: &Receiver<Receiver<io::Result<Bytes>>>) -> io::Result<Output> {
     for result in results {
         let compressed =
             result.recv().map_err(|_| io::Error::other("a compressing thread ended early"))??;

@@ -210,6 +210,47 @@ fn blocks_not_in(earlier: &Earlier, index: &Index) -> usize {
     keys.filter(|key| key.and_then(|key| earlier.find(&key)).is_none()).count()
 }
 
+fn write_later(files: &[(Entry, Vec<u8>)], earlier: Earlier) -> (FinishedLayer, File, Vec<usize>) {
+    let blob = tempfile::tempfile().unwrap();
+    let options = LayerOptions { compression: Compression::None, clamp_mtime: None };
+    let writer = LayerWriter::create(blob.try_clone().unwrap(), options).unwrap();
+    let mut asked = Vec::new();
+    let mut read = |number: usize, append: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>| {
+        asked.push(number);
+        append(&mut &files[number].1[..])
+    };
+    let mut writer = LaterWriter::new(writer, earlier, &mut read);
+    for (number, (entry, content)) in files.iter().enumerate() {
+        writer.append(entry, (entry.size() > 0).then(|| (Digest::of(content), number))).unwrap();
+    }
+    let finished = writer.finish().unwrap();
+    (finished, blob, asked)
+}
+
+#[test]
+fn what_an_earlier_layer_has_is_not_read() {
+    let many = (0..3000).map(|n| file(&format!("many/{n:04}"), &noise(n, 3000 + n as usize % 700)));
+    let files: Files = every_kind().into_iter().chain(many).chain(MIXED.clone()).collect();
+    let (plain, _) = write_with(&files, Compression::None, 2);
+    let nothing = || Earlier::new(tempfile::tempfile().unwrap(), &Index::default()).unwrap();
+    let (before, blob, asked) = write_later(&files, nothing());
+    assert_eq!((before.digest, &before.index.blocks), (plain.digest, &plain.index.blocks));
+    assert!(plain.index.blocks.len() > 20, "{}", plain.index.blocks.len());
+    assert_eq!(asked.len(), files.iter().filter(|(entry, _)| entry.size() > 0).count());
+    for (changed, content) in [(1500, noise(9, 9000)), (17, noise(9, 3100)), (3020, noise(9, 70_000))] {
+        let mut files = files.clone();
+        files[changed] = file(&String::from_utf8_lossy(&files[changed].0.path), &content);
+        let (expected, bytes) = write_with(&files, Compression::None, 2);
+        let earlier = Earlier::new(blob.try_clone().unwrap(), &before.index).unwrap();
+        let (after, written, asked) = write_later(&files, earlier);
+        assert_eq!((after.digest, after.diff_id), (expected.digest, expected.diff_id), "{changed}");
+        assert!(bytes_of(&written) == bytes_of(&bytes));
+        assert!(asked.contains(&changed) && asked.len() < 800, "{} were read", asked.len());
+        let (known, _, _) = write_later(&files, nothing());
+        assert_eq!(after.index, known.index);
+    }
+}
+
 #[test]
 fn only_known_contents_are_reused() {
     let files = [file("a", b"one")];

@@ -99,7 +99,11 @@ impl LayerWriter {
         self.blocks.finish(&TAR_END)
     }
 
-    fn append_entry(
+    pub(super) fn append_block(&mut self, entries: Vec<IndexedEntry>, bytes: Vec<u8>) -> io::Result<()> {
+        self.blocks.append_block(entries, bytes)
+    }
+
+    pub(super) fn append_entry(
         &mut self,
         entry: &Entry,
         content: &mut dyn Read,
@@ -126,7 +130,7 @@ impl LayerWriter {
     }
 
     /// The entry as a reader of the tar sees it.
-    fn canonical(&self, entry: &Entry) -> Entry {
+    pub(super) fn canonical(&self, entry: &Entry) -> Entry {
         if matches!(entry.kind, EntryKind::Whiteout | EntryKind::Opaque) {
             return Entry::new(entry.path.clone(), entry.kind.clone(), 0);
         }

@@ -12,7 +12,9 @@ use super::select::Selection;
 use crate::base::{NodeId, Platform, Reference};
 use crate::diag::{Kind, Located, Place, Problem};
 use crate::dockerfile::Dockerfile;
-use crate::model::{Context, Delivery, Entitlement, ExportOptions, Output, Target, Variant};
+use crate::model::{
+    Context, Delivery, Entitlement, ExportOptions, LayerCompression, Output, Target, Variant,
+};
 use crate::steps::{self, BaseRequest};
 
 /// The parsed Dockerfile of every variant, by target and platform.
@@ -51,18 +53,23 @@ pub fn compile(
     };
     compiler.gather_delivery(selection);
     for target in selection.all() {
-        let export = first_form(&compiler.requested_outputs(selection, target));
+        let export = compiler.form(selection, target);
         compiler.add_builds(target, &export);
     }
     for target in selection.all() {
-        let outputs = compiler.requested_outputs(selection, target);
-        compiler.add_merge(target, first_form(&outputs), outputs);
+        let (outputs, export) =
+            (compiler.requested_outputs(selection, target), compiler.form(selection, target));
+        compiler.add_merge(target, export, outputs);
     }
     for target in selection.all() {
         compiler.connect(target);
     }
     compiler.add_publish(selection);
     compiler.finish(selection)
+}
+
+fn is_requested(selection: &Selection<'_>, target: &Target) -> bool {
+    selection.requested.iter().any(|requested| requested.name == target.name)
 }
 
 struct Compiler<'a> {
@@ -164,8 +171,15 @@ impl<'a> Compiler<'a> {
 
     /// Nothing is written of a target that others only build on.
     fn requested_outputs(&self, selection: &Selection<'_>, target: &Target) -> Vec<Output> {
-        let is_requested = selection.requested.iter().any(|requested| requested.name == target.name);
-        if is_requested { self.outputs(target) } else { Vec::new() }
+        if is_requested(selection, target) { self.outputs(target) } else { Vec::new() }
+    }
+
+    /// The form a target's image is first wanted in. Its layers may go into others' images.
+    fn form(&self, selection: &Selection<'_>, target: &Target) -> ExportOptions {
+        match is_requested(selection, target) {
+            true => first_form(&self.outputs(target)),
+            false => ExportOptions::default(),
+        }
     }
 
     /// What is written of a requested target: the command line's outputs, else the group's, else its own;
@@ -339,10 +353,13 @@ fn no_platform(target: &Target) -> Problem {
     }
 }
 
-/// What the first output that is an image asks for, but for media types: those are translated last.
+/// What the first output that is an image asks for, but for media types: those are translated last. Where
+/// nobody asks for an image, compressing it would be for nothing.
 fn first_form(outputs: &[Output]) -> ExportOptions {
-    let first = outputs.iter().find_map(Output::export_options).cloned().unwrap_or_default();
-    ExportOptions { oci_media_types: true, ..first }
+    match outputs.iter().find_map(Output::export_options) {
+        Some(first) => ExportOptions { oci_media_types: true, ..first.clone() },
+        None => ExportOptions { compression: LayerCompression::Uncompressed, ..ExportOptions::default() },
+    }
 }
 
 /// Sets `known` if it is unset; whether both then agree.

@@ -12,7 +12,9 @@ use crate::base::payload::Outcome;
 use crate::base::{Digest, Parts};
 use crate::diag::Problem;
 use crate::engine::SEMANTICS;
-use crate::layer::{EntryKind, EntrySink, LayerWriter, NodeRef};
+use crate::layer::{
+    Compression, Earlier, EntryKind, EntrySink, FinishedLayer, LaterWriter, LayerWriter, NodeRef,
+};
 use crate::steps::{Content, Op, Placed, Placement};
 use crate::store::KeyKind;
 
@@ -78,14 +80,63 @@ impl Task {
             Ok(blob) => blob,
             Err(error) => return Ok(Err(error.problem())),
         };
-        let mut writer = LayerWriter::create(blob.file().try_clone()?, self.engine.layer_options(self))?;
-        if let Some(earlier) = self.earlier() {
+        let options = self.engine.layer_options(self);
+        let mut writer = LayerWriter::create(blob.file().try_clone()?, options)?;
+        let mut earlier = self.earlier();
+        if let Some(earlier) = earlier
+            .take_if(|_| options.compression == Compression::None && may_stay_unread(placement, source))
+        {
+            let finished = write_unread(placement, source, writer, earlier)?;
+            return self.engine.commit_layer(blob, finished, self);
+        }
+        if let Some(earlier) = earlier {
             writer = writer.reusing(earlier);
         }
         let later = write_in_order(placement, source, &mut writer)?;
         write_later(&later, source, archives, &mut writer)?;
         self.engine.commit_layer(blob, writer.finish()?, self)
     }
+}
+
+/// Whether all content is known by its digest and can be read in any order.
+fn may_stay_unread(placement: &Placement, source: &FileSource<'_>) -> bool {
+    let is_plain = |placed: &Placed| !matches!(placed.content, Content::Member { .. });
+    matches!(source, FileSource::Context { .. }) && placement.entries.iter().all(is_plain)
+}
+
+/// As [`write_in_order`], without reading what the earlier layer has.
+fn write_unread(
+    placement: &Placement,
+    source: &FileSource<'_>,
+    writer: LayerWriter,
+    earlier: Earlier,
+) -> io::Result<FinishedLayer> {
+    let entries = &placement.entries;
+    let mut read = |number: usize, append: &mut dyn FnMut(&mut dyn io::Read) -> io::Result<()>| match &entries
+        [number]
+        .content
+    {
+        Content::Source(node) => {
+            let mut file = source.open(*node)?;
+            append(&mut file)?;
+            source.verify(*node, &file)
+        }
+        Content::Bytes(bytes) => append(&mut &bytes[..]),
+        Content::None | Content::Member { .. } => append(&mut io::empty()),
+    };
+    let mut writer = LaterWriter::new(writer, earlier, &mut read);
+    let is_link = |placed: &Placed| matches!(placed.entry.kind, EntryKind::HardLink { .. });
+    for links in [false, true] {
+        for (number, placed) in entries.iter().enumerate().filter(|(_, placed)| is_link(placed) == links) {
+            let digest = match &placed.content {
+                Content::Source(node) => source.digest(*node),
+                Content::Bytes(bytes) => Some(Digest::of(bytes)),
+                Content::None | Content::Member { .. } => None,
+            };
+            writer.append(&placed.entry, digest.map(|digest| (digest, number)))?;
+        }
+    }
+    writer.finish()
 }
 
 /// Writes what can be written where it stands, and gives the rest.
@@ -113,7 +164,9 @@ fn write_in_order<'p>(
             Content::Member { archive, position } => {
                 later.archives.entry(*archive).or_default().entry(*position).or_default().push(placed);
             }
-            Content::Bytes(bytes) => writer.append(&placed.entry, &mut &bytes[..])?,
+            Content::Bytes(bytes) => {
+                writer.append_with_digest(&placed.entry, &mut &bytes[..], Digest::of(bytes))?;
+            }
             Content::None if matches!(placed.entry.kind, EntryKind::HardLink { .. }) => {
                 later.links.push(placed);
             }
