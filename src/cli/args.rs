@@ -95,7 +95,8 @@ pub struct BakeArguments {
     ///
     /// `type=oci,dest=FILE` (`tar=false` for a folder), `type=docker,dest=FILE`, `type=local,dest=FOLDER`,
     /// `type=tar,dest=FILE`, `type=image,push=true`, `type=cacheonly`; `oci-mediatypes=false` for a Docker manifest list; a bare FOLDER is `type=local`, `-` a tar
-    /// to standard output.
+    /// to standard output. Images take `compression=gzip|zstd|estargz|uncompressed`, `compression-level=N`,
+    /// `force-compression=true` for layers of bases as well, and `source-date-epoch=SECONDS`.
     #[arg(short, long, value_name = "OUTPUT")]
     output: Vec<String>,
     /// Runs every step again, whatever the store knows
