@@ -43,6 +43,11 @@ pub fn lower(setting: &Setting<'_>, bases: &BaseImages) -> Result<Lowered, Lower
     lowerer.finish(wanted)
 }
 
+/// The value that a global ARG has by what it stands on alone, if the Dockerfile declares it.
+pub fn global_value(setting: &Setting<'_>, name: &str) -> Option<String> {
+    Lowerer::new(setting, &BaseImages::new()).ok()?.globals.get(name)
+}
+
 /// The images that the Dockerfile alone says are needed.
 pub fn base_requests(setting: &Setting<'_>) -> Result<Vec<BaseRequest>, Vec<Problem>> {
     match lower(setting, &BaseImages::new()) {

@@ -148,4 +148,44 @@ fn all_forms_are_the_same_in_every_store() {
         forms.map(|form| Layout::open(&project.path(&format!("{form}.tar"))).digest())
     };
     assert_eq!(digests(), digests());
+
+#[test]
+fn an_epoch_comes_from_what_has_a_time() {
+    let web = crate::support::Web::start();
+    web.page("/f", "text").header("/f", "Last-Modified", "Sun, 06 Nov 1994 08:49:47 GMT");
+    let url = web.url("/f");
+    let dockerfile = format!(
+        "ARG SOURCE_DATE_EPOCH=stamp\nFROM scratch AS stamp\nARG FILE=f\nADD {}$FILE /\n\
+         FROM scratch\nARG SOURCE_DATE_EPOCH\nCOPY Dockerfile /\nLABEL epoch=$SOURCE_DATE_EPOCH\n",
+        web.url("/")
+    );
+    let check = |keys: &str, environment: &str, expected: &str| {
+        let file = format!("[target.app]\nplatforms = [\"linux/amd64\"]\n{keys}\n");
+        let project = Project::of(&file).file("Dockerfile", &dockerfile);
+        let bake = ["bake", "app", "-o", "type=oci,dest=out.tar"];
+        project.mab(&bake).with_env("SOURCE_DATE_EPOCH", environment).run().succeeded();
+        let image = Layout::open(&project.path("out.tar")).only_image();
+        let label = image.config["config"]["Labels"]["epoch"].as_str().expect("a label").to_string();
+        let created = image.config["created"].as_str().expect("a time").to_string();
+        if expected.is_empty() {
+            assert_eq!(label, "", "{keys} {environment}");
+        } else {
+            assert_eq!(format!("{label} {created}"), expected, "{keys} {environment}");
+        }
+    };
+    check("", "", "784111787 1994-11-06T08:49:47Z");
+    check("", "1000000000", "1000000000 2001-09-09T01:46:40Z");
+    check("args = { SOURCE_DATE_EPOCH = \"1\" }", "1000000000", "1 1970-01-01T00:00:01Z");
+    check("args = { SOURCE_DATE_EPOCH = \"\" }", "1000000000", "");
+    check("args = { SOURCE_DATE_EPOCH = \"context\" }", "", "");
+    let named = format!("args = {{ SOURCE_DATE_EPOCH = \"files\" }}\ncontexts = {{ files = \"{url}\" }}");
+    check(&named, "", "784111787 1994-11-06T08:49:47Z");
+    let project = Project::of("[target.app]\nargs = { SOURCE_DATE_EPOCH = \"soon\" }\n")
+        .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    project
+        .mab(&["bake", "app"])
+        .run()
+        .failed(2)
+        .says("SOURCE_DATE_EPOCH is `soon`")
+        .says("multiarch.toml:2");
 }
