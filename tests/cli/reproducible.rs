@@ -148,6 +148,7 @@ fn all_forms_are_the_same_in_every_store() {
         forms.map(|form| Layout::open(&project.path(&format!("{form}.tar"))).digest())
     };
     assert_eq!(digests(), digests());
+}
 
 #[test]
 fn an_epoch_comes_from_what_has_a_time() {
