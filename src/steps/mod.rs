@@ -6,6 +6,7 @@
 
 mod chmod;
 mod files;
+mod from;
 mod history;
 mod instructions;
 mod lower;
