@@ -192,6 +192,39 @@ fn submodules_come_unless_they_are_not_wanted() {
 }
 
 #[test]
+fn submodules_are_named_from_where_they_are_and_passwords_stay_out_of_files() {
+    if !needs("git") {
+        return;
+    }
+    let [deep, inner, repository] = ["deep", "inner", "app"].map(Repository::new);
+    deep.file("file", "deep").commit(1_400_000_000);
+    repository.file("file", "one").commit(1_400_000_000);
+    let group = repository.served().join("group");
+    std::fs::create_dir(&group).unwrap();
+    let web = Web::start();
+    web.repositories(&repository.served(), None);
+    let module = |of: &Repository, module: &Repository, name: &str, url: &str| {
+        let bare = format!("{name}.git");
+        std::fs::rename(module.served().join(&bare), group.join(&bare)).unwrap();
+        of.git(&["submodule", "--quiet", "add", &web.url(&format!("/git/group/{bare}")), name]);
+        of.file(".gitmodules", &format!("[submodule \"{name}\"]\n\tpath = {name}\n\turl = {url}\n"));
+        of.commit(1_500_000_000);
+    };
+    module(&inner, &deep, "deep", "../deep.git");
+    module(&repository, &inner, "inner", "../group/inner.git");
+    // What `user:pa55w0rd` is in base 64.
+    web.repositories(&repository.served(), Some("Basic dXNlcjpwYTU1dzByZA=="));
+    let url = web.url("/git/app.git").replace("http://", "http://user:pa55w0rd@");
+    let project = project(&format!("FROM scratch\nADD --keep-git-dir {url} /\n"));
+    project.bake(&["app", "-o", "type=local,dest=out"]);
+    assert_eq!(std::fs::read_to_string(project.path("out/inner/deep/file")).unwrap(), "deep");
+    for path in walk(&project.path("out")) {
+        let content = std::fs::read(&path).unwrap();
+        assert!(!String::from_utf8_lossy(&content).contains("pa55w0rd"), "{}", path.display());
+    }
+}
+
+#[test]
 fn a_token_opens_a_private_repository() {
     if !needs("git") {
         return;
@@ -208,6 +241,28 @@ fn a_token_opens_a_private_repository() {
     assert!(!(ran.stdout + &ran.stderr).contains("t0ken"));
     assert_eq!(image(&project).text("file"), "one");
     project.mab(&BUILD).run().failed(4).says("GIT_AUTH_TOKEN").says("Dockerfile:2");
+}
+
+#[test]
+fn a_token_stays_where_it_is_for_when_a_repository_moved() {
+    if !needs("git") {
+        return;
+    }
+    let repository = Repository::new("app");
+    repository.file("file", "one").commit(1_400_000_000);
+    let (new, old) = (served(&repository), Web::start());
+    let refs = "app.git/info/refs?service=git-upload-pack";
+    old.redirect(&format!("/{refs}"), &new.url(&format!("/git/{refs}")));
+    let file = format!("{FILE}secret = [{{ id = \"GIT_AUTH_TOKEN\", env = \"TOKEN\" }}]\n");
+    let project =
+        Project::of(&file).file("Dockerfile", &format!("FROM scratch\nADD {} /\n", old.url("/app.git")));
+    let ran = project.mab(&BUILD).with_env("TOKEN", "t0ken").run();
+    ran.failed(4).says("the repository has moved").says("Dockerfile:2");
+    let told = |web: &Web| web.requests().iter().any(|request| request.contains("authorization="));
+    assert_eq!((told(&old), told(&new)), (true, false));
+    // Without a secret there is none to be told.
+    build(&project);
+    assert_eq!(image(&project).text("file"), "one");
 }
 
 #[test]
