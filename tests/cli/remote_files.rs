@@ -1,5 +1,6 @@
 //! ADD of files over HTTP.
 
+use crate::support::archive::{Form, Tar};
 use crate::support::image::sha256;
 use crate::support::{Fault, Image, Kind, Layout, Project, Ran, Web};
 
@@ -128,6 +129,34 @@ fn remote_archives_are_unpacked_when_asked() {
         (image.text("unpacked/in/file").as_str(), image.entry("unpacked/in/file").mode),
         ("text", 0o640)
     );
+}
+
+#[test]
+fn what_a_later_source_takes_the_place_of_is_gone_in_their_common_layer() {
+    let tar = |members: Tar| members.bytes(Form::Plain);
+    let (mode, owner) = (0o644, (0, 0));
+    let folder = tar(Tar::default().folder("x", 0o755, owner).file("x/inner", "inner", mode, owner));
+    let file = tar(Tar::default().file("x", "file", mode, owner));
+    let names = Tar::default().file("x", "first", mode, owner).hardlink("y", "x", mode, owner);
+    let names = tar(names.hardlink("z", "x", mode, owner));
+    let web = Web::start();
+    let placed = |first: &[u8], second: &[u8]| {
+        web.page("/first.tar", first);
+        let url = web.url("/first.tar");
+        let project =
+            project(&format!("FROM scratch\nCOPY old /d/x/old\nADD --unpack=true {url} second.tar /d/\n"));
+        project.write("old", "old");
+        project.write("second.tar", second);
+        build(&project);
+        image(&project)
+    };
+    let image = placed(&folder, &file);
+    assert_eq!((image.text("d/x").as_str(), image.layers[1].join(" ").as_str()), ("file", "d d/x"));
+    let image = placed(&file, &folder);
+    assert_eq!((image.text("d/x/inner").as_str(), image.has("d/x/old")), ("inner", false));
+    let image = placed(&names, &file);
+    assert_eq!(["d/x", "d/y"].map(|path| image.text(path)), ["file", "first"]);
+    assert_eq!(image.entry("d/z").kind, Kind::Hardlink("d/y".to_string()));
 }
 
 #[test]
