@@ -276,7 +276,15 @@ fn keys_need_no_agent() {
         });
         project.mab(&OUTPUT).run().succeeded();
         assert_eq!(image(&project).text("seen"), format!("{KEY}\n1\n1\n660 5 6\n/sock\n"), "{name}");
-        fs::write(project.folder().join("key"), "no key").expect("the folder is writable");
+        // The address of a socket cannot be as long.
+        let deep = project.path(&"deep".repeat(30)).display().to_string();
+        project.mab(&OUTPUT).with(&["--store", &deep]).run().succeeded();
+        let key = project.folder().join("key");
+        let mut lock = Command::new("ssh-keygen");
+        lock.args(["-q", "-p", "-P", "", "-N", "a passphrase", "-f"]).arg(&key);
+        assert!(lock.status().expect("what makes keys is here").success());
+        project.mab(&OUTPUT).with(&["--no-cache"]).run().failed(2).says("one has a passphrase");
+        fs::write(key, "no key").expect("the folder is writable");
         project.mab(&OUTPUT).with(&["--no-cache"]).run().failed(2).says("`ssh-add` does not take the keys");
     }
 }
