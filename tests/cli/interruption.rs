@@ -1,5 +1,7 @@
 //! Runs that are cut, and runs beside each other: nothing stays behind, and the store is good for the next one.
 
+use std::net::TcpListener;
+
 use rustix::process::Signal;
 
 use crate::support::process::{mounts_below, wait_for_end, with_marker};
@@ -45,6 +47,20 @@ fn an_interrupt_stops_the_command_and_cleans_up() {
         running.finish().failed(130);
         assert!(with_marker(&seconds).is_empty(), "the command outlives the run");
         assert_usable(&project, &seconds);
+    }
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_a_context() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    for signal in [Signal::INT, Signal::TERM] {
+        let project = Project::of(&format!("[target.app]\ncontext = \"http://{address}/archive.tar\"\n"));
+        let mut running = project.mab(&["bake", "app"]).start();
+        let client = silent.accept().unwrap();
+        running.signal(signal);
+        running.finish().failed(130).says("interrupted before anything was built");
+        drop(client);
     }
 }
 
