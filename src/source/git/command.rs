@@ -116,7 +116,8 @@ impl Git<'_> {
     fn variables(&self) -> Vec<(String, String)> {
         let environment = self.environment;
         // What the user has for the host in known_hosts is checked; a host seen first is trusted and noted.
-        let ssh = "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=20 -o ServerAliveInterval=20";
+        let ssh = "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=20 \
+                   -o ServerAliveInterval=20";
         let protocols = match self.protocols {
             Protocols::Remote => "http:https:ssh:git",
             Protocols::Local => "file",
