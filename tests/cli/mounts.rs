@@ -2,6 +2,7 @@
 //! when.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -54,7 +55,7 @@ fn binds_show_contexts_stages_and_images_and_keep_nothing() {
                 .file(".dockerignore", "hidden\nmultiarch.toml\nDockerfile\n.dockerignore\n")
                 .file("more/file", "of-more\n")
         });
-        std::os::unix::fs::symlink("dir", project.path("link")).expect("the folder is ours");
+        symlink("dir", project.path("link")).expect("the folder is ours");
         project.edit("multiarch.toml", "contexts = { ", "contexts = { more = \"more\", ");
         let image = image(&project);
         let expected = "of-context\nof-context\nof-context\nof-more\nof-stage\nof-stage\n\
@@ -115,8 +116,10 @@ fn a_stage_with_equal_files_and_other_times_is_no_reason_to_run() {
 fn what_cannot_be_mounted_is_named() {
     let Some(base) = base() else { return };
     let project = Project::native_app(&base, "");
+    symlink("/nowhere", project.path("dangling")).unwrap();
     for (mount, code, said) in [
         ("source=nowhere,target=/a", 2, "`/nowhere` does not exist in the build context"),
+        ("source=dangling,target=/a", 2, "it is a link, and what it leads to is not there"),
         ("from=made,source=/nowhere,target=/a", 2, "`/nowhere` does not exist"),
         ("from=missing,target=/a", 4, "missing"),
         ("target=/", 2, "a mount cannot cover `/`"),
