@@ -11,13 +11,19 @@ use crate::store::Store;
 
 /// A server that sends this to everybody and then keeps the connection open.
 fn server(sends: &'static [u8]) -> String {
+    server_of(&[sends])
+}
+
+/// One that sends each of these to one, and the last to all who come after.
+fn server_of(answers: &[&'static [u8]]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let answers = answers.to_vec();
     std::thread::spawn(move || {
         let mut open = Vec::new();
-        for mut client in listener.incoming().flatten() {
+        for (place, mut client) in listener.incoming().flatten().enumerate() {
             let _ = client.read(&mut [0; 4096]);
-            let _ = client.write_all(sends);
+            let _ = client.write_all(answers[place.min(answers.len() - 1)]);
             open.push(client);
         }
     });
@@ -51,4 +57,24 @@ async fn more_than_there_is_room_for_is_not_begun() {
     let error = asked(&server(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000000\r\n\r\n")).await;
     assert!(matches!(error, SourceError::Full { .. }), "{error}");
     assert!(error.to_string().contains("is larger than the space that is left"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_has_its_own_time_whatever_its_url_is_now() {
+    let url = server_of(&[
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nLast-Modified: Sun, 06 Nov 1994 08:49:47 GMT\r\nContent-Length: 3\r\n\r\none",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nLast-Modified: Sun, 06 Nov 2011 08:49:47 GMT\r\nContent-Length: 3\r\n\r\ntwo",
+    ]);
+    let folder = tempfile::TempDir::new().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let auth = SourceAuth::default();
+    let source = RemoteSource::Http { url: HttpUrl::parse(&url).unwrap(), checksum: None };
+    let mut pinned = Vec::new();
+    for _ in 0..2 {
+        let sources = Sources::new(store.clone(), SourceOptions::default(), Stdin::new(std::io::empty()));
+        pinned.push((sources.pin(&source, &auth).await.unwrap(), sources));
+    }
+    for ((pinned, sources), expected) in pinned.iter().zip([784_111_787, 1_320_569_387]) {
+        assert_eq!(sources.time(pinned, &auth).await.unwrap(), Some(expected));
+    }
 }
