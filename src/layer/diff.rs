@@ -19,6 +19,10 @@ use rustix::io::Errno;
 use super::rooted::{self, DEPTH_LIMIT, Links, Root, failed};
 use super::{Entry, EntryKind, EntrySink};
 
+mod same;
+
+use same::Standing;
+
 const CAPABILITY: &[u8] = b"security.capability";
 const OPAQUE: &[u8] = b"user.overlay.opaque";
 
@@ -31,6 +35,8 @@ pub struct DiffReport {
     pub dropped_sockets: u64,
     /// Directories that overlayfs copied up although nothing in them changed, left out.
     pub unchanged_directories: u64,
+    /// Files that are the ones of a lower directory, left out.
+    pub unchanged_files: u64,
 }
 
 /// Emits the changes that `upper` holds against `lowers`, which are in overlayfs's order: topmost first.
@@ -143,6 +149,12 @@ impl Export<'_> {
             if let Some(merged) = self.directory(level, &name, path, &stat)? {
                 level.waiting.insert(name, merged);
             }
+            return Ok(None);
+        }
+        let upper = Standing { directory: &level.fd, name: &name, stat: &stat };
+        let is_unchanged = self.lowers.show_same(&upper, &level.path, &level.merged);
+        if is_unchanged.map_err(|cause| failed("read", &path, cause))? {
+            self.report.unchanged_files += 1;
             return Ok(None);
         }
         self.file(&level.fd, &name, path, &stat)?;
@@ -266,12 +278,19 @@ impl Lowers {
         if depth == DEPTH_LIMIT {
             return Err(Errno::NAMETOOLONG);
         }
-        let mut directories = Vec::new();
+        let (mut directories, mut files) = (Vec::new(), Vec::new());
         for (name, kind) in rooted::names(&directory.fd)? {
             match known_type(&directory.fd, &name, kind)? {
                 FileType::Directory => directories.push(name),
                 FileType::Socket => {}
-                _ => return Ok(true),
+                _ => files.push(name),
+            }
+        }
+        for name in files {
+            let stat = rooted::look(&directory.fd, &name)?.ok_or(Errno::NOENT)?;
+            let upper = Standing { directory: &directory.fd, name: &name, stat: &stat };
+            if !self.show_same(&upper, path, directory.merged())? {
+                return Ok(true);
             }
         }
         for name in directories {
@@ -352,9 +371,9 @@ fn value(fd: impl AsFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok(value[..length].to_vec())
 }
 
+/// Whether two directories are one; as in BuildKit, their times alone are no change.
 fn is_same(upper: &Stat, lower: &Stat) -> bool {
     (upper.st_mode, upper.st_uid, upper.st_gid) == (lower.st_mode, lower.st_uid, lower.st_gid)
-        && (upper.st_mtime, upper.st_mtime_nsec) == (lower.st_mtime, lower.st_mtime_nsec)
 }
 
 fn described(path: Vec<u8>, kind: EntryKind, stat: &Stat) -> Entry {

@@ -4,7 +4,6 @@
 //! a [`Worker`] does what a node is for. Knows no file formats.
 
 mod build;
-mod epoch;
 mod event_loop;
 mod export;
 mod merge;

@@ -127,10 +127,10 @@ impl Sources {
         match pinned {
             PinnedSource::Git(commit) => self.committed(commit, auth).await.map(Some),
             PinnedSource::Http { url, .. } => {
-                let file = self.fetch(pinned, auth).await?.join(url.file_name());
-                match http::modified(&file)? {
+                let folder = self.fetch(pinned, auth).await?;
+                match self.modified_http(url)? {
                     Some(time) => Ok(Some(time)),
-                    None => self.newest_in_archive(&file).await,
+                    None => self.newest_in_archive(&folder.join(url.file_name())).await,
                 }
             }
         }
@@ -182,6 +182,3 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         },
     }
 }
-
-#[cfg(test)]
-mod tests;

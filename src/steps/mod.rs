@@ -6,7 +6,6 @@
 
 mod chmod;
 mod files;
-mod from;
 mod history;
 mod instructions;
 mod lower;
@@ -16,6 +15,7 @@ mod parts;
 mod placement;
 mod reach;
 mod remote;
+mod repeated;
 mod run;
 mod scope;
 mod setting;
@@ -23,7 +23,7 @@ mod surface;
 mod unpack;
 
 pub use chmod::ParseChmodError;
-pub use lower::{BaseImages, LowerError, base_requests, global_value, lower};
+pub use lower::{BaseImages, LowerError, base_requests, lower};
 pub use mount::{Access, Asked, CacheMount, MountKind, RunMount};
 pub use op::{
     BaseImage, Chmod, CopyFrom, CopyOp, InlineFile, Lowered, LoweredBase, MakeDirectoryOp, MergeOp, Op,

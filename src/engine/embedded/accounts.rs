@@ -71,7 +71,6 @@ impl Accounts {
         let groups = std::iter::once(gid).chain(supplementary).collect();
         let home = match &known {
             Some(known) if !known.home.is_empty() => known.home,
-            None if uid == 0 => "/root",
             _ => "/",
         };
         Ok(Account { uid, gid, groups, home: home.to_string() })
@@ -188,7 +187,7 @@ mod tests {
         check("app:audio", 1000, 29, &[29], "/srv/app");
         check("4242", 4242, 0, &[0], "/");
         check("4242:7", 4242, 7, &[7], "/");
-        assert_eq!(Accounts::default().user("").unwrap().home, "/root");
+        assert_eq!(Accounts::default().user("").unwrap().home, "/");
     }
 
     #[test]

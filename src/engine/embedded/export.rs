@@ -43,15 +43,15 @@ pub(super) fn write(
 
 /// The lowered config with layers and times. A layer's history has the layer's time, what stands
 /// between layers the time of the layer before, what stands before all the first one's: the same layers
-/// give the same image at any time. An image without layers of its own has its base's time, and without
-/// that the run's.
+/// give the same image at any time. An image without layers of its own has the epoch's time, or its base's,
+/// and without these the run's.
 fn config(job: &BuildJob, files: &FileSystem) -> ImageConfig {
     let mut config = job.steps.config.clone();
     config.rootfs.diff_ids = files.layers.iter().map(|layer| layer.diff_id).collect();
     let layers = files.layers.iter().filter(|layer| layer.base.is_none());
     let mut times = layers.map(|layer| text(clamp(layer.created, job))).peekable();
-    let bases_time = || config.created.clone().unwrap_or_else(|| text(clamp(job.now, job)));
-    let mut latest = times.peek().cloned().unwrap_or_else(bases_time);
+    let told = job.epoch.map(text).or_else(|| config.created.clone());
+    let mut latest = times.peek().cloned().or(told).unwrap_or_else(|| text(job.now));
     let base_history = job.steps.base_history;
     for entry in &mut config.history[base_history..] {
         if !entry.empty_layer {

@@ -185,27 +185,36 @@ fn write_later(
     for (layer, wanted) in &later.layers {
         let positions: Vec<u32> = wanted.keys().copied().collect();
         source.visit_layer(*layer, &positions, |position, content| {
-            append_all(writer, &wanted[&position], content)
+            append_all(writer, &wanted[&position], content, source.digest_at(*layer, position))
         })?;
     }
     for (archive, wanted) in &later.archives {
         let positions: Vec<u32> = wanted.keys().copied().collect();
         archives.visit(*archive, &positions, source, |position, content| {
-            append_all(writer, &wanted[&position], content)
+            append_all(writer, &wanted[&position], content, None)
         })?;
     }
     later.links.iter().try_for_each(|link| writer.append(&link.entry, &mut io::empty()))
 }
 
 /// Writes one file under all the names it was copied to. All but the last name need the bytes twice.
-fn append_all(writer: &mut LayerWriter, placed: &[&Placed], content: &mut dyn io::Read) -> io::Result<()> {
+fn append_all(
+    writer: &mut LayerWriter,
+    placed: &[&Placed],
+    content: &mut dyn io::Read,
+    digest: Option<Digest>,
+) -> io::Result<()> {
+    let mut append = |placed: &Placed, content: &mut dyn io::Read| match digest {
+        Some(digest) => writer.append_with_digest(&placed.entry, content, digest),
+        None => writer.append(&placed.entry, content),
+    };
     let [only] = placed else {
         let mut spool = tempfile::tempfile()?;
         io::copy(content, &mut spool)?;
         return placed.iter().try_for_each(|placed| {
             io::Seek::rewind(&mut spool)?;
-            writer.append(&placed.entry, &mut spool)
+            append(placed, &mut spool)
         });
     };
-    writer.append(&only.entry, content)
+    append(only, content)
 }

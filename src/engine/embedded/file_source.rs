@@ -24,10 +24,18 @@ impl FileSource<'_> {
         match self {
             Self::Nothing => None,
             Self::Context { tree, digests, .. } => digests.get(&position(tree, node)?).copied(),
-            Self::Layers { indexes, tree, .. } => {
+            Self::Layers { tree, .. } => {
                 let origin = tree.origin(node)?;
-                indexes[origin.layer as usize].entries[origin.position as usize].content
+                self.digest_at(origin.layer, origin.position)
             }
+        }
+    }
+
+    /// The same for what stands at a position of a layer.
+    pub fn digest_at(&self, layer: u32, position: u32) -> Option<Digest> {
+        match self {
+            Self::Nothing | Self::Context { .. } => None,
+            Self::Layers { indexes, .. } => indexes[layer as usize].entries[position as usize].content,
         }
     }
 

@@ -9,12 +9,13 @@ use super::fault;
 use super::file_source::FileSource;
 use super::filesystem::FileSystem;
 use super::solve::{Landed, Task};
+use crate::base::Digest;
 use crate::diag::Problem;
 use crate::engine::selection::{content_digests, missing_in_files};
-use crate::layer::{Index, Tree};
+use crate::layer::{Index, NodeRef, Tree};
 use crate::steps::{
-    CopyOp, MakeDirectoryOp, Owner, PlaceError, Selection, Settings, Step, place_copy, place_directory,
-    select,
+    Content, CopyOp, MakeDirectoryOp, Owner, PlaceError, Selection, Settings, Step, place_copy,
+    place_directory, select,
 };
 
 /// A COPY with everything it needs but its sources.
@@ -22,14 +23,19 @@ struct Placing {
     task: Task,
     copy: CopyOp,
     base: Arc<Tree>,
+    /// Of the layers that make the base.
+    base_indexes: Vec<Arc<Index>>,
     settings: Settings,
 }
 
 pub(super) async fn copy(task: &Task, copy: &CopyOp) -> Landed {
     // A linked copy does not look at what is below it, so nothing needs to be fetched for that.
-    let base = match copy.link {
-        true => Arc::default(),
-        false => task.engine.layers.tree(&task.inputs[0], &task.job).await?,
+    let (base, base_indexes) = match copy.link {
+        true => (Arc::default(), Vec::new()),
+        false => {
+            let base = task.engine.layers.tree(&task.inputs[0], &task.job).await?;
+            (base, indexes(task, &task.inputs[0]).await?)
+        }
     };
     let owner = match &copy.chown {
         Some(spec) if copy.link => Some(number_owner(task, spec)?),
@@ -37,7 +43,7 @@ pub(super) async fn copy(task: &Task, copy: &CopyOp) -> Landed {
         None => None,
     };
     let settings = Settings { owner, keep_owner: task.copy_source(copy).is_some(), now: task.job.now };
-    let placing = Placing { task: task.clone(), copy: copy.clone(), base, settings };
+    let placing = Placing { task: task.clone(), copy: copy.clone(), base, base_indexes, settings };
     match (task.context(copy).await?, task.copy_source(copy)) {
         (Some(context), _) => {
             let work = move || {
@@ -53,6 +59,9 @@ pub(super) async fn copy(task: &Task, copy: &CopyOp) -> Landed {
         (None, Some(files)) => {
             let tree = task.engine.layers.tree(files, &task.job).await?;
             let indexes = indexes(task, files).await?;
+            for layer in &files.layers {
+                task.engine.layers.fetch(layer, &task.job).await?;
+            }
             let files = files.clone();
             let work = move || {
                 let selection = select(&placing.copy, &tree)
@@ -84,7 +93,27 @@ impl Placing {
         };
         let placement = place_copy(&self.copy, selection, tree, &archives.members, &self.base, self.settings)
             .map_err(|error| place_problem(step, &error))?;
+        let has_bytes = |node, content: &Content| {
+            let known = self.digest_in_base(node);
+            known.is_some() && known == digest_of(content, source)
+        };
+        let placement = placement.without_repeated(&self.base, has_bytes);
         self.task.finish(&placement, source, &archives)
+    }
+
+    /// The digest of a file's content, if whoever wrote its layer knew it.
+    fn digest_in_base(&self, node: NodeRef) -> Option<Digest> {
+        let origin = self.base.origin(node)?;
+        self.base_indexes.get(origin.layer as usize)?.entries[origin.position as usize].content
+    }
+}
+
+/// The digest of what is to be written, where it is known without unpacking anything.
+fn digest_of(content: &Content, source: &FileSource<'_>) -> Option<Digest> {
+    match content {
+        Content::Source(node) => source.digest(*node),
+        Content::Bytes(bytes) => Some(Digest::of(bytes)),
+        Content::Member { .. } | Content::None => None,
     }
 }
 
@@ -156,7 +185,6 @@ async fn indexes(task: &Task, files: &FileSystem) -> Result<Vec<Arc<Index>>, Arc
     let mut indexes = Vec::with_capacity(files.layers.len());
     for layer in &files.layers {
         indexes.push(task.engine.layers.index(layer, &task.job).await?);
-        task.engine.layers.fetch(layer, &task.job).await?;
     }
     Ok(indexes)
 }
