@@ -47,8 +47,7 @@ pub fn redacted(text: &str) -> String {
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
         redacted.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || "/?#'\"`".contains(c)).unwrap_or(after.len());
-        let (authority, behind) = after.split_at(end);
+        let (authority, behind) = after.split_at(end_of_authority(after));
         match authority.rsplit_once('@') {
             Some((user, host)) if user.contains(':') || !before.to_ascii_lowercase().ends_with("ssh://") => {
                 let mask = if user.contains(':') { "xxxxx:xxxxx" } else { "xxxxx" };
@@ -59,6 +58,21 @@ pub fn redacted(text: &str) -> String {
         rest = behind;
     }
     redacted + rest
+}
+
+/// Where host and credentials end. What stands before a colon and is followed by no port is a name, so there is
+/// a password, and in it may be what should have been encoded.
+fn end_of_authority(text: &str) -> usize {
+    let first = |ends: &str| text.find(|c: char| c.is_whitespace() || ends.contains(c)).unwrap_or(text.len());
+    let end = first("/?#'\"`");
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let has_password = text[..end]
+        .split_once(':')
+        .is_some_and(|(name, rest)| !name.starts_with('[') && !rest.contains('@') && !is_port(rest));
+    match text[..first("'\"`")].rfind('@').filter(|at| has_password && *at > end) {
+        Some(at) => at + text[at..].find(['/', '?', '#']).unwrap_or(text.len() - at),
+        None => end,
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +104,8 @@ mod tests {
             ("https://u:p@ss@h/x", "https://xxxxx:xxxxx@h/x"),
             ("ADD https://token@h/x /y", "ADD https://xxxxx@h/x /y"),
             ("fatal: 'https://u:p@h' and https://h/a@b", "fatal: 'https://xxxxx:xxxxx@h' and https://h/a@b"),
+            ("https://u:p/a?b@h/x", "https://xxxxx:xxxxx@h/x"),
+            ("http://h:80/a@b http://[::1]/a@b", "http://h:80/a@b http://[::1]/a@b"),
             ("ssh://git@h/x ssh://git:p@h/x", "ssh://git@h/x ssh://xxxxx:xxxxx@h/x"),
             ("no url", "no url"),
         ] {

@@ -1,29 +1,30 @@
 //! Ctrl-C and its kin.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Turns true at the first SIGINT, SIGTERM or SIGHUP. The second one ends the program at once: the
 /// sandbox helper dies with it, and the store is valid at any moment.
 pub fn cancel_on_signals() -> watch::Receiver<bool> {
     let (cancel, cancelled) = watch::channel(false);
+    let streams = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
     tokio::spawn(async move {
-        next_signal().await;
+        let [Ok(interrupt), Ok(terminate), Ok(hangup)] = streams else {
+            // Without handlers the signals keep their default effect, which also stops the program.
+            return std::future::pending().await;
+        };
+        let mut streams = [interrupt, terminate, hangup];
+        next_signal(&mut streams).await;
         if cancel.send(true).is_err() {
             return;
         }
-        next_signal().await;
+        next_signal(&mut streams).await;
         std::process::exit(130);
     });
     cancelled
 }
 
-async fn next_signal() {
-    let streams = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = streams else {
-        // Without handlers the signals keep their default effect, which also stops the program.
-        return std::future::pending().await;
-    };
+async fn next_signal([interrupt, terminate, hangup]: &mut [Signal; 3]) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

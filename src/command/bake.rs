@@ -1,6 +1,7 @@
 //! `mab bake`: build, merge, write, publish.
 
 use std::fs::Permissions;
+use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,11 +56,14 @@ pub async fn bake(
 ) -> Result<Baked, Failure> {
     let events: Arc<dyn EventSink> = Arc::new(SaidOnce::new(events));
     let session = Session::new(&options.session);
+    // What is elsewhere is fetched for it.
+    let planning = project::plan(&options.project, &options.request, options.call, facts, &session);
     let Planned { plan, project, requested, checked: to_check, warnings } =
-        project::plan(&options.project, &options.request, options.call, facts, &session).await?;
+        unless_cancelled(&cancel, planning).await?;
     let mut checked = None;
     if !to_check.is_empty() {
-        let report = check::check_targets(&project, &to_check, &session, false, facts).await?;
+        let checking = check::check_targets(&project, &to_check, &session, false, facts);
+        let report = unless_cancelled(&cancel, checking).await?;
         let is_over = requested.is_empty() || report.report.fails();
         checked = Some(report);
         if is_over {
@@ -101,6 +105,20 @@ pub async fn bake(
     };
     let advice = advice::count(&plan, &project.lint, &build, is_built)?;
     Ok(Baked { checked, advice, end: Some(end), failures })
+}
+
+/// Does not wait for work of before the run when that is not to come any more.
+async fn unless_cancelled<T>(
+    cancel: &watch::Receiver<bool>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut cancel = cancel.clone();
+    tokio::select! {
+        done = work => done,
+        Ok(_) = cancel.wait_for(|is_cancelled| *is_cancelled) => {
+            Err(vec![Problem::new(Kind::Interrupted, "run::interrupted", "interrupted before anything was built")])
+        }
+    }
 }
 
 fn write_metadata(path: &Path, results: &[TargetResult]) -> Result<(), Failure> {

@@ -11,8 +11,10 @@
 //! Knows nothing of running builds: contexts and Dockerfiles are named, not looked at.
 
 mod annotation;
+mod braces;
 mod context;
 mod declare;
+mod fault;
 mod files;
 mod filters;
 mod forwarded;

@@ -170,10 +170,11 @@ pub struct Target {
     pub inherits: Option<Vec<String>>,
     /// What it is for.
     pub description: Option<String>,
-    /// The directory COPY takes files from, relative to this file; the file's own when it is not given. A
-    /// template.
+    /// What COPY takes files from: a directory or a tar archive, relative to this file; a repository
+    /// (`https://HOST/REPOSITORY.git#REF:FOLDER`); the URL of an archive or a Dockerfile; `-` for standard input.
+    /// The file's own directory when it is not given. A template.
     pub context: Option<String>,
-    /// The Dockerfile, relative to the context; `Dockerfile` when it is not given.
+    /// The Dockerfile, relative to the context, or `-` for standard input; `Dockerfile` when it is not given.
     pub dockerfile: Option<String>,
     /// The text of the Dockerfile itself.
     pub dockerfile_inline: Option<String>,
@@ -181,7 +182,7 @@ pub struct Target {
     pub stage: Option<String>,
     /// Build arguments. Templates.
     pub args: Option<BTreeMap<String, Scalar>>,
-    /// Further contexts by name: a directory, `target:NAME`, `docker-image://REF` or
+    /// Further contexts by name: what `context` may be, `target:NAME`, `docker-image://REF` or
     /// `oci-layout://PATH[:TAG][@DIGEST]`. An empty value takes an inherited one away. Templates.
     pub contexts: Option<BTreeMap<String, String>>,
     /// The platforms to build for.
@@ -260,7 +261,7 @@ pub enum AxisValues {
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct On {
-    /// The directory COPY takes files from. A template.
+    /// What COPY takes files from. A template.
     pub context: Option<String>,
     /// Further contexts by name. Templates.
     pub contexts: Option<BTreeMap<String, String>>,

@@ -14,17 +14,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Expression};
+use minijinja::{Environment, ErrorKind, Expression};
 
-use super::filters::{FILTERS, LONGEST_TEXT, is_of_environment, text_of};
+use super::braces::{Chunk, checked_condition, scan};
+use super::fault::{Fault, fault_of};
+use super::filters::{LONGEST_TEXT, is_of_environment, text_of};
 use super::keys;
 use super::names::names;
 use super::text::Text;
 use super::value::VarValue;
 use crate::diag::{Problem, Span};
-
-/// The longest expression, in bytes.
-const LONGEST_EXPRESSION: usize = 4 << 10;
 
 /// What `ci` may have.
 const CI_MEMBERS: [&str; 13] = [
@@ -81,15 +80,6 @@ struct Template<'e> {
 enum Piece<'e> {
     Letters(Span),
     Expression { span: Span, expression: Expression<'e, 'static> },
-}
-
-/// A problem before it is placed in a file.
-#[derive(Clone, Debug)]
-struct Fault {
-    code: &'static str,
-    message: String,
-    part: Span,
-    help: Option<String>,
 }
 
 /// Whether an expression names one of `roots`.
@@ -336,58 +326,6 @@ impl<'e> Templates<'e> {
     }
 }
 
-impl Fault {
-    /// Placed in the file that `text` stands in.
-    fn problem(self, text: &Text) -> Problem {
-        let problem = Problem::input(self.code, self.message).at(text.place_of(&self.part), "here");
-        match self.help {
-            Some(help) => problem.help(help),
-            None => problem,
-        }
-    }
-
-    fn new(code: &'static str, message: impl Into<String>, part: Span) -> Self {
-        Self { code, message: message.into(), part, help: None }
-    }
-
-    fn help(self, help: String) -> Self {
-        Self { help: Some(help), ..self }
-    }
-}
-
-/// An error of minijinja about the expression at `span`.
-fn fault_of(error: &Error, span: &Span) -> Fault {
-    let part = match error.range() {
-        Some(range) if !range.is_empty() && span.start + range.end <= span.end => {
-            span.start + range.start..span.start + range.end
-        }
-        _ => span.clone(),
-    };
-    let message = match error.detail() {
-        Some(detail) => detail.to_string(),
-        None => error.kind().to_string(),
-    };
-    match error.kind() {
-        ErrorKind::UnknownFilter => Fault::new("config::template", unknown_word("filter", &message), part)
-            .help(format!("the filters are {}", keys::quoted_list(FILTERS))),
-        ErrorKind::UnknownFunction => {
-            Fault::new("config::template", unknown_word("function", &message), part)
-                .help("the only function is `env(\"NAME\"[, default])`".to_string())
-        }
-        ErrorKind::UndefinedError if is_of_environment(error) => {
-            Fault::new("config::undefined", message, part)
-                .help("give a default as second argument: `env(\"NAME\", \"\")`".to_string())
-        }
-        _ => Fault::new("config::template", message, part),
-    }
-}
-
-/// minijinja says `filter x is unknown` and `x is unknown`.
-fn unknown_word(kind: &str, message: &str) -> String {
-    let name = message.trim_end_matches(" is unknown");
-    format!("there is no {kind} `{}`", name.strip_prefix("filter ").unwrap_or(name))
-}
-
 /// Whether the filter after a name makes up for a missing value.
 fn has_default(rest: &str) -> bool {
     let filter = rest.trim_start().strip_prefix('|').map(str::trim_start);
@@ -398,119 +336,6 @@ fn has_default(rest: &str) -> bool {
 fn trimmed(source: &str, span: &Span) -> Span {
     let start = span.start + (source.len() - source.trim_start().len());
     start..(span.start + source.trim_end().len()).max(start)
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Chunk {
-    Letters(Span),
-    /// What stands between the braces.
-    Expression(Span),
-}
-
-/// Cuts a string at its `{{ … }}`.
-fn scan(text: &str) -> Result<Vec<Chunk>, Fault> {
-    let bytes = text.as_bytes();
-    let (mut chunks, mut letters, mut at) = (Vec::new(), 0, 0);
-    while at < bytes.len() {
-        match bytes.get(at..at + 2) {
-            Some(b"{{") => {
-                let span = expression_span(text, at)?;
-                if letters < at {
-                    chunks.push(Chunk::Letters(letters..at));
-                }
-                at = span.end + 2;
-                letters = at;
-                chunks.push(Chunk::Expression(span));
-            }
-            Some(opening @ (b"{%" | b"{#")) => {
-                let what = if opening == b"{%" { "statements" } else { "comments" };
-                return Err(Fault::new("config::template", format!("templates have no {what}"), at..at + 2)
-                    .help("only expressions: `{{ … }}`".to_string()));
-            }
-            _ => at += 1,
-        }
-    }
-    if letters < text.len() {
-        chunks.push(Chunk::Letters(letters..text.len()));
-    }
-    Ok(chunks)
-}
-
-/// The inside of the expression whose braces open at `open`.
-fn expression_span(text: &str, open: usize) -> Result<Span, Fault> {
-    let bytes = text.as_bytes();
-    let refused = |message: &str, part: Span| Err(Fault::new("config::template", message, part));
-    let (mut at, mut depth, mut quote) = (open + 2, 0_usize, None);
-    while at < bytes.len() {
-        match (quote, bytes[at]) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open_quote), byte) if byte == open_quote => quote = None,
-            (Some(_), _) => {}
-            (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
-            (None, b'{' | b'(' | b'[') => depth += 1,
-            (None, b'}') if depth == 0 && bytes.get(at + 1) == Some(&b'}') => {
-                return checked_expression(text, open + 2..at);
-            }
-            (None, b'}' | b')' | b']') => depth = depth.saturating_sub(1),
-            (None, b'*') => return refused("templates do not multiply", at..at + 1),
-            (None, _) => {}
-        }
-        at += 1;
-    }
-    refused("`{{` is not closed", open..open + 2)
-}
-
-/// A condition is bounded as the inside of braces is.
-fn checked_condition(text: &str) -> Result<Span, Fault> {
-    let whole = 0..text.len();
-    let refused = |message: &str, part: Span| Err(Fault::new("config::condition", message, part));
-    if let Some(at) = text.find("{{") {
-        return refused("a condition is an expression without braces", at..at + 2);
-    }
-    if text.trim().is_empty() {
-        return refused("the condition is empty", whole);
-    }
-    if text.len() > LONGEST_EXPRESSION {
-        return refused("the condition is too long", whole);
-    }
-    match multiplication(text) {
-        Some(at) => refused("conditions do not multiply", at..at + 1),
-        None => Ok(whole),
-    }
-}
-
-/// A `*` outside of strings.
-fn multiplication(text: &str) -> Option<usize> {
-    let (mut quote, mut escaped) = (None, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match (quote, byte) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), b'\\') => escaped = true,
-            (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (None, b'*') => return Some(at),
-            (None, _) => {}
-        }
-    }
-    None
-}
-
-fn checked_expression(text: &str, span: Span) -> Result<Span, Fault> {
-    let source = &text[span.clone()];
-    let refused = |message: &str, part: Span| Err(Fault::new("config::template", message, part));
-    if source.starts_with(['-', '+']) || source.ends_with(['-', '+']) {
-        return refused("templates have no whitespace control", span).map_err(|fault: Fault| {
-            fault.help("write a blank between the braces and the expression".to_string())
-        });
-    }
-    if source.trim().is_empty() {
-        return refused("the expression is empty", span.start - 2..span.end + 2);
-    }
-    if source.len() > LONGEST_EXPRESSION {
-        return refused("the expression is too long", span);
-    }
-    Ok(span)
 }
 
 #[cfg(test)]

@@ -123,30 +123,44 @@ fn missing_in_context(step: &Step, error: &ReachError, context: &Context, tree: 
                 "it is there, but an ignore file leaves it out: an exception `!{}` brings it back",
                 path.trim_start_matches('/')
             )),
-        _ => match nearest_source(error, tree) {
-            Some(near) => problem.help(format!("did you mean `{near}`?")),
-            None => problem.help(
-                "sources are relative to the context, and what `.dockerignore` leaves out is not in it",
-            ),
-        },
+        _ => problem.help(advice(error, tree, "").unwrap_or_else(|| {
+            "sources are relative to the context, and what `.dockerignore` leaves out is not in it"
+                .to_string()
+        })),
     };
-    placed(problem, step, "copied here")
+    placed(problem, step, taken(step))
 }
 
 /// A source that cannot be taken from another step's file system.
 pub fn missing_in_files(step: &Step, error: &ReachError, tree: &Tree) -> Problem {
     let problem = Problem::input("build::source", format!("`{}`: {error}", step.text));
-    let problem = match nearest_source(error, tree) {
-        Some(near) => problem.help(format!("did you mean `/{near}`?")),
-        None => problem.help("sources of `--from` count from the root of that stage or image"),
-    };
-    placed(problem, step, "copied here")
+    let advice = advice(error, tree, "/");
+    let problem = problem.help(
+        advice
+            .unwrap_or_else(|| "sources of `--from` count from the root of that stage or image".to_string()),
+    );
+    placed(problem, step, taken(step))
+}
+
+fn taken(step: &Step) -> &'static str {
+    match &step.op {
+        Op::Copy(copy) if copy.is_mounted => "mounted here",
+        _ => "copied here",
+    }
+}
+
+/// What the tree tells of a source that is missing in it, where paths are written from `root`.
+fn advice(error: &ReachError, tree: &Tree, root: &str) -> Option<String> {
+    let ReachError::Missing(missing) = error else { return None };
+    let missing = missing.trim_start_matches('/');
+    match tree.resolve(missing.as_bytes(), false) {
+        Ok(Some(_)) => Some("it is a link, and what it leads to is not there".to_string()),
+        _ => nearest_source(missing, tree).map(|near| format!("did you mean `{root}{near}`?")),
+    }
 }
 
 /// The path that a missing one is likely a slip for: the same name elsewhere, or one that looks like it.
-fn nearest_source(error: &ReachError, tree: &Tree) -> Option<String> {
-    let ReachError::Missing(missing) = error else { return None };
-    let missing = missing.trim_start_matches('/');
+fn nearest_source(missing: &str, tree: &Tree) -> Option<String> {
     let paths: Vec<&str> = tree
         .walk(tree.root())
         .take(MOST_CANDIDATES)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::epoch::NodeEpoch;
 use super::worker::PlanWorker;
 use crate::base::payload::{ImageSummary, Outcome, StepCounts};
 use crate::base::{Digest, NodeId, Parts, Platform};
@@ -22,7 +23,9 @@ use crate::plan::{BuildNode, NodeKeyInputs, base_source, node_key};
 use crate::publish::export::preferred_compression;
 use crate::publish::merge::read_manifest;
 use crate::source::SourceAuth;
-use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, Step, lower};
+use crate::steps::{
+    BaseImage, BaseImages, BaseRequest, BuildArgs, LowerError, Lowered, Op, Setting, Step, lower,
+};
 use crate::store::{KeyKind, NewRecord, Store};
 
 /// What build nodes of a run share.
@@ -50,8 +53,9 @@ type Bases = BTreeMap<(String, Platform), Base>;
 
 impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
-        let (lowered, bases) = self.lower(node).await?;
         let auth = self.source_auth(node);
+        let NodeEpoch { seconds: epoch, args } = self.epoch(node, &auth).await?;
+        let (lowered, bases) = self.lower(node, &args).await?;
         let pinned = self.pinned(&lowered, &auth).await?;
         let contexts = self.contexts(node, &lowered, &auth).await?;
         let sources = {
@@ -70,7 +74,7 @@ impl<E: Engine> PlanWorker<E> {
             degraded: &info.degraded,
             lowered: &lowered,
             sources: &sources,
-            epoch: self.tools.epoch,
+            epoch,
             emulators: &emulators,
             forwarded: forwarded.presence_in(&lowered),
         });
@@ -97,7 +101,7 @@ impl<E: Engine> PlanWorker<E> {
             contexts,
             sources: pinned,
             auth,
-            epoch: self.tools.epoch,
+            epoch,
             compression: preferred_compression(&node.export),
             now: self.tools.now,
             no_cache: node.variant.no_cache,
@@ -131,9 +135,10 @@ impl<E: Engine> PlanWorker<E> {
     }
 
     /// Lowers the node, asking for base images until nothing more is missing.
-    async fn lower(&self, node: &BuildNode) -> Result<(Arc<Lowered>, Bases), Box<Problem>> {
+    async fn lower(&self, node: &BuildNode, args: &BuildArgs) -> Result<(Arc<Lowered>, Bases), Box<Problem>> {
         let setting = Setting::new(&node.dockerfile, &node.variant, &self.tools.build_platform)
             .with_labels(&node.labels);
+        let setting = Setting { args, ..setting };
         let (mut known, mut bases) = (BaseImages::new(), Bases::new());
         loop {
             match lower(&setting, &known) {

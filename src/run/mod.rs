@@ -4,6 +4,7 @@
 //! a [`Worker`] does what a node is for. Knows no file formats.
 
 mod build;
+mod epoch;
 mod event_loop;
 mod export;
 mod merge;

@@ -24,7 +24,7 @@ impl Sources {
     }
 
     /// The newest time of the files in an archive; nothing for other files.
-    pub(super) async fn newest_in_archive(&self, path: &Path) -> Result<Option<i64>, SourceError> {
+    pub async fn newest_in_archive(&self, path: &Path) -> Result<Option<i64>, SourceError> {
         let path = path.to_path_buf();
         blocking(move || {
             let file = open(&path)?;

@@ -133,6 +133,9 @@ impl SourceError {
             Self::NoReference { .. } => "name a branch, a tag or a full commit",
             Self::NoDefaultBranch { .. } => "name a branch, a tag or a commit: `URL#main`",
             Self::NoFolder { .. } => "the folder stands behind the ref: `URL#ref:folder`",
+            Self::Git { is_remote: true, detail, .. } if is_redirect(detail) => {
+                "the repository has moved, and its secret stays with the host it is for: name it by its new URL"
+            }
             Self::Git { is_remote: true, .. } => {
                 "check the URL and the network; a private repository wants a secret `GIT_AUTH_TOKEN`, or an ssh agent"
             }
@@ -151,6 +154,13 @@ impl SourceError {
             | Self::Store(_) => return None,
         })
     }
+}
+
+/// Git's word for a redirect that it may not follow.
+fn is_redirect(detail: &str) -> bool {
+    ["301", "302", "303", "307", "308"]
+        .iter()
+        .any(|status| detail.contains(&format!("requested URL returned error: {status}")))
 }
 
 impl Transient for SourceError {

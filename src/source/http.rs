@@ -2,7 +2,7 @@
 //! that an unchanged file does not come twice.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -82,11 +82,6 @@ impl Sources {
             return Err(SourceError::Digest { what: url.to_string(), expected, actual });
         }
         self.keep(url, *file, &pinned)
-    }
-
-    /// The time that the server gives the file, if it was fetched and has one.
-    pub(super) fn modified_http(&self, url: &HttpUrl) -> Result<Option<i64>, SourceError> {
-        Ok(self.url_record(url)?.and_then(|record| seconds(record.last_modified.as_deref()?)))
     }
 
     fn keep(
@@ -258,6 +253,14 @@ impl Sources {
             Some(shortage) => Err(SourceError::Full { what: what.to_string(), shortage }),
         }
     }
+}
+
+/// The time that the server gave a fetched file, if it gave one. It is the file's own: what the URL was when it was
+/// asked last may be another file.
+pub(super) fn modified(file: &Path) -> Result<Option<i64>, SourceError> {
+    let metadata = std::fs::metadata(file);
+    let metadata = metadata.map_err(|cause| SourceError::Unreadable { path: file.to_path_buf(), cause })?;
+    Ok(Some(metadata.mtime()).filter(|time| *time != 0))
 }
 
 /// A URL with its credentials is hashed, not written.

@@ -127,10 +127,10 @@ impl Sources {
         match pinned {
             PinnedSource::Git(commit) => self.committed(commit, auth).await.map(Some),
             PinnedSource::Http { url, .. } => {
-                let folder = self.fetch(pinned, auth).await?;
-                match self.modified_http(url)? {
+                let file = self.fetch(pinned, auth).await?.join(url.file_name());
+                match http::modified(&file)? {
                     Some(time) => Ok(Some(time)),
-                    None => self.newest_in_archive(&folder.join(url.file_name())).await,
+                    None => self.newest_in_archive(&file).await,
                 }
             }
         }
@@ -182,3 +182,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

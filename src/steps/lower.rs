@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::instructions::{StageLowerer, clean, expand_problem, supported};
+use super::from::{ExpandedFrom, declare_globals, expand_from};
+use super::instructions::{StageLowerer, clean, supported};
 use super::op::{BaseImage, CopyFrom, CopyOp, Lowered, LoweredBase, Op, Step};
 use super::scope::{Globals, Scope};
 use super::setting::{BaseRequest, Setting};
 use crate::base::{Platform, Reference, RemoteSource, StepId};
 use crate::diag::{Located, Place, Problem, Source};
 use crate::dockerfile::{
-    Frontend, Instruction, InstructionKind, Stage, StageGraph, StageSource, UnknownStage, expand_word,
+    Frontend, Instruction, InstructionKind, Stage, StageGraph, StageSource, UnknownStage,
     parse_instruction_line,
 };
 use crate::oci::{History, ImageConfig};
@@ -43,6 +44,11 @@ pub fn lower(setting: &Setting<'_>, bases: &BaseImages) -> Result<Lowered, Lower
     lowerer.finish(wanted)
 }
 
+/// The value that a global ARG has by what it stands on alone, if the Dockerfile declares it.
+pub fn global_value(setting: &Setting<'_>, name: &str) -> Option<String> {
+    Lowerer::new(setting, &BaseImages::new()).ok()?.globals.get(name)
+}
+
 /// The images that the Dockerfile alone says are needed.
 pub fn base_requests(setting: &Setting<'_>) -> Result<Vec<BaseRequest>, Vec<Problem>> {
     match lower(setting, &BaseImages::new()) {
@@ -72,11 +78,6 @@ pub(super) struct Lowerer<'a> {
     /// Steps made for mounts: what they take, and of which path.
     pub taken: Vec<(CopyFrom, String, StepId)>,
     nothing: Option<StepId>,
-}
-
-struct ExpandedFrom {
-    image: String,
-    platform: Option<Platform>,
 }
 
 /// What a stage has come to.
@@ -517,73 +518,6 @@ fn check_frontend(setting: &Setting<'_>) -> Result<(), Box<Problem>> {
     }
 }
 
-fn declare_globals(
-    setting: &Setting<'_>,
-    instruction: &Instruction,
-    globals: &mut Globals,
-    problems: &mut Vec<Problem>,
-) {
-    let InstructionKind::Arg(arg) = &instruction.kind else { return };
-    for declaration in &arg.declarations {
-        // A default that a given value replaces is not even looked at.
-        let default = declaration.default.as_ref().filter(|_| !setting.args.contains_key(&declaration.name));
-        let expanded = default.map(|word| {
-            expand_word(word, setting.dockerfile.directives.escape, &|name| globals.get(name)).map_err(
-                |error| expand_problem(&error).at(instruction.place.of_part(word, &error.at), "here"),
-            )
-        });
-        match expanded.transpose() {
-            Ok(default) => globals.declare(&declaration.name, default.map(|text| text.value), setting.args),
-            Err(problem) => problems.push(problem),
-        }
-    }
-}
-
-fn expand_from(
-    setting: &Setting<'_>,
-    stage: &Stage,
-    globals: &Globals,
-) -> Result<ExpandedFrom, Box<Problem>> {
-    let expand = |word: &Located<String>| {
-        let place = || word.place.clone().unwrap_or_else(|| stage.place.clone());
-        expand_word(&word.value, setting.dockerfile.directives.escape, &|name| globals.get(name))
-            .map(|text| (text.value, place()))
-            .map_err(|error| {
-                Box::new(expand_problem(&error).at(place().of_part(&word.value, &error.at), "here"))
-            })
-    };
-    let (image, place) = expand(&stage.from.image)?;
-    if image.is_empty() {
-        return Err(Box::new(
-            Problem::input(
-                "dockerfile::empty-base",
-                format!("the base name `{}` is empty", stage.from.image.value),
-            )
-            .at(place, "expands to nothing")
-            .help("only arguments declared before the first FROM have a value here; give it a default"),
-        ));
-    }
-    let platform = match &stage.from.platform {
-        None => None,
-        Some(word) => {
-            let (text, place) = expand(word)?;
-            let parsed = if is_system(&text) {
-                Ok(Platform::new(&text, &setting.build.architecture, setting.build.variant.as_deref()))
-            } else {
-                text.parse::<Platform>()
-            };
-            Some(parsed.map_err(|error| {
-                Box::new(
-                    Problem::input("dockerfile::platform", error.to_string())
-                        .at(place, "this platform")
-                        .help("write a platform such as `linux/arm64`, or `$BUILDPLATFORM`"),
-                )
-            })?)
-        }
-    };
-    Ok(ExpandedFrom { image, platform })
-}
-
 /// What is wrong with a name that is no stage, if it cannot be an image's or a context's either.
 fn check_name(setting: &Setting<'_>, graph: &StageGraph, name: &str) -> Option<Problem> {
     if name == "scratch" || setting.context(name).is_some() {
@@ -595,11 +529,6 @@ fn check_name(setting: &Setting<'_>, graph: &StageGraph, name: &str) -> Option<P
         None => "a base is a stage, a named context or an image such as `alpine:3.20`".to_string(),
     };
     Some(Problem::input("dockerfile::base-name", error.to_string()).help(help))
-}
-
-/// Whether a platform is an operating system only, which means this machine's architecture.
-fn is_system(platform: &str) -> bool {
-    ["linux", "windows", "darwin", "freebsd"].iter().any(|system| system.eq_ignore_ascii_case(platform))
 }
 
 fn unknown_stage(code: &'static str, unknown: &UnknownStage) -> Problem {

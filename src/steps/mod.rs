@@ -6,6 +6,7 @@
 
 mod chmod;
 mod files;
+mod from;
 mod history;
 mod instructions;
 mod lower;
@@ -23,7 +24,7 @@ mod surface;
 mod unpack;
 
 pub use chmod::ParseChmodError;
-pub use lower::{BaseImages, LowerError, base_requests, lower};
+pub use lower::{BaseImages, LowerError, base_requests, global_value, lower};
 pub use mount::{Access, Asked, CacheMount, MountKind, RunMount};
 pub use op::{
     BaseImage, Chmod, CopyFrom, CopyOp, InlineFile, Lowered, LoweredBase, MakeDirectoryOp, MergeOp, Op,

@@ -34,6 +34,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags}
 /// `cap_net_raw+ep` in the kernel's second format.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// The time of archives' members does not depend on the case: it is content.
+const MEMBERS: i64 = 1_000_000_000;
+
 /// Makes what `description` says below `folder`, which is new.
 pub fn make(folder: &Path, description: &str, time: i64) {
     fs::create_dir_all(folder).expect("there is a place for contexts");
@@ -52,7 +55,8 @@ pub fn make(folder: &Path, description: &str, time: i64) {
                     inner.push_str(line.trim_start());
                     inner.push('\n');
                 }
-                fs::write(&path, archive(kind, &inner, own_time)).expect("the context is writable");
+                fs::write(&path, archive(kind, &inner, MEMBERS + own_seconds(&words.0[1])))
+                    .expect("the context is writable");
                 times.push((path, own_time, 0));
             }
             "owner" => {

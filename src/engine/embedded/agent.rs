@@ -26,8 +26,15 @@ const LARGEST_MESSAGE: usize = 256 << 10;
 /// An agent within reach of a sandbox, until it is dropped.
 pub struct Proxy {
     task: AbortHandle,
-    /// The agent that was started for keys; it ends when its input does.
-    _keys: Option<Child>,
+    _keys: Option<StartedAgent>,
+}
+
+/// An agent that was started for keys; it ends when its input does.
+struct StartedAgent {
+    socket: PathBuf,
+    _child: Child,
+    /// Part of the socket's address.
+    _folder: File,
 }
 
 impl Drop for Proxy {
@@ -41,8 +48,8 @@ pub async fn serve(agent: &Agent, folder: &Path, name: &str) -> io::Result<Proxy
     let (socket, keys) = match agent {
         Agent::Socket(path) => (path.clone(), None),
         Agent::Keys(files) => {
-            let (socket, child) = start(files, folder, &format!("{name}.keys")).await?;
-            (socket, Some(child))
+            let started = start(files, folder, &format!("{name}.keys")).await?;
+            (started.socket.clone(), Some(started))
         }
     };
     // An unreachable agent is told now, not to a client inside that says less of it.
@@ -73,14 +80,15 @@ fn short(folder: &File, name: &str) -> PathBuf {
 }
 
 /// Starts an agent that has these keys.
-async fn start(files: &[PathBuf], folder: &Path, name: &str) -> io::Result<(PathBuf, Child)> {
-    // It ends with the command it runs, and that when this process, its input, is gone.
-    const SCRIPT: &str = "ssh-add -q \"$@\" && echo ready && exec cat";
+async fn start(files: &[PathBuf], folder: &Path, name: &str) -> io::Result<StartedAgent> {
+    // It ends with the command it runs, and that when this process, its input, is gone. Nobody is there to be
+    // asked for passphrases.
+    const SCRIPT: &str = "ssh-add -q \"$@\" </dev/null && echo ready && exec cat";
     let mut child = Command::new("ssh-agent")
         .args(["-a", name, "sh", "-c", SCRIPT, "sh"])
         .args(files)
         .current_dir(folder)
-        .env("SSH_ASKPASS_REQUIRE", "never")
+        .envs([("SSH_ASKPASS_REQUIRE", "force"), ("SSH_ASKPASS", "false")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -92,13 +100,18 @@ async fn start(files: &[PathBuf], folder: &Path, name: &str) -> io::Result<(Path
         BufReader::new(output).read_line(&mut line).await?;
     }
     if line.trim_end() == "ready" {
-        return Ok((folder.join(name), child));
+        let folder = File::open(folder)?;
+        return Ok(StartedAgent { socket: short(&folder, name), _child: child, _folder: folder });
     }
     let mut complaint = String::new();
     if let Some(mut error) = child.stderr.take() {
         error.read_to_string(&mut complaint).await?;
     }
-    Err(io::Error::other(format!("`ssh-add` does not take the keys: {}", complaint.trim())))
+    let complaint = match complaint.trim() {
+        "" => "one has a passphrase; add it to an agent of your own, and name that",
+        complaint => complaint,
+    };
+    Err(io::Error::other(format!("`ssh-add` does not take the keys: {complaint}")))
 }
 
 /// One client's requests, as long as it has some.

@@ -1,6 +1,6 @@
 //! One layer of several that one instruction made: ADD with sources from more than one place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -51,39 +51,52 @@ pub(super) async fn merge(task: &Task) -> Landed {
 }
 
 impl Merging {
-    /// The last layer that has a path says what is there.
-    fn entries(&self) -> BTreeMap<&[u8], Merged> {
+    /// The last layer that has a path says what is there, and what was below it if that is no directory.
+    fn entries(&self) -> BTreeMap<Vec<u8>, Merged> {
         let mut merged = BTreeMap::new();
         for (layer, index) in self.indexes.iter().enumerate() {
+            for indexed in index.entries.iter().filter(|indexed| !indexed.entry.is_directory()) {
+                remove_below(&mut merged, &indexed.entry.path);
+            }
             for (position, indexed) in index.entries.iter().enumerate() {
-                let entry = indexed.entry.clone();
-                merged.insert(indexed.entry.path.as_slice(), Merged { entry, layer, position });
+                let (entry, key) = (indexed.entry.clone(), key(&indexed.entry));
+                let stands = merged.get(&key).is_some_and(|below: &Merged| !below.entry.is_directory());
+                if stands && entry.is_directory() {
+                    // What stood there hid a directory of the base, which must not show again.
+                    let mark = Entry::new(entry.path.clone(), EntryKind::Opaque, 0);
+                    merged.insert(self::key(&mark), Merged { entry: mark, layer, position });
+                }
+                merged.insert(key, Merged { entry, layer, position });
             }
         }
-        let broken: Vec<&[u8]> = merged
-            .iter()
-            .filter(|(_, link)| self.target_of(link).is_some_and(|(path, at)| merged[path].layer != at.0))
-            .map(|(path, _)| *path)
-            .collect();
-        for path in broken {
-            // A later layer replaced the first name of the file: this one has the bytes now.
-            if let Some(link) = merged.get(path)
-                && let Some((_, (layer, position))) = self.target_of(link)
-            {
-                let entry =
-                    Entry { path: path.to_vec(), ..self.indexes[layer].entries[position].entry.clone() };
-                merged.insert(path, Merged { entry, layer, position });
-            }
-        }
+        self.mend_links(&mut merged);
         merged
     }
 
-    /// The first name of a hard link in its own layer, and where that is.
-    fn target_of(&self, link: &Merged) -> Option<(&[u8], (usize, usize))> {
-        let EntryKind::HardLink { target } = &link.entry.kind else { return None };
-        let entries = &self.indexes[link.layer].entries;
-        let position = entries.iter().position(|indexed| indexed.entry.path == *target)?;
-        Some((entries[position].entry.path.as_slice(), (link.layer, position)))
+    /// Where a later layer replaced the first name of a file, the next one has the bytes now.
+    fn mend_links(&self, merged: &mut BTreeMap<Vec<u8>, Merged>) {
+        let first_names: Vec<HashMap<&[u8], usize>> =
+            self.indexes.iter().map(|index| positions(index)).collect();
+        let mut broken = Vec::new();
+        for (path, link) in merged.iter() {
+            let EntryKind::HardLink { target } = &link.entry.kind else { continue };
+            let is_whole = merged.get(target).is_some_and(|first| first.layer == link.layer);
+            if let Some(position) = first_names[link.layer].get(target.as_slice())
+                && !is_whole
+            {
+                broken.push((path.clone(), link.layer, *position));
+            }
+        }
+        let mut heirs: BTreeMap<(usize, usize), Vec<u8>> = BTreeMap::new();
+        for (path, layer, position) in broken {
+            let mut entry = self.indexes[layer].entries[position].entry.clone();
+            entry.path.clone_from(&path);
+            match heirs.get(&(layer, position)) {
+                Some(heir) => entry.kind = EntryKind::HardLink { target: heir.clone() },
+                None => drop(heirs.insert((layer, position), path.clone())),
+            }
+            merged.insert(path, Merged { entry, layer, position });
+        }
     }
 
     /// What has no bytes first, by path, then files as they lie in their layers, hard links last.
@@ -111,4 +124,25 @@ impl Merging {
         }
         links.into_iter().try_for_each(|link| writer.append(link, &mut io::empty()))
     }
+}
+
+/// Where an entry is sorted: the mark of a directory behind that and before what is in it.
+fn key(entry: &Entry) -> Vec<u8> {
+    match entry.kind {
+        EntryKind::Opaque => [&entry.path, &b"/"[..]].concat(),
+        _ => entry.path.clone(),
+    }
+}
+
+fn remove_below(merged: &mut BTreeMap<Vec<u8>, Merged>, path: &[u8]) {
+    let inner = [path, b"/"].concat();
+    let gone =
+        merged.range(inner.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&inner));
+    for path in gone.cloned().collect::<Vec<_>>() {
+        merged.remove(&path);
+    }
+}
+
+fn positions(index: &Index) -> HashMap<&[u8], usize> {
+    index.entries.iter().enumerate().map(|(place, indexed)| (indexed.entry.path.as_slice(), place)).collect()
 }

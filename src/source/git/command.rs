@@ -116,8 +116,8 @@ impl Git<'_> {
     fn variables(&self) -> Vec<(String, String)> {
         let environment = self.environment;
         // What the user has for the host in known_hosts is checked; a host seen first is trusted and noted.
-        let ssh =
-            "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=20";
+        let ssh = "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=20 \
+                   -o ServerAliveInterval=20";
         let protocols = match self.protocols {
             Protocols::Remote => "http:https:ssh:git",
             Protocols::Local => "file",
@@ -163,22 +163,36 @@ impl Git<'_> {
             ("maintenance.auto", "false"),
             ("http.lowSpeedLimit", "1"),
             ("http.lowSpeedTime", LOW_SPEED_TIME),
-            // Submodules may name their URLs relative to this.
-            ("remote.origin.url", self.remote),
         ]
         .map(|(name, value)| (name.to_string(), OsString::from(value)))
         .into();
         if let Some(header) = self.header {
-            let name = format!("http.{}.extraHeader", header_scope(self.remote));
+            let scope = header_scope(self.remote);
             let value = [b"Authorization: ", header.expose()].concat();
-            settings.push((name, String::from_utf8_lossy(&value).into_owned().into()));
+            let value = String::from_utf8_lossy(&value).into_owned();
+            settings.push((format!("http.{scope}.extraHeader"), value.into()));
+            // Git would send it after a redirect, too, wherever that leads.
+            settings.push((format!("http.{scope}.followRedirects"), "false".into()));
         }
+        settings.extend(revealed(self.remote).map(|(name, masked)| (name, masked.into())));
         command.env("GIT_CONFIG_COUNT", settings.len().to_string());
         for (place, (name, value)) in settings.into_iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{place}"), name);
             command.env(format!("GIT_CONFIG_VALUE_{place}"), value);
         }
     }
+}
+
+/// The setting by which git asks a remote with the credentials that its written name has not. Submodules named
+/// relative to it are named without them, too.
+fn revealed(remote: &str) -> Option<(String, String)> {
+    let host = |url: &str| {
+        let start = url.find("://")? + 3;
+        let end = url[start..].find('/')?;
+        Some(url[..=start + end].to_string())
+    };
+    let (real, masked) = (host(remote)?, host(&redacted(remote))?);
+    (real != masked).then(|| (format!("url.{real}.insteadOf"), masked))
 }
 
 /// The URLs a header is for: the remote's, and on GitHub, where one token serves submodules too, the host's.

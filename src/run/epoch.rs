@@ -1,0 +1,124 @@
+//! Which epoch a build node has: what `SOURCE_DATE_EPOCH` says as a build argument, else in the environment, else
+//! as a default of the Dockerfile. It is a number, or names what has a time of its own: `context`, a named
+//! context, or a stage that is nothing but one remote ADD.
+
+use std::collections::BTreeMap;
+
+use super::worker::PlanWorker;
+use crate::base::RemoteSource;
+use crate::diag::{Located, Problem};
+use crate::dockerfile::{InstructionKind, Stage};
+use crate::engine::Engine;
+use crate::model::Context;
+use crate::plan::BuildNode;
+use crate::source::{SourceAuth, SourceError};
+use crate::steps::{BaseImages, BuildArgs, Setting, global_value, lower};
+
+const NAME: &str = "SOURCE_DATE_EPOCH";
+
+/// An epoch, and the arguments among which stages find it.
+pub(super) struct NodeEpoch {
+    pub seconds: Option<i64>,
+    pub args: BuildArgs,
+}
+
+impl<E: Engine> PlanWorker<E> {
+    pub(super) async fn epoch(&self, node: &BuildNode, auth: &SourceAuth) -> Result<NodeEpoch, Box<Problem>> {
+        let mut args = node.variant.args.clone();
+        let setting = Setting::new(&node.dockerfile, &node.variant, &self.tools.build_platform);
+        let given = args.get(NAME).cloned().or_else(|| {
+            let of_run = self.tools.epoch.map(|seconds| seconds.to_string());
+            of_run.or_else(|| global_value(&setting, NAME)).map(Located::unplaced)
+        });
+        let Some(given) = given else { return Ok(NodeEpoch { seconds: None, args }) };
+        let seconds = match given.value.as_str() {
+            "" => None,
+            text => match text.parse::<i64>() {
+                Ok(seconds) => Some(seconds),
+                Err(_) => self.time_of(node, &given, auth).await?,
+            },
+        };
+        let text = seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
+        args.insert(NAME.to_string(), Located { value: text, place: given.place });
+        Ok(NodeEpoch { seconds, args })
+    }
+
+    /// The time of what `given` names, if that has one.
+    async fn time_of(
+        &self,
+        node: &BuildNode,
+        given: &Located<String>,
+        auth: &SourceAuth,
+    ) -> Result<Option<i64>, Box<Problem>> {
+        let failed = |error: SourceError| at(given, error.problem());
+        let context = match given.value.as_str() {
+            "context" => Some(&node.variant.context.value),
+            name => node.variant.contexts.get(name).map(|context| &context.value),
+        };
+        if let Some(context) = context {
+            return self.context_time(context, auth).await.map_err(failed);
+        }
+        let source = self.stage_source(node, given)?;
+        let pinned = self.tools.sources.pin(&source, auth).await.map_err(failed)?;
+        self.tools.sources.time(&pinned, auth).await.map_err(failed)
+    }
+
+    async fn context_time(&self, context: &Context, auth: &SourceAuth) -> Result<Option<i64>, SourceError> {
+        match context {
+            Context::Remote { source, .. } => {
+                let pinned = self.tools.sources.pin(source, auth).await?;
+                self.tools.sources.time(&pinned, auth).await
+            }
+            Context::Archive(path) => self.tools.sources.newest_in_archive(path).await,
+            // As in BuildKit: neither a directory nor an image says of when it is.
+            Context::Directory(_)
+            | Context::Stdin
+            | Context::Image(_)
+            | Context::OciLayout { .. }
+            | Context::Target(_) => Ok(None),
+        }
+    }
+
+    /// What the stage that `given` names adds from elsewhere.
+    fn stage_source(&self, node: &BuildNode, given: &Located<String>) -> Result<RemoteSource, Box<Problem>> {
+        let named =
+            |stage: &&Stage| stage.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&given.value));
+        let Some(stage) = node.dockerfile.stages.iter().find(named) else {
+            let message =
+                format!("{NAME} is `{}`, which is neither a number nor something with a time", given.value);
+            return Err(at(given, Problem::input("build::epoch", message).help(
+                "give it a Unix time, `context`, the name of a context, or that of a stage with one remote ADD",
+            )));
+        };
+        let wrong = || {
+            let message = format!("stage `{}` gives no {NAME}", stage.title());
+            Box::new(Problem::input("build::epoch", message).at(stage.place.clone(), "this stage").help(
+                "it must be `FROM scratch` with one ADD of one remote source, and nothing but ARG beside it",
+            ))
+        };
+        let is_plain = stage
+            .instructions
+            .iter()
+            .all(|instruction| matches!(instruction.kind, InstructionKind::Add(_) | InstructionKind::Arg(_)));
+        let wanted = Located::unplaced(given.value.to_lowercase());
+        let setting = Setting::new(&node.dockerfile, &node.variant, &self.tools.build_platform);
+        let no_contexts = BTreeMap::new();
+        let setting = Setting { stage: Some(&wanted), contexts: &no_contexts, ..setting };
+        match lower(&setting, &BaseImages::new()) {
+            Ok(lowered) if is_plain && lowered.new_layers() == 1 && lowered.bases.is_empty() => {
+                match &lowered.sources[..] {
+                    [source] => Ok(source.clone()),
+                    _ => Err(wrong()),
+                }
+            }
+            Ok(_) | Err(_) => Err(wrong()),
+        }
+    }
+}
+
+fn at(given: &Located<String>, problem: Problem) -> Box<Problem> {
+    Box::new(match &given.place {
+        Some(place) => problem.at(place.clone(), "given here"),
+        None => problem,
+    })
+}
