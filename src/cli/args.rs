@@ -52,15 +52,19 @@ pub struct ProjectArguments {
     /// Targets and groups; without any, the group or target `default`
     #[arg(value_name = "TARGET")]
     names: Vec<String>,
-    /// The build file, or the folder it is in [default: multiarch.toml here or in the nearest folder above]
-    #[arg(short, long, value_name = "PATH")]
-    file: Option<PathBuf>,
+    /// The build file, or the folder it is in; or bake and Compose files, which are merged, `-` for standard
+    /// input [default: multiarch.toml here or in the nearest folder above, else what bake looks for here]
+    #[arg(short, long = "file", value_name = "PATH")]
+    files: Vec<PathBuf>,
     /// Of their platforms, all targets keep only these
     #[arg(long, value_name = "PLATFORM", value_delimiter = ',', value_parser = platform)]
     platform: Vec<Platform>,
     /// Gives a variable of the file a value
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     vars: Vec<(String, String)>,
+    /// Changes targets of a bake or Compose file: `api.args.GO=1.24`, `*.platform=linux/arm64`, `web.tags+=a:b`
+    #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]
+    overrides: Vec<String>,
 }
 
 /// Where work happens on this machine.
@@ -237,7 +241,9 @@ impl From<FormatArgument> for Format {
 impl ProjectArguments {
     pub fn options(&self) -> ProjectOptions {
         ProjectOptions {
-            file: self.file.clone(),
+            files: self.files.clone(),
+            overrides: self.overrides.clone(),
+            shorthands: Vec::new(),
             vars: self.vars.iter().cloned().collect::<BTreeMap<String, String>>(),
             platforms: self.platform.clone(),
             names: self.names.clone(),
@@ -259,6 +265,15 @@ impl PlanArguments {
 }
 
 impl BakeArguments {
+    /// With what flags mean for bake files, so that `--print` shows it.
+    pub fn project_options(&self) -> ProjectOptions {
+        let flags =
+            [("push", self.push), ("load", self.load), ("no-cache", self.no_cache), ("pull", self.pull)];
+        let given = flags.into_iter().filter(|(_, is_given)| *is_given);
+        let shorthands = given.map(|(key, _)| format!("*.{key}=true")).collect();
+        ProjectOptions { shorthands, ..self.project.options() }
+    }
+
     pub fn options(&self, facts: &Facts) -> Result<BakeOptions, Vec<Problem>> {
         let outputs = self.output.iter().map(|text| config::parse_output(text, &facts.directories.current));
         let outputs: Vec<_> = outputs.collect::<Result<_, _>>()?;
@@ -272,7 +287,7 @@ impl BakeArguments {
             ..plain_request(facts)
         };
         Ok(BakeOptions {
-            project: self.project.options(),
+            project: self.project_options(),
             session: self.session.options(),
             request,
             call: self.call(),

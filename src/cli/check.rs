@@ -76,7 +76,7 @@ impl CheckArguments {
     fn options(&self, facts: &Facts) -> CheckOptions {
         let project = self.project.options();
         let mut dockerfiles = self.dockerfile.clone();
-        let found = dockerfiles_among(&project.names, project.file.as_deref(), facts);
+        let found = dockerfiles_among(&project.names, project.files.first().map(PathBuf::as_path), facts);
         if dockerfiles.is_empty() || !found.is_empty() && !project.names.is_empty() {
             dockerfiles.extend(found);
         }

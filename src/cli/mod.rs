@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Parser as _;
 
 use crate::command::bake::Baked;
+use crate::command::plan::Document;
 use crate::command::prune::PrunedStore;
 use crate::command::{self, Failure};
 use crate::diag::{Kind, Problem, to_json};
@@ -54,7 +55,7 @@ pub fn main() -> ExitCode {
 fn bake(arguments: &BakeArguments, facts: &mut Facts) -> ExitCode {
     let progress = arguments.progress.into();
     if arguments.print {
-        return printed(command::plan::print(&arguments.project.options(), facts), facts, progress);
+        return document(command::plan::print(&arguments.project_options(), facts), facts, progress);
     }
     let options = match arguments.options(facts) {
         Ok(options) => options,
@@ -110,7 +111,7 @@ fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
     let (project, session) = (arguments.project.options(), arguments.session());
     let planned = command::plan::plan(&project, &session, &request, arguments.format.into(), facts);
     let planned = runtime().block_on(planned);
-    printed(planned, facts, Progress::Auto)
+    document(planned, facts, Progress::Auto)
 }
 
 fn prune(arguments: &PruneArguments, facts: &Facts) -> ExitCode {
@@ -123,6 +124,15 @@ fn prune(arguments: &PruneArguments, facts: &Facts) -> ExitCode {
         format!("{what} {records} records and {blobs} blobs, {bytes} bytes; {caches} caches of steps, {cache_bytes} bytes\n")
     });
     printed(text, facts, Progress::Auto)
+}
+
+/// The document on standard output, after what is said about it on standard error.
+fn document(result: Result<Document, Failure>, facts: &Facts, progress: Progress) -> ExitCode {
+    let text = result.map(|Document { text, warnings }| {
+        failed(&warnings, progress, Some(facts));
+        text
+    });
+    printed(text, facts, progress)
 }
 
 fn printed(result: Result<String, Failure>, facts: &Facts, progress: Progress) -> ExitCode {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Failure;
 use super::bases;
 use super::dockerfiles::{DockerfileReader, Found};
-use super::project::{self, ProjectOptions};
+use super::project::{self, Loaded, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
 use crate::base::Platform;
 use crate::config::{self, Disk, Entry, FILE_NAME, Files, Overrides};
@@ -53,12 +53,15 @@ pub struct Checked {
 
 /// Checks what `options` names.
 pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked, Failure> {
-    let (project, warnings) = match &options.dockerfiles[..] {
+    let Loaded { project, warnings, names } = match &options.dockerfiles[..] {
         [] => project::load(&options.project, facts)?,
-        files => without_build_file(files, &options.project, facts)?,
+        files => {
+            let (project, warnings) = without_build_file(files, &options.project, facts)?;
+            Loaded { project, warnings, names: Vec::new() }
+        }
     };
     let names = match options.dockerfiles.is_empty() {
-        true => names_to_check(&project, &options.project.names),
+        true => names_to_check(&project, &names),
         false => project.targets.keys().cloned().collect(),
     };
     let selection = select(&project, &names)?;

@@ -1,10 +1,12 @@
 //! One file per verb: typed options in, typed result out.
 //!
-//! `project` reads the build file and compiles the plan; `session` alone chooses engine, store and clients.
+//! `build_files` finds files, `project` reads them and compiles the plan; `session` alone chooses engine,
+//! store and clients.
 
 mod advice;
 pub mod bake;
 mod bases;
+mod build_files;
 pub mod check;
 mod dockerfiles;
 pub mod plan;

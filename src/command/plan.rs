@@ -3,12 +3,21 @@
 use std::collections::BTreeSet;
 
 use super::Failure;
-use super::project::{self, Planned, ProjectOptions};
+use super::build_files::{self, BuildFiles};
+use super::project::{self, Loaded, Planned, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
+use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Entitlement;
 use crate::plan::Request;
 use crate::report::{bake_json, graph};
+
+/// What is written to standard output, and what is said about it.
+#[derive(Debug)]
+pub struct Document {
+    pub text: String,
+    pub warnings: Vec<Problem>,
+}
 
 /// How a plan is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,23 +34,28 @@ pub async fn plan(
     request: &Request,
     format: Format,
     facts: &mut Facts,
-) -> Result<String, Failure> {
+) -> Result<Document, Failure> {
     let session = Session::new(session);
-    let Planned { plan, .. } = project::plan(options, request, None, facts, &session).await?;
-    Ok(match format {
+    let Planned { plan, warnings, .. } = project::plan(options, request, None, facts, &session).await?;
+    let text = match format {
         Format::Text => graph::text(&plan),
         Format::Json => graph::json(&plan),
         Format::Dot => graph::dot(&plan),
-    })
+    };
+    Ok(Document { text, warnings })
 }
 
 /// The resolved file as bake prints it.
-pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<String, Failure> {
-    let (project, _) = project::load(options, facts)?;
-    let selection = crate::plan::select(&project, &options.names)?;
+pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Failure> {
+    if let BuildFiles::Foreign(files) = build_files::find(options, facts)? {
+        let imported = build_files::import(files, options, facts)?;
+        return Ok(Document { text: imported.print(), warnings: imported.warnings });
+    }
+    let Loaded { project, warnings, names } = project::load(options, facts)?;
+    let selection = crate::plan::select(&project, &names)?;
     let names: Vec<&str> = selection.all().map(|target| target.name.as_str()).collect();
     let document = bake_json::selected_json(&project, &names);
-    Ok(format!("{document:#}\n"))
+    Ok(Document { text: format!("{document:#}\n"), warnings })
 }
 
 /// A request that changes nothing of the file.

@@ -1,10 +1,11 @@
 //! From the build file to a plan: find, read, resolve, select, read Dockerfiles, compile.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failure;
+use super::build_files::{self, BuildFiles};
 use super::dockerfiles::{DockerfileReader, Found};
 use super::session::Session;
 use crate::base::Platform;
@@ -18,8 +19,12 @@ use crate::plan::{self, Dockerfiles, Plan, Request, Selection};
 #[derive(Clone, Debug, Default)]
 pub struct ProjectOptions {
     /// `--file`
-    pub file: Option<PathBuf>,
+    pub files: Vec<PathBuf>,
     pub vars: BTreeMap<String, String>,
+    /// `--set`
+    pub overrides: Vec<String>,
+    /// Overrides that flags are short for; they matter to files of other tools alone.
+    pub shorthands: Vec<String>,
     pub platforms: Vec<Platform>,
     /// Targets and groups; `default` when empty.
     pub names: Vec<String>,
@@ -37,10 +42,35 @@ pub struct Planned {
     pub warnings: Vec<Problem>,
 }
 
-/// The resolved project and what is odd about it.
-pub fn load(options: &ProjectOptions, facts: &mut Facts) -> Result<(Project, Vec<Problem>), Failure> {
-    let file = find(options, facts).map_err(|problem| vec![*problem])?;
-    let loaded = config::load(&file, &Disk);
+/// A build file that was read.
+#[derive(Debug)]
+pub struct Loaded {
+    pub project: Project,
+    /// What is odd about it.
+    pub warnings: Vec<Problem>,
+    /// Targets and groups that are asked for.
+    pub names: Vec<String>,
+}
+
+/// The resolved project.
+pub fn load(options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failure> {
+    match build_files::find(options, facts)? {
+        BuildFiles::Own(file) => load_own(&file, options, facts),
+        BuildFiles::Foreign(files) => {
+            let imported = build_files::import(files, options, facts)?;
+            let (project, more) = imported.project(facts, &options.platforms)?;
+            let names = imported.requested();
+            Ok(Loaded { project, warnings: imported.warnings.into_iter().chain(more).collect(), names })
+        }
+    }
+}
+
+fn load_own(file: &Path, options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failure> {
+    if let Some(set) = options.overrides.first() {
+        let message = format!("`--set {set}` is not supported yet for multiarch.toml");
+        return Err(vec![Problem::input("config::not-yet", message).help("use `--var`, or edit the file")]);
+    }
+    let loaded = config::load(file, &Disk);
     if config::needs_git(&loaded) && facts.git.is_none() {
         facts.git = GitFacts::read(&loaded.root).map_err(|error| {
             vec![
@@ -53,32 +83,8 @@ pub fn load(options: &ProjectOptions, facts: &mut Facts) -> Result<(Project, Vec
         })?;
     }
     let overrides = Overrides { vars: options.vars.clone(), platforms: options.platforms.clone() };
-    config::resolve(&loaded, facts, &overrides)
-}
-
-fn find(options: &ProjectOptions, facts: &Facts) -> Result<PathBuf, Box<Problem>> {
-    let current = &facts.directories.current;
-    if let Some(file) = &options.file {
-        let path = current.join(file);
-        let path = if path.is_dir() { path.join(config::FILE_NAME) } else { path };
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            Err(Box::new(
-                Problem::input("config::missing-file", format!("there is no file `{}`", file.display()))
-                    .help("check the path given with `--file`"),
-            ))
-        };
-    }
-    config::find(current).ok_or_else(|| {
-        Box::new(
-            Problem::input(
-                "config::missing-file",
-                format!("there is no `{}` in `{}` or above it", config::FILE_NAME, current.display()),
-            )
-            .help("go to the project's folder, or name the file with `--file`"),
-        )
-    })
+    let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
+    Ok(Loaded { project, warnings, names: options.names.clone() })
 }
 
 /// Compiles the plan of what `options` names. `call` stands in for what the targets say is to be done.
@@ -89,8 +95,8 @@ pub async fn plan(
     facts: &mut Facts,
     session: &Session<'_>,
 ) -> Result<Planned, Failure> {
-    let (project, mut warnings) = load(options, facts)?;
-    let selection = plan::select(&project, &options.names)?;
+    let Loaded { project, mut warnings, names } = load(options, facts)?;
+    let selection = plan::select(&project, &names)?;
     let (selection, checked) = match call {
         None => selection.without_checks(&project),
         Some(Call::Build) => (selection, Vec::new()),

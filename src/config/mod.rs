@@ -19,6 +19,7 @@ mod files;
 mod filters;
 mod forwarded;
 mod groups;
+pub mod import;
 mod keys;
 mod layers;
 mod lint;

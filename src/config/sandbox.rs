@@ -57,7 +57,7 @@ fn at(problem: Problem, text: &Text) -> Problem {
 }
 
 /// `name=soft[:hard]`; the hard limit is the soft one when it is not given, and -1 is none.
-fn parse_ulimit(text: &str) -> Result<Ulimit, Problem> {
+pub fn parse_ulimit(text: &str) -> Result<Ulimit, Problem> {
     let bad = |message: String| Problem::input("config::bad-value", message);
     let Some((name, limits)) = text.split_once('=') else {
         let problem = bad(format!("`{text}` is not a limit"));

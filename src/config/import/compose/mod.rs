@@ -1,0 +1,182 @@
+//! Compose files to targets, as far as builds are concerned: one for each service that is built, and the
+//! group `default` of all of them. Everything else in the files is none of a build's business.
+//!
+//! ```text
+//! yaml ─ interpolate ─ load (include, extends, merge, canonical) ─▶ project ─ service, bake_extension ─▶ targets
+//! ```
+
+mod bake_extension;
+mod build_keys;
+mod canonical;
+mod dotenv;
+mod interpolate;
+mod load;
+mod merge;
+mod scalar;
+mod service;
+mod yaml;
+
+use std::collections::BTreeMap;
+
+use super::ImportFile;
+use super::bake::Given;
+use super::definition::Definition;
+use super::names::is_name;
+use super::target::Group;
+use crate::config::files::Files;
+use crate::diag::Problem;
+use crate::facts::Facts;
+
+use interpolate::Variables;
+use load::{Loader, bad_variables, texts};
+use service::{Context, pairs};
+use yaml::{Kind, Node};
+
+/// What Compose files define.
+pub struct Read {
+    pub definition: Definition,
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads all files as one project.
+pub fn read(
+    files: &[ImportFile],
+    given: &Given,
+    facts: &Facts,
+    disk: &(dyn Files + Sync),
+) -> Result<Read, Vec<Problem>> {
+    let current = &facts.directories.current;
+    let mut variables = variables(given, facts, disk).map_err(|problem| vec![*problem])?;
+    name_project(files, &mut variables);
+    let mut loader = Loader::new(disk, current);
+    let loaded = loader.load(files, &variables);
+    let mut problems = loader.problems;
+    let project = match loaded {
+        Ok(project) if !problems.iter().any(Problem::is_error) => project,
+        Ok(_) => return Err(problems),
+        Err(problem) => {
+            problems.push(*problem);
+            return Err(problems);
+        }
+    };
+    let members = |key: &str| project.get(key).and_then(Node::table).cloned().unwrap_or_default();
+    let (services, secrets) = (members("services"), members("secrets"));
+    if project.get("services").is_none() && project.get("secrets").is_none() {
+        let problem = Problem::input("compose::empty", "the Compose file has no `services`");
+        problems.push(problem.at(project.place.clone(), "nothing to build"));
+        return Err(problems);
+    }
+    let environment = |service: &Node| environment(service, &variables, facts, disk);
+    let context =
+        Context { services: &services, secrets: &secrets, variables: &variables, environment: &environment };
+    let definition = targets(&context, &mut problems);
+    if problems.iter().any(Problem::is_error) {
+        Err(problems)
+    } else {
+        Ok(Read { definition, warnings: problems })
+    }
+}
+
+fn targets(context: &Context<'_>, problems: &mut Vec<Problem>) -> Definition {
+    let mut definition = Definition::default();
+    let mut names = Vec::new();
+    for (service_name, service) in context.services {
+        let name = service_name.replace('.', "_");
+        if !is_name(&name) {
+            let message = format!("`{service_name}` cannot be the name of a target");
+            problems.push(service.wrong(message, "not a name"));
+            continue;
+        }
+        let has = |key: &str| service.get(key).is_some_and(|node| !node.is_null());
+        if !has("image") && !has("build") && !has("provider") {
+            let message = format!("the service `{service_name}` has neither an image nor a build");
+            problems.push(service.wrong(message, "nothing to run"));
+            continue;
+        }
+        match service::target(&name, service, context, problems) {
+            Ok(Some(target)) => {
+                names.push(name);
+                definition.targets.push(target);
+            }
+            Ok(None) => {}
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    if !context.services.is_empty() {
+        let group = Group { name: "default".to_string(), targets: names, ..Group::default() };
+        definition.groups.push(group);
+    }
+    definition
+}
+
+/// The environment, what `.env` adds to it, and `--var`.
+fn variables(given: &Given, facts: &Facts, disk: &(dyn Files + Sync)) -> Result<Variables, Box<Problem>> {
+    let mut variables = given.environment.clone();
+    if let Ok(text) = disk.read(&facts.directories.current.join(".env")) {
+        let known = |name: &str| given.environment.get(name).cloned();
+        let found = dotenv::parse(&text, &known).map_err(|message| bad_variables(".env", &message))?;
+        for (name, value) in found {
+            variables.entry(name).or_insert(value);
+        }
+    }
+    variables.extend(given.vars.clone());
+    Ok(variables)
+}
+
+/// `COMPOSE_PROJECT_NAME`: what the last file calls itself, what the environment says, or `bake`.
+fn name_project(files: &[ImportFile], variables: &mut Variables) {
+    const NAME: &str = "COMPOSE_PROJECT_NAME";
+    let mut name = variables.get(NAME).filter(|name| !name.is_empty()).cloned();
+    for file in files {
+        let source = crate::diag::Source::new(file.name.clone(), file.text.clone());
+        for document in yaml::parse(&source).unwrap_or_default() {
+            let own = document.get("name").and_then(Node::as_text).filter(|own| !own.is_empty());
+            let own = own.and_then(|own| interpolate::substitute(own, variables, &mut Vec::new(), 0).ok());
+            name = own.or(name);
+        }
+    }
+    variables.insert(NAME.to_string(), name.unwrap_or_else(|| "bake".to_string()));
+}
+
+/// The variables of a service's containers: `environment` over `env_file`.
+fn environment(
+    service: &Node,
+    variables: &Variables,
+    facts: &Facts,
+    disk: &(dyn Files + Sync),
+) -> Result<BTreeMap<String, String>, Box<Problem>> {
+    let mut own = match service.get("environment") {
+        Some(node) => pairs(node)?,
+        None => BTreeMap::new(),
+    };
+    for (name, value) in &mut own {
+        if value.is_none() {
+            *value = variables.get(name).cloned();
+        }
+    }
+    let own: BTreeMap<String, String> =
+        own.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let mut found = BTreeMap::new();
+    let files = service.get("env_file").map(|node| match &node.kind {
+        Kind::List(items) => items.clone(),
+        _ => vec![node.clone()],
+    });
+    for file in files.unwrap_or_default() {
+        let path = file.get("path").map(texts).unwrap_or_default().concat();
+        let is_required = file.get("required").is_none_or(|required| required.kind != Kind::Bool(false));
+        match disk.read(&facts.directories.current.join(&path)) {
+            Ok(text) => {
+                let known = |name: &str| variables.get(name).or_else(|| own.get(name)).cloned();
+                found.extend(dotenv::parse(&text, &known).map_err(|message| bad_variables(&path, &message))?);
+            }
+            Err(error) if is_required => {
+                let message = format!("cannot read `{path}`: {error}");
+                let problem = Problem::input("compose::missing-file", message);
+                return Err(Box::new(problem.at(file.place.clone(), "asked for here")));
+            }
+            Err(_) => {}
+        }
+    }
+    found.extend(own);
+    Ok(found)
+}

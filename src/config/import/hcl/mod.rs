@@ -1,0 +1,33 @@
+//! HCL, the language of bake files: syntax, values, expressions. Knows nothing of targets.
+//!
+//! ```text
+//! text ─ scan, body, expression, template, json ─▶ syntax ─ mentions, evaluate, functions ─▶ value
+//! ```
+
+mod body;
+mod convert;
+mod evaluate;
+mod expression;
+mod functions;
+mod index;
+mod json;
+mod mentions;
+mod number;
+mod operators;
+mod scan;
+mod syntax;
+mod template;
+mod types;
+mod unify;
+mod value;
+
+pub use body::parse;
+pub use convert::convert;
+pub use evaluate::{Environment, Evaluated, Evaluator, UserFunction};
+pub use functions::{Surroundings, clean_path, from_json, is_builtin, type_of};
+pub use json::{Blocks, parse as parse_json};
+pub use mentions::{Mention, mentions};
+pub use number::Number;
+pub use syntax::{Attribute, Block, Body, Expression, ExpressionKind};
+pub use types::Type;
+pub use value::{Entries, Value};

@@ -1,0 +1,264 @@
+//! Build files of other tools, read by their rules: docker-bake.hcl, docker-bake.json and Compose files, as
+//! `docker buildx bake` reads them.
+//!
+//! ```text
+//! HCL, JSON ─ hcl, bake ─┐
+//!                        ├─▶ definition ─ overrides ─▶ selection ─┬─ print ─▶ bake's JSON
+//! Compose ──── compose ──┘                                       └─ project ─▶ model
+//! ```
+//!
+//! What those tools pass over in silence is a warning here.
+
+mod bake;
+mod compose;
+mod definition;
+mod entries;
+mod hcl;
+mod names;
+mod overrides;
+mod print;
+mod project;
+mod rebase;
+mod target;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::files::Files;
+use crate::base::Platform;
+use crate::diag::{Problem, Source};
+use crate::facts::Facts;
+use crate::model::Project;
+
+use bake::{BakeFile, Given, Syntax};
+use definition::{Definition, Selection};
+
+/// The files that bake looks for in the working directory, in the order in which it reads them.
+pub const DEFAULT_FILES: [&str; 8] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "docker-bake.json",
+    "docker-bake.hcl",
+    "docker-bake.override.json",
+    "docker-bake.override.hcl",
+];
+
+/// Stack for files that nest as deep as they may.
+const STACK: usize = 256 << 20;
+
+/// A file as it was named on the command line.
+#[derive(Clone, Debug)]
+pub struct ImportFile {
+    pub name: String,
+    pub text: String,
+}
+
+/// What is asked of the files.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub files: Vec<ImportFile>,
+    /// Targets, groups and patterns; `default` when empty.
+    pub names: Vec<String>,
+    /// `--set`, and what flags are short for.
+    pub overrides: Vec<String>,
+    /// `--var`
+    pub vars: BTreeMap<String, String>,
+    /// What random values are made of.
+    pub seed: [u8; 16],
+}
+
+/// The targets that were asked for.
+#[derive(Debug)]
+pub struct Imported {
+    selection: Selection,
+    pub warnings: Vec<Problem>,
+}
+
+impl Imported {
+    /// The JSON of `docker buildx bake --print`.
+    pub fn print(&self) -> String {
+        print::print(&self.selection)
+    }
+
+    /// The names of the targets that were asked for, not only linked to.
+    pub fn requested(&self) -> Vec<String> {
+        let targets = self.selection.targets.keys();
+        targets.filter(|name| !self.selection.linked.contains(*name)).cloned().collect()
+    }
+
+    /// The model, of which every platform is kept or only `platforms`.
+    pub fn project(
+        &self,
+        facts: &Facts,
+        platforms: &[Platform],
+    ) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
+        project::project(&self.selection, facts, platforms)
+    }
+}
+
+/// Whether bake reads a file of this name; others are ours.
+pub fn is_foreign(name: &str) -> bool {
+    !name.to_lowercase().ends_with(".toml")
+}
+
+/// Reads the files and picks what was asked for. Pure but for `disk`, which Compose files may ask for more.
+pub fn import(request: &Request, facts: &Facts, disk: &(dyn Files + Sync)) -> Result<Imported, Vec<Problem>> {
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, || import_here(request, facts, disk));
+        match worker.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(imported)) => imported,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => Err(vec![Problem::new(
+                crate::diag::Kind::Host,
+                "bake::thread",
+                format!("the system gives no thread to read the file: {error}"),
+            )]),
+        }
+    })
+}
+
+fn import_here(
+    request: &Request,
+    facts: &Facts,
+    disk: &(dyn Files + Sync),
+) -> Result<Imported, Vec<Problem>> {
+    let given = given(request, facts);
+    let sorted = sort(request, &given, facts, disk);
+    let mut problems = sorted.problems;
+    let mut base = Definition::default();
+    if !sorted.compose.is_empty() {
+        match compose::read(&sorted.compose, &given, facts, disk) {
+            Ok(read) => {
+                base = read.definition;
+                problems.extend(read.warnings);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    let definitions = bake::read(&sorted.bake);
+    // With a file missing every name in it would be reported as unknown.
+    if problems.iter().chain(&definitions.problems).any(Problem::is_error) {
+        problems.extend(definitions.problems);
+        return Err(problems);
+    }
+    let surroundings = hcl::Surroundings::new(facts.now, home(facts), request.seed);
+    let resolved = bake::resolve(&definitions, &given, surroundings, base);
+    problems.extend(resolved.problems);
+    if problems.iter().any(Problem::is_error) {
+        return Err(problems);
+    }
+    let definition = definition::finish(resolved.definition, is_file_relative(facts));
+    match select(&definition, request, &given) {
+        Ok(mut selection) => {
+            problems.append(&mut selection.warnings);
+            give_epoch(&mut selection, facts);
+            Ok(Imported { selection, warnings: problems })
+        }
+        Err(problem) => {
+            problems.push(*problem);
+            Err(problems)
+        }
+    }
+}
+
+fn select(definition: &Definition, request: &Request, given: &Given) -> Result<Selection, Box<Problem>> {
+    let targets: Vec<&str> = definition.target_names().collect();
+    let environment = |name: &str| given.environment.get(name).cloned();
+    let changes = overrides::read(&request.overrides, &targets, &environment).map_err(|message| {
+        Box::new(Problem::input("bake::override", message).help(
+            "an override is `TARGET.KEY=VALUE`, `TARGET.KEY+=VALUE` or `TARGET.KEY.NAME=VALUE`; \
+             TARGET may have `*`",
+        ))
+    })?;
+    definition.select(&request.names, &changes)
+}
+
+fn given(request: &Request, facts: &Facts) -> Given {
+    let disabled = facts.environment.get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP");
+    let is_disabled = disabled.and_then(|text| entries::is_true(text)).unwrap_or(false);
+    let environment = if is_disabled { BTreeMap::new() } else { facts.environment.clone() };
+    let builtins = [
+        ("BAKE_CMD_CONTEXT".to_string(), "cwd://".to_string()),
+        ("BAKE_LOCAL_PLATFORM".to_string(), facts.host.to_string()),
+    ];
+    Given { vars: request.vars.clone(), environment, builtins: builtins.into() }
+}
+
+fn home(facts: &Facts) -> String {
+    let home = facts.environment.get("HOME").filter(|home| !home.is_empty()).cloned();
+    home.unwrap_or_else(|| "/".to_string())
+}
+
+fn is_file_relative(facts: &Facts) -> bool {
+    let setting = facts.environment.get("BUILDX_BAKE_FILE_RELATIVE_PATHS");
+    setting.and_then(|text| entries::is_true(text.trim())).unwrap_or(false)
+}
+
+/// As bake, the epoch of the environment goes to every target that has none.
+fn give_epoch(selection: &mut Selection, facts: &Facts) {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let Some(epoch) = facts.environment.get(NAME).filter(|epoch| !epoch.is_empty()) else { return };
+    for target in selection.targets.values_mut() {
+        let args = target.args.get_or_insert_default();
+        args.entry(NAME.to_string()).or_insert_with(|| Some(epoch.clone()));
+    }
+}
+
+/// The files by language.
+struct Sorted {
+    compose: Vec<ImportFile>,
+    bake: Vec<BakeFile>,
+    problems: Vec<Problem>,
+}
+
+/// By suffix; files of other names are read as Compose, then as HCL, then as JSON.
+fn sort(request: &Request, given: &Given, facts: &Facts, disk: &(dyn Files + Sync)) -> Sorted {
+    let mut sorted = Sorted { compose: Vec::new(), bake: Vec::new(), problems: Vec::new() };
+    for file in &request.files {
+        let lower = file.name.to_lowercase();
+        let is_compose = if lower.ends_with(".yml") || lower.ends_with(".yaml") {
+            true
+        } else if lower.ends_with(".json") || lower.ends_with(".hcl") {
+            false
+        } else {
+            compose::read(std::slice::from_ref(file), given, facts, disk).is_ok()
+        };
+        if is_compose {
+            sorted.compose.push(file.clone());
+            continue;
+        }
+        let bake_file = |syntax| BakeFile {
+            source: Source::new(file.name.clone(), file.text.clone()),
+            base: directory(&file.name),
+            syntax,
+        };
+        let syntax = if lower.ends_with(".json") {
+            Syntax::Json
+        } else if lower.ends_with(".hcl") || reads(&bake_file(Syntax::Hcl)) {
+            Syntax::Hcl
+        } else if reads(&bake_file(Syntax::Json)) {
+            Syntax::Json
+        } else {
+            Syntax::Hcl
+        };
+        sorted.bake.push(bake_file(syntax));
+    }
+    sorted
+}
+
+fn reads(file: &BakeFile) -> bool {
+    !bake::read(std::slice::from_ref(file)).problems.iter().any(Problem::is_error)
+}
+
+/// The directory of a file, as bake calls it; standard input has none.
+fn directory(name: &str) -> Option<String> {
+    if name.is_empty() || name == "-" {
+        return None;
+    }
+    let parent = PathBuf::from(name).parent().map(|parent| parent.display().to_string());
+    Some(parent.filter(|parent| !parent.is_empty()).unwrap_or_else(|| ".".to_string()))
+}

@@ -1,0 +1,397 @@
+//! Selected targets to the model. Relative paths are relative to the working directory, as in bake.
+//!
+//! What cannot be built as the file asks is an error here, before anything runs; what changes no result, such
+//! as a cache, is a warning.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::definition::Selection;
+use super::entries::{Export, Secret, Ssh};
+use super::rebase::{is_remote, printed_context};
+use super::target::{Group, Target, Texts};
+use crate::base::Platform;
+use crate::config::declare::OutputDeclaration;
+use crate::config::text::{File, Text, clean};
+use crate::config::{annotation, context, keys, output, sandbox, size};
+use crate::diag::{Located, Place, Problem, Source};
+use crate::facts::Facts;
+use crate::model::{
+    self, Annotation, Call, Context, Delivery, Dockerfile, Emulate, Entitlement, Network, Output, Project,
+    SecretSource, SshSource, Ulimit, Variant,
+};
+
+/// The project of a selection; or everything that is wrong.
+pub fn project(
+    selection: &Selection,
+    facts: &Facts,
+    wanted: &[Platform],
+) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
+    let mut problems = Vec::new();
+    let targets = selection.targets.iter().map(|(name, target)| {
+        let converter = Converter { target, facts, wanted, problems: &mut problems };
+        (name.clone(), converter.target())
+    });
+    let targets: BTreeMap<String, model::Target> = targets.collect();
+    // Where a target and a group have one name, the request has been for what the group means.
+    let groups = selection.groups.iter().filter(|(name, _)| !selection.targets.contains_key(*name));
+    let groups = groups.map(|(name, group)| (name.clone(), model_group(group)));
+    let groups = groups.collect();
+    let root = facts.directories.current.clone();
+    let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let left_out = BTreeMap::new();
+    if problems.iter().any(Problem::is_error) {
+        return Err(problems);
+    }
+    Ok((
+        Project { name, root, default_branch: None, targets, groups, left_out, lint: Default::default() },
+        problems,
+    ))
+}
+
+fn model_group(group: &Group) -> model::Group {
+    model::Group {
+        name: group.name.clone(),
+        description: Some(group.description.clone()).filter(|text| !text.is_empty()),
+        targets: group.targets.iter().map(|name| located(name.clone(), group.place.as_ref())).collect(),
+        place: group.place.clone(),
+        delivery: Delivery::default(),
+    }
+}
+
+fn located<T>(value: T, place: Option<&Place>) -> Located<T> {
+    Located { value, place: place.cloned() }
+}
+
+struct Converter<'a> {
+    target: &'a Target,
+    facts: &'a Facts,
+    wanted: &'a [Platform],
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Converter<'_> {
+    fn target(mut self) -> model::Target {
+        let target = self.target;
+        self.refuse_unsupported();
+        let variant = self.variant();
+        let platforms = self.platforms();
+        let narrowed =
+            platforms.into_iter().filter(|p| self.wanted.is_empty() || self.wanted.contains(&p.value));
+        let variants: Vec<Variant> =
+            narrowed.map(|platform| Variant { platform, ..variant.clone() }).collect();
+        model::Target {
+            name: target.name.clone(),
+            description: Some(target.description.clone()).filter(|text| !text.is_empty()),
+            place: target.place.clone(),
+            variants,
+            tags: self.tags(),
+            images: Vec::new(),
+            labels: texts(target.labels.as_ref()),
+            annotations: self.annotations(),
+            outputs: self.outputs(),
+            call: self.call(),
+            needs: Vec::new(),
+        }
+    }
+
+    fn place(&self, attribute: &str) -> Option<&Place> {
+        self.target.places.get(attribute).or(self.target.place.as_ref())
+    }
+
+    /// Reports a problem of an attribute.
+    fn report(&mut self, attribute: &str, problem: Problem) {
+        let problem = match self.place(attribute) {
+            Some(place) if problem.labels.is_empty() => problem.at(place.clone(), "here"),
+            _ => problem,
+        };
+        self.problems.push(problem);
+    }
+
+    /// A value where it stands; overrides and defaults stand nowhere but in themselves.
+    fn text(&self, attribute: &str, value: &str) -> Text {
+        let directory = self.facts.directories.current.clone();
+        match self.place(attribute) {
+            Some(place) => {
+                let file = Arc::new(File { source: place.source.clone(), directory });
+                Text::new(value, &file, place.span.clone())
+            }
+            None => {
+                let source = Source::new(format!("{}.{attribute}", self.target.name), value);
+                Text::new(value, &Arc::new(File { source, directory }), 0..value.len())
+            }
+        }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        clean(&self.facts.directories.current.join(path))
+    }
+
+    fn refuse_unsupported(&mut self) {
+        let target = self.target;
+        let asks_for_attestation = target.attest.iter().flatten().any(|one| !one.is_disabled);
+        if asks_for_attestation {
+            let help = "leave them out with `--set '*.attest='`";
+            self.report("attest", keys::not_yet("an attestation").help(help));
+        }
+        if target.policy.as_ref().is_some_and(|policies| !policies.is_empty()) {
+            self.report("policy", keys::not_yet("`policy`"));
+        }
+        if target.resources.is_some() {
+            self.report("resources", keys::not_yet("`resources`"));
+        }
+        for (attribute, caches) in [("cache-from", &target.cache_from), ("cache-to", &target.cache_to)] {
+            for cache in caches.iter().flatten() {
+                let message = format!("`{attribute}` is not used: {} is not supported yet", cache.text());
+                let help = "the local store keeps what was built; results are the same without this cache";
+                self.report(attribute, Problem::warning("bake::cache", message).help(help));
+            }
+        }
+    }
+
+    fn call(&mut self) -> Call {
+        match self.target.call.as_deref() {
+            None | Some("" | "build") => Call::Build,
+            Some("check" | "lint") => Call::Check,
+            Some(other) => {
+                self.report("call", keys::not_yet(&format!("the call `{other}`")));
+                Call::Build
+            }
+        }
+    }
+
+    fn platforms(&mut self) -> Vec<Located<Platform>> {
+        let mut platforms: Vec<Located<Platform>> = Vec::new();
+        let texts = self.target.platforms.iter().flatten().flat_map(|text| text.split(','));
+        for text in texts {
+            let parsed = match text {
+                "local" => Ok(self.facts.host.clone()),
+                text => text.parse::<Platform>().map_err(|error| error.to_string()),
+            };
+            match parsed {
+                Ok(platform) => {
+                    let platform = located(platform, self.place("platforms"));
+                    if !platforms.contains(&platform) {
+                        platforms.push(platform);
+                    }
+                }
+                Err(message) => self.report("platforms", Problem::input("config::bad-value", message)),
+            }
+        }
+        if platforms.is_empty() {
+            platforms.push(Located::unplaced(self.facts.host.clone()));
+        }
+        platforms
+    }
+
+    fn tags(&mut self) -> Vec<Located<crate::base::Reference>> {
+        let mut tags = Vec::new();
+        for tag in self.target.tags.iter().flatten() {
+            match tag.parse::<crate::base::Reference>() {
+                Ok(reference) => tags.push(located(reference, self.place("tags"))),
+                Err(error) => {
+                    self.report("tags", Problem::input("config::bad-reference", error.to_string()));
+                }
+            }
+        }
+        tags
+    }
+
+    fn annotations(&mut self) -> Vec<Annotation> {
+        let mut annotations = Vec::new();
+        for text in self.target.annotations.iter().flatten() {
+            match annotation::parse(text) {
+                Ok(found) => annotations.extend(found),
+                Err(message) => self.report("annotations", Problem::input("config::bad-annotation", message)),
+            }
+        }
+        annotations
+    }
+
+    fn outputs(&mut self) -> Vec<Located<Output>> {
+        let mut outputs = Vec::new();
+        for export in self.target.outputs.iter().flatten() {
+            match self.output(export) {
+                Ok(output) => outputs.extend(output),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        outputs
+    }
+
+    fn output(&self, export: &Export) -> Result<Option<Located<Output>>, Vec<Problem>> {
+        let entries: Vec<(Located<String>, Text)> = export
+            .pairs()
+            .into_iter()
+            .map(|(key, value)| {
+                let text = self.text("output", &value);
+                (Located::new(key, text.place()), text)
+            })
+            .collect();
+        let place = self.text("output", "").place();
+        output::resolve(&OutputDeclaration::Table { place, entries }, |text| Ok(text.value.clone()))
+    }
+
+    /// What all platforms have in common.
+    fn variant(&mut self) -> Variant {
+        let target = self.target;
+        Variant {
+            platform: Located::unplaced(self.facts.host.clone()),
+            context: self.context(),
+            dockerfile: self.dockerfile(),
+            stage: target
+                .stage
+                .clone()
+                .filter(|stage| !stage.is_empty())
+                .map(|stage| located(stage, self.place("target"))),
+            args: texts(target.args.as_ref())
+                .into_iter()
+                .map(|(name, value)| (name, located(value, self.place("args"))))
+                .collect(),
+            contexts: self.contexts(),
+            emulate: Emulate::default(),
+            no_cache: target.no_cache.unwrap_or(false),
+            pull: target.pull.unwrap_or(false),
+            network: self.network(),
+            shm_size: self.shm_size(),
+            extra_hosts: texts(target.extra_hosts.as_ref()),
+            secrets: self.secrets(),
+            ssh: self.ssh(),
+            entitlements: self.entitlements(),
+            ulimits: self.ulimits(),
+            no_cache_filter: target.no_cache_filter.clone().unwrap_or_default(),
+        }
+    }
+
+    fn context(&mut self) -> Located<Context> {
+        let value = printed_context(self.target.context.as_deref().unwrap_or("."));
+        let text = self.text("context", &value);
+        if value == "-" {
+            let message = "bake reads no context from standard input";
+            self.report("context", Problem::input("bake::stdin", message));
+        }
+        match context::parse_main(&text, &value) {
+            Ok(context) => located(context, self.place("context")),
+            Err(problem) => {
+                self.problems.push(problem);
+                Located::unplaced(Context::Directory(self.facts.directories.current.clone()))
+            }
+        }
+    }
+
+    fn dockerfile(&mut self) -> Dockerfile {
+        if let Some(inline) = &self.target.dockerfile_inline {
+            return Dockerfile::Inline(located(inline.clone(), self.place("dockerfile-inline")));
+        }
+        let value = self.target.dockerfile.as_deref().unwrap_or("Dockerfile");
+        if value == "-" {
+            let message = "bake reads no Dockerfile from standard input";
+            self.report("dockerfile", Problem::input("bake::stdin", message));
+        }
+        if is_remote(value) {
+            self.report("dockerfile", keys::not_yet("a Dockerfile from elsewhere"));
+        }
+        let path = match value.strip_prefix("cwd://") {
+            Some(path) => self.path(path),
+            None => PathBuf::from(value),
+        };
+        Dockerfile::File(located(path, self.place("dockerfile")))
+    }
+
+    fn contexts(&mut self) -> BTreeMap<String, Located<Context>> {
+        let mut contexts = BTreeMap::new();
+        for (name, value) in self.target.contexts.iter().flatten() {
+            let value = value.strip_prefix("cwd://").unwrap_or(value);
+            let text = self.text("contexts", value);
+            match context::parse_named(&text, value) {
+                Ok(context) => {
+                    contexts.insert(name.clone(), located(context, self.place("contexts")));
+                }
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        contexts
+    }
+
+    fn network(&mut self) -> Network {
+        match self.target.network.as_deref() {
+            None | Some("" | "default") => Network::Default,
+            Some("none") => Network::None,
+            Some("host") => Network::Host,
+            Some(other) => {
+                let message = format!("there is no network `{other}`");
+                let problem = Problem::input("config::bad-value", message);
+                self.report("network", problem.help("the values are `default`, `none` and `host`"));
+                Network::Default
+            }
+        }
+    }
+
+    fn shm_size(&mut self) -> Option<u64> {
+        let text = self.target.shm_size.as_deref().filter(|text| !text.is_empty())?;
+        let parsed = size::parse(text);
+        if parsed.is_none() {
+            let message = format!("`{text}` is not a size, such as `128m`");
+            self.report("shm-size", Problem::input("config::bad-value", message));
+        }
+        parsed
+    }
+
+    fn secrets(&mut self) -> BTreeMap<String, Located<SecretSource>> {
+        let mut secrets = BTreeMap::new();
+        for Secret { id, source, environment } in self.target.secrets.iter().flatten() {
+            if id.is_empty() {
+                self.report("secret", Problem::input("config::bad-secret", "a secret has no `id`"));
+                continue;
+            }
+            let found = match (environment.as_str(), source.as_str()) {
+                ("", "") => SecretSource::ById(self.path(id)),
+                ("", path) => SecretSource::File(self.path(path)),
+                (name, _) => SecretSource::Env(name.to_string()),
+            };
+            secrets.insert(id.clone(), located(found, self.place("secret")));
+        }
+        secrets
+    }
+
+    fn ssh(&self) -> BTreeMap<String, Located<SshSource>> {
+        let agents = self.target.ssh.iter().flatten().map(|Ssh { id, paths }| {
+            let id = if id.is_empty() { "default" } else { id };
+            let paths: Vec<PathBuf> =
+                paths.iter().filter(|path| !path.is_empty()).map(|path| self.path(path)).collect();
+            let source = if paths.is_empty() { SshSource::Environment } else { SshSource::Paths(paths) };
+            (id.to_string(), located(source, self.place("ssh")))
+        });
+        agents.collect()
+    }
+
+    fn entitlements(&mut self) -> Vec<Located<Entitlement>> {
+        let mut entitlements = Vec::new();
+        for text in self.target.entitlements.iter().flatten() {
+            match Entitlement::parse(text) {
+                Some(found) => entitlements.push(located(found, self.place("entitlements"))),
+                None => {
+                    self.report("entitlements", keys::not_yet(&format!("the entitlement `{text}`")));
+                }
+            }
+        }
+        entitlements
+    }
+
+    fn ulimits(&mut self) -> Vec<Ulimit> {
+        let mut limits = Vec::new();
+        for text in self.target.ulimits.iter().flatten() {
+            match sandbox::parse_ulimit(text) {
+                Ok(limit) => limits.push(limit),
+                Err(problem) => self.report("ulimits", problem),
+            }
+        }
+        limits
+    }
+}
+
+fn texts(texts: Option<&Texts>) -> BTreeMap<String, String> {
+    let texts = texts.into_iter().flatten();
+    texts.filter_map(|(name, text)| Some((name.clone(), text.clone()?))).collect()
+}

@@ -1,0 +1,3 @@
+target "default" {
+  args = { a = "%{ if true }x", b = "%{ while }" }
+}

@@ -1,0 +1,5 @@
+target "default" {
+  tags = ["a"]
+  args = {}
+  tags = ["b"]
+}

@@ -1,0 +1,4 @@
+target "default" {
+  output = null
+  description = null
+}

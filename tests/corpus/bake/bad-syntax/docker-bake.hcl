@@ -1,0 +1,11 @@
+target "a" {
+  tags = ["x"
+}
+
+target "b" {
+  args = { = }
+}
+
+target "c" {
+  tags = ["ok"]
+}

@@ -1,0 +1,2 @@
+variable "LIST" { default = ["a"] }
+target "default" { tags = LIST }

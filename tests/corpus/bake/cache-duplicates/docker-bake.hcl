@@ -1,0 +1,5 @@
+target "a" { cache-from = ["x", "y", "z"] }
+target "default" {
+  inherits = ["a"]
+  cache-from = ["x", "w"]
+}

@@ -1,0 +1,5 @@
+function "f" {
+  params = [x]
+  result = f(x)
+}
+target "default" { args = { A = f(1) } }

@@ -1,0 +1,2 @@
+target "default" { contexts = { x = "target:other" } }
+target "other" { contexts = { x = "target:default" } }

@@ -1,0 +1,8 @@
+# a comment
+// another
+/* a
+   third */
+target "default" { # behind
+  tags = ["a"] // behind too
+  /* between */ args = {}
+}

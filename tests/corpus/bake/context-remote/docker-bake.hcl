@@ -1,0 +1,3 @@
+target "default" {
+  context = "https://github.com/example/app.git#main:sub"
+}

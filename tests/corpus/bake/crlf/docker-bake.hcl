@@ -1,0 +1,6 @@
+target "default" {
+  tags = ["a"]
+  args = {
+    A = "1"
+  }
+}

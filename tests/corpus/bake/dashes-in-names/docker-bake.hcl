@@ -1,0 +1,2 @@
+my-var = "x"
+target "default" { args = { a-b = my-var, "c.d" = "e" } }

@@ -1,0 +1,5 @@
+target "a" { contexts = { base = "docker-image://alpine", src = "src" } }
+target "default" {
+  inherits = ["a"]
+  contexts = { base = "" }
+}

@@ -1,0 +1,7 @@
+target "a" {
+  secret = ["id=one,env=A", "id=two,env=B"]
+}
+target "default" {
+  inherits = ["a"]
+  secret = ["id=one,env=C"]
+}

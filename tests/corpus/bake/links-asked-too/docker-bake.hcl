@@ -1,0 +1,2 @@
+target "base" { output = ["type=docker"] }
+target "default" { contexts = { base = "target:base" } }

@@ -1,0 +1,5 @@
+group "default" {
+  matrix = { a = ["x"] }
+  targets = ["y"]
+}
+target "y" {}

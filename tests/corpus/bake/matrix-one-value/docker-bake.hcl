@@ -1,0 +1,5 @@
+target "default" {
+  name = "default"
+  matrix = { n = [1] }
+  args = { N = n }
+}

@@ -1,0 +1,4 @@
+target "api" {}
+target "app" {}
+target "web" {}
+target "db" {}

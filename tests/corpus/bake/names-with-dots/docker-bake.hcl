@@ -1,0 +1,1 @@
+target "a_b" { tags = ["x"] }

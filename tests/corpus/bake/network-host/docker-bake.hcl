@@ -1,0 +1,3 @@
+target "default" {
+  network = "host"
+}

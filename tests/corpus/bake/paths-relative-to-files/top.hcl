@@ -1,0 +1,2 @@
+target "d" { context = target.a.context }
+target "b" { dockerfile = "x" }

@@ -1,0 +1,3 @@
+group "default" { targets = ["a", "b"] }
+target "a" { args = { N = length(group.default.targets) } }
+target "b" {}

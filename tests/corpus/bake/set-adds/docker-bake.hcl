@@ -1,0 +1,5 @@
+target "default" {
+  tags = ["a"]
+  annotations = ["a=b"]
+}
+target "other" {}

@@ -1,0 +1,3 @@
+target "ab" {}
+target "ac" {}
+target "b" {}

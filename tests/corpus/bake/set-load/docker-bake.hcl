@@ -1,0 +1,3 @@
+target "a" {}
+target "b" { output = ["type=docker"] }
+target "c" { output = ["type=image"] }

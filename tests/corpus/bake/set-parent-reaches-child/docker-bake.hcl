@@ -1,0 +1,2 @@
+target "base" { args = { A = "a" } }
+target "default" { inherits = ["base"] }

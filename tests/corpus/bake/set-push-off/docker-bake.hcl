@@ -1,0 +1,2 @@
+target "a" { output = ["type=registry", "type=image,push=true"] }
+target "b" {}

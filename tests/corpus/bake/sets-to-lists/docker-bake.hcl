@@ -1,0 +1,4 @@
+target "default" {
+  tags = setunion(["b", "a"], ["c"])
+  platforms = convert(["linux/b", "linux/a"], set(string))
+}

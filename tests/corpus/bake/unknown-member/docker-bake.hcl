@@ -1,0 +1,2 @@
+variable "O" { default = { name = "x" } }
+target "default" { args = { A = O.nmae } }

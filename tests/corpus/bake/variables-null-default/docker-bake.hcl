@@ -1,0 +1,5 @@
+variable "A" { default = null }
+target "default" {
+  args = { A = A, B = "b" }
+  dockerfile = A
+}

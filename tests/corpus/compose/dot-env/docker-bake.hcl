@@ -1,0 +1,2 @@
+variable "FROM_FILE" { default = "not for hcl" }
+target "app" { args = { A = FROM_FILE } }

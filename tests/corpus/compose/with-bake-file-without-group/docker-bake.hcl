@@ -1,0 +1,1 @@
+target "extra" { inherits = ["app"] }
