@@ -12,6 +12,7 @@ mod compression;
 mod example;
 mod files;
 mod hostile;
+mod imports;
 mod interruption;
 mod mounts;
 mod outputs;

@@ -3,7 +3,7 @@
 //! What cannot be built as the file asks is an error here, before anything runs; what changes no result, such
 //! as a cache, is a warning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub fn project(
     wanted: &[Platform],
 ) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
     let mut problems = Vec::new();
-    let targets = selection.targets.iter().map(|(name, target)| {
+    let widened = with_platforms_of_consumers(selection);
+    let targets = widened.iter().map(|(name, target)| {
         let converter = Converter { target, facts, wanted, problems: &mut problems };
         (name.clone(), converter.target())
     });
@@ -48,6 +49,36 @@ pub fn project(
         Project { name, root, default_branch: None, targets, groups, left_out, lint: Default::default() },
         problems,
     ))
+}
+
+/// What only others use, and names no platforms itself, is built for theirs: a base of another platform
+/// would put wrong bytes under a right name.
+fn with_platforms_of_consumers(selection: &Selection) -> BTreeMap<String, Target> {
+    let mut targets = selection.targets.clone();
+    let open: Vec<&String> = selection
+        .linked
+        .iter()
+        .filter(|name| targets[*name].platforms.as_ref().is_none_or(Vec::is_empty))
+        .collect();
+    // Each round reaches one link further.
+    for _ in 0..=open.len() {
+        let mut changed = false;
+        for name in &open {
+            let consumers = targets.values().filter(|target| target.links().any(|link| link == *name));
+            let wanted: BTreeSet<String> =
+                consumers.flat_map(|target| target.platforms.iter().flatten().cloned()).collect();
+            let Some(target) = targets.get_mut(*name).filter(|_| !wanted.is_empty()) else { continue };
+            let wanted: Vec<String> = wanted.into_iter().collect();
+            if target.platforms.as_ref() != Some(&wanted) {
+                target.platforms = Some(wanted);
+                changed = true;
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    targets
 }
 
 fn model_group(group: &Group) -> model::Group {

@@ -97,6 +97,8 @@ fn block(cursor: &mut Cursor<'_>, kind: Rc<str>, kind_span: Span) -> Parsed<Bloc
 /// The items up to the closing brace; one attribute may stand in the line of the braces.
 fn block_body(cursor: &mut Cursor<'_>, open: usize) -> Parsed<Body> {
     let mut body = Body::default();
+    cursor.skip_space();
+    let is_one_line = !(cursor.starts_with("\n") || cursor.starts_with("\r\n") || cursor.is_at_end());
     loop {
         cursor.skip_lines();
         if cursor.take("}") {
@@ -109,6 +111,11 @@ fn block_body(cursor: &mut Cursor<'_>, open: usize) -> Parsed<Body> {
         cursor.skip_space();
         if cursor.take("}") {
             break;
+        }
+        if is_one_line {
+            let mut problem = cursor.unexpected("`}`");
+            problem.help = Some("a block that begins in the line of its brace ends there".to_string());
+            return Err(problem);
         }
         end_of_line(cursor)?;
     }
