@@ -10,7 +10,7 @@ use crate::event::EventSink;
 use crate::facts::Facts;
 use crate::publish::load::EngineAddress;
 use crate::registry::{CredentialPlaces, Credentials, Registry, RegistryOptions};
-use crate::run::{Bases, Tools};
+use crate::run::{Bases, EPOCHS, Tools};
 use crate::source::{GitEnvironment, SourceOptions, Sources, Stdin};
 use crate::store::Store;
 
@@ -128,7 +128,7 @@ fn epoch(facts: &Facts) -> Result<Option<i64>, Box<Problem>> {
         return Ok(None);
     };
     match text.parse::<i64>() {
-        Ok(seconds) if (0..=253_402_300_799).contains(&seconds) => Ok(Some(seconds)),
+        Ok(seconds) if EPOCHS.contains(&seconds) => Ok(Some(seconds)),
         _ => Err(Box::new(
             Problem::input(
                 "facts::epoch",

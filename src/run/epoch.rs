@@ -3,6 +3,7 @@
 //! context, or a stage that is nothing but one remote ADD.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::worker::PlanWorker;
 use crate::base::RemoteSource;
@@ -15,6 +16,9 @@ use crate::source::{SourceAuth, SourceError};
 use crate::steps::{BaseImages, BuildArgs, Setting, global_value, lower};
 
 const NAME: &str = "SOURCE_DATE_EPOCH";
+
+/// What a number of seconds may be: to the end of the year 9999.
+pub const EPOCHS: RangeInclusive<i64> = 0..=253_402_300_799;
 
 /// An epoch, and the arguments among which stages find it.
 pub(super) struct NodeEpoch {
@@ -34,7 +38,8 @@ impl<E: Engine> PlanWorker<E> {
         let seconds = match given.value.as_str() {
             "" => None,
             text => match text.parse::<i64>() {
-                Ok(seconds) => Some(seconds),
+                Ok(seconds) if EPOCHS.contains(&seconds) => Some(seconds),
+                Ok(_) => return Err(at(&given, out_of_range(text))),
                 Err(_) => self.time_of(node, &given, auth).await?,
             },
         };
@@ -121,4 +126,9 @@ fn at(given: &Located<String>, problem: Problem) -> Box<Problem> {
         Some(place) => problem.at(place.clone(), "given here"),
         None => problem,
     })
+}
+
+fn out_of_range(text: &str) -> Problem {
+    Problem::input("run::epoch", format!("{NAME} is `{text}`, which is no time between 1970 and 9999"))
+        .help("set it to a Unix time in seconds, for instance that of the last commit")
 }

@@ -16,6 +16,7 @@ mod sources;
 mod survey;
 mod worker;
 
+pub use epoch::EPOCHS;
 pub use event_loop::{Limits, RunResult, run};
 pub use resolve::Bases;
 pub use said_once::SaidOnce;

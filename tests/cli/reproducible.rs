@@ -181,12 +181,10 @@ fn an_epoch_comes_from_what_has_a_time() {
     check("args = { SOURCE_DATE_EPOCH = \"context\" }", "", "");
     let named = format!("args = {{ SOURCE_DATE_EPOCH = \"files\" }}\ncontexts = {{ files = \"{url}\" }}");
     check(&named, "", "784111787 1994-11-06T08:49:47Z");
-    let project = Project::of("[target.app]\nargs = { SOURCE_DATE_EPOCH = \"soon\" }\n")
-        .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
-    project
-        .mab(&["bake", "app"])
-        .run()
-        .failed(2)
-        .says("SOURCE_DATE_EPOCH is `soon`")
-        .says("multiarch.toml:2");
+    for wrong in ["soon", "-1", "253402300800"] {
+        let project = Project::of(&format!("[target.app]\nargs = {{ SOURCE_DATE_EPOCH = \"{wrong}\" }}\n"))
+            .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+        let ran = project.mab(&["bake", "app"]).run().failed(2);
+        ran.says(&format!("SOURCE_DATE_EPOCH is `{wrong}`")).says("multiarch.toml:2");
+    }
 }
