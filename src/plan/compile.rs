@@ -354,10 +354,12 @@ fn no_platform(target: &Target) -> Problem {
 }
 
 /// What the first output that is an image asks for, but for media types: those are translated last. Where
-/// nobody asks for an image, compressing it would be for nothing.
+/// the outputs say that nobody wants an image, compressing it would be for nothing. A target without outputs has
+/// the digest that a push gives it later.
 fn first_form(outputs: &[Output]) -> ExportOptions {
     match outputs.iter().find_map(Output::export_options) {
         Some(first) => ExportOptions { oci_media_types: true, ..first.clone() },
+        None if outputs.is_empty() => ExportOptions::default(),
         None => ExportOptions { compression: LayerCompression::Uncompressed, ..ExportOptions::default() },
     }
 }

@@ -102,6 +102,21 @@ fn another_compression_builds_nothing_anew() {
 }
 
 #[test]
+fn a_bake_without_outputs_names_the_digest_that_is_written_later() {
+    let Some(base) = base() else { return };
+    let project = project(&base);
+    let digest = |arguments: &[&str]| {
+        project.bake(&[arguments, &["--metadata-file", "metadata.json"]].concat());
+        let metadata: Value = serde_json::from_str(&project.read("metadata.json")).expect("it is JSON");
+        metadata["app"]["containerimage.digest"].as_str().expect("a digest").to_string()
+    };
+    let plain = digest(&["app"]);
+    let written = digest(&["app", "-o", "type=oci,dest=app.tar"]);
+    assert_eq!(plain, written);
+    assert_ne!(digest(&["app", "--no-cache", "-o", "type=cacheonly"]), written, "nobody wants that image");
+}
+
+#[test]
 fn an_estargz_has_its_table_and_landmark() {
     let Some(base) = base() else { return };
     let project = project(&base);
