@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cache::CacheArguments;
 use super::check::CheckArguments;
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
@@ -44,6 +45,7 @@ pub enum Verb {
     Plan(PlanArguments),
     Check(CheckArguments),
     Prune(PruneArguments),
+    Cache(CacheArguments),
 }
 
 /// Which build file, and what of it.
@@ -308,7 +310,7 @@ impl PruneArguments {
     }
 }
 
-fn platform(text: &str) -> Result<Platform, String> {
+pub(super) fn platform(text: &str) -> Result<Platform, String> {
     text.parse().map_err(|error: crate::base::platform::ParsePlatformError| error.to_string())
 }
 

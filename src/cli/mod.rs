@@ -1,6 +1,7 @@
 //! Arguments in, exit code out: parses words, calls commands, renders what they say.
 
 mod args;
+mod cache;
 mod check;
 mod exit;
 mod signals;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(arguments) => plan(&arguments, &mut facts),
         Verb::Check(arguments) => check::check(&arguments, &mut facts),
         Verb::Prune(arguments) => prune(&arguments, &facts),
+        Verb::Cache(arguments) => cache::cache(&arguments, &facts),
     }
 }
 

@@ -7,6 +7,7 @@ mod advice;
 pub mod bake;
 mod bases;
 mod build_files;
+pub mod cache;
 pub mod check;
 mod dockerfiles;
 pub mod plan;

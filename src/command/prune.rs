@@ -22,7 +22,8 @@ pub async fn prune(
 ) -> Result<PrunedStore, Failure> {
     let store = session::open_store(session, facts).map_err(|problem| vec![*problem])?;
     let pruned = store.prune(options).map_err(|error| vec![error.problem()])?;
-    let cache_bytes = measure_trees(&store, &pruned.caches).await.map_err(|problem| vec![*problem])?;
+    let contents: Vec<_> = pruned.caches.iter().map(|cache| cache.join("fs")).collect();
+    let cache_bytes = measure_trees(&store, &contents).await.map_err(|problem| vec![*problem])?;
     if !options.is_dry_run {
         remove_trees(&store, &pruned.dead_paths).await.map_err(|problem| vec![*problem])?;
     }

@@ -7,10 +7,11 @@
 //! A cache has several folders once it was in use where somebody wanted one to himself. Which one a user gets
 //! follows BuildKit: the first that is free for his way of sharing; else a new one, but who locks waits.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
@@ -48,6 +49,27 @@ impl CacheFolder {
     }
 }
 
+/// Who is in a folder of a cache at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupancy {
+    Free,
+    Shared,
+    /// One user, for himself.
+    Locked,
+}
+
+/// A folder of a cache, as it is found.
+#[derive(Clone, Debug)]
+pub struct FoundFolder {
+    pub key: Digest,
+    /// Users are given the lowest that is free.
+    pub number: u32,
+    pub path: PathBuf,
+    pub occupancy: Occupancy,
+    /// In seconds since the epoch, to the hour.
+    pub last_used: i64,
+}
+
 #[derive(Clone, Copy)]
 pub struct Caches<'a> {
     store: &'a Inner,
@@ -82,6 +104,48 @@ impl<'a> Caches<'a> {
         }
     }
 
+    /// All folders, by key and number.
+    pub fn list(&self) -> Result<Vec<FoundFolder>, StoreError> {
+        // Nobody takes a folder meanwhile, so looking whether one is free turns nobody away from it.
+        self.store.gate.exclusive(|| {
+            let caches = self.store.path.join("caches");
+            let mut found = Vec::new();
+            for hex in names_if_there(&caches)? {
+                let Ok(key) = format!("sha256:{hex}").parse() else { continue };
+                for number in numbers(&caches.join(&hex))? {
+                    found.push(look_at(key, number, caches.join(&hex).join(number.to_string()))?);
+                }
+            }
+            found.sort_by_key(|folder| (folder.key, folder.number));
+            Ok(found)
+        })
+    }
+
+    /// One certain folder for oneself, made if it is missing. `None` when somebody uses it and one is not
+    /// `patient`, or when it was pruned while one waited. Being patient blocks the thread.
+    pub fn take_folder(
+        &self,
+        key: &Digest,
+        number: u32,
+        patient: bool,
+    ) -> Result<Option<CacheFolder>, StoreError> {
+        let path = self.store.path.join("caches").join(key.hex()).join(number.to_string());
+        let failed = |source: io::Error| StoreError::io("lock", &path, source);
+        let (lock, is_free) = self.store.gate.shared(|| {
+            let lock = open_folder(&path).map_err(failed)?;
+            let is_free = try_lock(&lock).map_err(|errno| failed(errno.into()))?;
+            Ok((lock, is_free))
+        })?;
+        if !is_free && !patient {
+            return Ok(None);
+        }
+        if !is_free {
+            wait_for(&lock, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+        }
+        let is_there = is_at(&lock, &path.join("lock")).map_err(failed)?;
+        Ok(is_there.then_some(CacheFolder { path, _lock: lock }))
+    }
+
     fn attempt(&self, key: &Digest, usage: CacheUse) -> Result<Attempt, StoreError> {
         let cache = self.store.path.join("caches").join(key.hex());
         let failed = |path: &Path, source: io::Error| StoreError::io("lock", path, source);
@@ -90,8 +154,7 @@ impl<'a> Caches<'a> {
             .mode(0o700)
             .create(&cache)
             .map_err(|error| failed(&cache, error))?;
-        let mut numbers: Vec<u32> = names(&cache)?.iter().filter_map(|name| name.parse().ok()).collect();
-        numbers.sort_unstable();
+        let mut numbers = numbers(&cache)?;
         let unused = (0..).find(|number| !numbers.contains(number));
         let mut busy = None;
         if numbers.is_empty() || usage != CacheUse::Locked {
@@ -99,11 +162,7 @@ impl<'a> Caches<'a> {
         }
         for number in numbers {
             let path = cache.join(number.to_string());
-            let open = || {
-                DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
-                open_lock(&path.join("lock"))
-            };
-            let lock = open().map_err(|error| failed(&path, error))?;
+            let lock = open_folder(&path).map_err(|error| failed(&path, error))?;
             let free = match usage {
                 CacheUse::Shared => try_share(&lock),
                 CacheUse::Private | CacheUse::Locked => try_lock(&lock),
@@ -120,6 +179,35 @@ impl<'a> Caches<'a> {
             None => self.attempt(key, usage),
         }
     }
+}
+
+/// The folders a cache has, ascending.
+fn numbers(cache: &Path) -> Result<Vec<u32>, StoreError> {
+    let mut numbers: Vec<u32> = names(cache)?.iter().filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The lock of a folder, which is made if it is missing.
+fn open_folder(path: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    open_lock(&path.join("lock"))
+}
+
+fn look_at(key: Digest, number: u32, path: PathBuf) -> Result<FoundFolder, StoreError> {
+    let failed = |source: io::Error| StoreError::io("look at", &path, source);
+    let last_used = fs::metadata(&path).and_then(|metadata| metadata.modified()).map_err(failed)?;
+    let last_used = last_used.duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
+    let lock = open_lock(&path.join("lock")).map_err(failed)?;
+    let occupancy = if try_lock(&lock).map_err(|errno| failed(errno.into()))? {
+        Occupancy::Free
+    } else if try_share(&lock).map_err(|errno| failed(errno.into()))? {
+        Occupancy::Shared
+    } else {
+        Occupancy::Locked
+    };
+    let last_used = i64::try_from(last_used).unwrap_or(i64::MAX);
+    Ok(FoundFolder { key, number, path, occupancy, last_used })
 }
 
 fn try_share(lock: &File) -> rustix::io::Result<bool> {
@@ -151,7 +239,7 @@ pub(super) fn unused(store: &Inner, oldest: i64, is_dry_run: bool) -> Result<Vec
             found.push(store.path.join("dead").join(name));
         }
         // Goes if it is empty now.
-        let _ = std::fs::remove_dir(&cache);
+        let _ = fs::remove_dir(&cache);
     }
     Ok(found)
 }
@@ -224,6 +312,30 @@ mod tests {
         let one = store.caches().take(&Digest::of("one"), CacheUse::Locked).unwrap();
         let two = store.caches().take(&Digest::of("two"), CacheUse::Locked).unwrap();
         assert_ne!(one.path(), two.path());
+    }
+
+    #[test]
+    fn a_folder_is_found_with_who_is_in_it_and_taken_by_its_number() {
+        let (_folder, store) = store();
+        let key = Digest::of("go");
+        let found = || {
+            let found = store.caches().list().unwrap();
+            found.iter().map(|folder| (folder.number, folder.occupancy)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(), []);
+        let shared = store.caches().take(&key, CacheUse::Shared).unwrap();
+        let private = store.caches().take(&key, CacheUse::Private).unwrap();
+        assert_eq!(found(), [(0, Occupancy::Shared), (1, Occupancy::Locked)]);
+        assert!(store.caches().take_folder(&key, 0, false).unwrap().is_none());
+        drop((shared, private));
+        let taken = store.caches().take_folder(&key, 0, false).unwrap().unwrap();
+        assert_eq!(found(), [(0, Occupancy::Locked), (1, Occupancy::Free)]);
+        let waiting = std::thread::spawn({
+            let store = store.clone();
+            move || number(&store.caches().take_folder(&key, 0, true).unwrap().unwrap())
+        });
+        drop(taken);
+        assert_eq!(waiting.join().unwrap(), "0");
     }
 
     #[test]

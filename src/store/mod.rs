@@ -48,7 +48,7 @@ use crate::base::Digest;
 use crate::diag::Problem;
 
 pub use blobs::{BlobWriter, Blobs};
-pub use caches::{CacheFolder, CacheUse, Caches};
+pub use caches::{CacheFolder, CacheUse, Caches, FoundFolder, Occupancy};
 pub use error::StoreError;
 pub use flights::Flight;
 pub use indexes::Indexes;

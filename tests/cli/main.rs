@@ -7,6 +7,7 @@ mod support;
 
 mod bad_input;
 mod build_platform;
+mod cache_mounts;
 mod check;
 mod compression;
 mod example;

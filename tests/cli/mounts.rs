@@ -21,7 +21,7 @@ fn image(project: &Project) -> Image {
 }
 
 /// The folders of all caches in a project's store.
-fn caches(project: &Project) -> Vec<PathBuf> {
+pub fn caches(project: &Project) -> Vec<PathBuf> {
     let below = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     below(project.store().join("caches")).flat_map(below).collect()
 }

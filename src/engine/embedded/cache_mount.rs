@@ -1,7 +1,6 @@
 //! Cache mounts: which folder of the store they are, made when it is not there, and who may use it when.
 //!
-//! A cache is known by its id, the platform of the step, what it begins with (or whose it is), and whether
-//! files on disk have the owners they seem to have. It has its content in `fs/source`, which is there whole or
+//! Which cache it is, its identity says (`cache_identity`). It has its content in `fs/source`, which is there whole or
 //! not at all.
 
 use std::collections::BTreeMap;
@@ -9,12 +8,13 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cache_identity::{Beginning, CacheIdentity};
 use super::filesystem::FileSystem;
 use super::run_mounts::inputs;
 use super::sandbox::{HelperTask, Kept, Supervisor, UnpackTarget};
 use super::solve::Task;
-use super::{fault, snapshots, supervisors};
-use crate::base::{Digest, Parts};
+use super::{fault, supervisors};
+use crate::base::Digest;
 use crate::diag::Problem;
 use crate::dockerfile::Sharing;
 use crate::steps::{CacheMount, MountKind, RunOp};
@@ -33,6 +33,7 @@ pub(super) struct Caches {
 struct Wanted<'t> {
     usage: CacheUse,
     cache: &'t CacheMount,
+    identity: CacheIdentity,
     seed: Option<&'t Arc<FileSystem>>,
     places: Vec<usize>,
 }
@@ -51,6 +52,8 @@ pub(super) async fn take(task: &Task, run: &RunOp, supervisor: &Supervisor) -> R
         let (store, usage) = (task.engine.store.clone(), wanted.usage);
         let taken = fault::blocking(move || store.caches().take(&key, usage)).await;
         let folder = taken.map_err(|error| Arc::new(error.problem()))?;
+        let described = wanted.identity.describe(folder.path());
+        described.map_err(|error| Arc::new(*fault::io("describe a cache", &error)))?;
         fill(task, &wanted, &folder, supervisor).await?;
         for place in wanted.places {
             caches.folders.insert(place, folder.path().to_path_buf());
@@ -71,27 +74,23 @@ fn wanted<'t>(task: &'t Task, run: &'t RunOp) -> BTreeMap<Digest, Wanted<'t>> {
             Sharing::Private => CacheUse::Private,
             Sharing::Locked => CacheUse::Locked,
         };
-        let new = || Wanted { usage, cache, seed, places: Vec::new() };
-        let wanted = all.entry(cache_key(task, cache, seed)).or_insert_with(new);
+        let identity = identity(task, cache, seed);
+        let key = identity.key();
+        let new = || Wanted { usage, cache, identity, seed, places: Vec::new() };
+        let wanted = all.entry(key).or_insert_with(new);
         wanted.usage = wanted.usage.max(usage);
         wanted.places.push(place);
     }
     all
 }
 
-fn cache_key(task: &Task, cache: &CacheMount, seed: Option<&Arc<FileSystem>>) -> Digest {
-    let mut parts = Parts::new();
-    parts.text("id", &cache.id);
-    parts.text("platform", task.step.platform.to_string());
-    parts.text("files", if snapshots::is_mapped() { "mapped" } else { "plain" });
-    match seed {
-        Some(seed) => parts.digest_of("seed", seed.digest()),
-        None => {
-            let access = cache.access;
-            parts.text("access", format!("{:o} {}:{}", access.mode, access.uid, access.gid))
-        }
+fn identity(task: &Task, cache: &CacheMount, seed: Option<&Arc<FileSystem>>) -> CacheIdentity {
+    let access = cache.access;
+    let beginning = match seed {
+        Some(seed) => Beginning::Seed(seed.digest()),
+        None => Beginning::Empty(format!("{:o} {}:{}", access.mode, access.uid, access.gid)),
     };
-    parts.digest()
+    CacheIdentity { id: cache.id.clone(), platform: task.step.platform.clone(), beginning }
 }
 
 /// Makes the content, unless it is there.

@@ -8,7 +8,9 @@ mod accounts;
 mod agent;
 mod archives;
 mod bound;
+mod cache_identity;
 mod cache_mount;
+mod cache_transfer;
 mod earlier;
 pub mod emulate;
 mod export;
@@ -44,6 +46,9 @@ use crate::registry::Registry;
 use crate::source::Sources;
 use crate::steps::{Lowered, Op};
 use crate::store::{BlobWriter, KeyKind, SnapshotKey, Store};
+
+pub use cache_identity::{Beginning, CacheIdentity};
+pub use cache_transfer::{CacheFiles, Placement, StoredCache, stored_caches};
 
 use emulate::Execution;
 use filesystem::{Layer, StepRecord};

@@ -11,6 +11,7 @@ mod destination;
 mod docker;
 mod error;
 mod flat;
+mod layout;
 #[cfg(target_os = "linux")]
 mod local;
 mod oci;
@@ -18,6 +19,7 @@ mod rootfs;
 
 pub use docker::write_docker_archive;
 pub use error::OutputError;
+pub use layout::{LayoutFolder, NewBlob};
 #[cfg(target_os = "linux")]
 pub use local::{LocalReport, write_root_directory};
 pub use oci::{write_oci_archive, write_oci_directory};

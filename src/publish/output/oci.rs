@@ -53,6 +53,11 @@ pub fn write_oci_directory(
     for (digest, size) in contents.sizes() {
         copy_blob(blobs, &contents, &digest, size, &folder)?;
     }
+    add_to_index(directory, named(image, names))
+}
+
+/// Makes what is in the layout's directory already part of the layout.
+pub(super) fn add_to_index(directory: &Path, added: Vec<Descriptor>) -> Result<(), OutputError> {
     write_file(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
     // Last, and one writer at a time: the index is what makes the blobs an image.
     let lock = File::open(directory).map_err(|source| OutputError::writing(directory, source))?;
@@ -60,7 +65,7 @@ pub fn write_oci_directory(
         .map_err(|cause| OutputError::writing(directory, cause.into()))?;
     let path = directory.join("index.json");
     let mut index = existing_index(&path)?;
-    for descriptor in named(image, names) {
+    for descriptor in added {
         index.manifests.retain(|existing| !is_replaced(existing, &descriptor));
         index.manifests.push(descriptor);
     }
@@ -97,7 +102,7 @@ fn is_replaced(existing: &Descriptor, new: &Descriptor) -> bool {
     // Two names of one image with equal tags differ in their repository, and both stand.
     let other_name = existing.digest == new.digest && !same(IMAGE_NAME) && !is_nameless(existing);
     let is_same_without_name = existing.digest == new.digest && is_nameless(existing);
-    is_same_without_name || same(IMAGE_NAME) || (same(REF_NAME) && !other_name)
+    existing == new || is_same_without_name || same(IMAGE_NAME) || (same(REF_NAME) && !other_name)
 }
 
 fn existing_index(path: &Path) -> Result<Index, OutputError> {

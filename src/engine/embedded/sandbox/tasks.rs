@@ -148,7 +148,11 @@ fn measure(path: &Path) -> io::Result<u64> {
     if !metadata.is_dir() {
         return Ok(metadata.len());
     }
-    std::fs::read_dir(path)?.try_fold(0, |sum, entry| Ok(sum + measure(&entry?.path())?))
+    match std::fs::read_dir(path) {
+        // A step may be at work in a cache.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        entries => entries?.try_fold(0, |sum, entry| Ok(sum + measure(&entry?.path())?)),
+    }
 }
 
 fn open_up(directory: &Path) -> io::Result<()> {
