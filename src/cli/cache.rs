@@ -78,7 +78,8 @@ struct SelectionArguments {
 ///
 /// Each id and platform becomes an OCI artifact with a tag of its own, which any OCI tool copies to a registry. A layout that
 /// is there is added to; a cache that it has already is named anew when it has changed. Equal content has an equal digest.
-/// A step that wants a cache while it is read waits or gets another one, as for any other user of it.
+/// A step that wants a cache while it is read waits or gets another one, as for any other user of it. Files travel with
+/// owners, modes, times in whole seconds, links and file capabilities; sockets and other extended attributes stay behind.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXPORT_EXAMPLES)]
 struct ExportArguments {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::mounts::caches;
 use crate::support::forge::Forge;
 use crate::support::image::sha256;
-use crate::support::project::native;
+use crate::support::project::{copy_tree, native};
+use crate::support::surroundings::needs_root;
 use crate::support::users::User;
 use crate::support::{Layout, Project, Ran, base};
 
@@ -70,6 +71,42 @@ fn a_cache_goes_to_another_store_and_keeps_its_digest() {
         let image = Layout::open(&project.folder().join("image.tar")).only_image();
         assert_eq!(image.text("seen"), SEEN, "{name}");
     }
+}
+
+#[test]
+fn root_and_an_ordinary_user_read_what_the_other_has_written() {
+    if !needs_root() {
+        return;
+    }
+    let users = User::with_ids;
+    for (writer, reader) in users().into_iter().zip(users().into_iter().rev()) {
+        let names = format!("{} to {}", writer.name, reader.name);
+        let written = writer.project(|base| Project::native_app(base, FILLS));
+        written.bake(&["app"]);
+        let exported = here(&written, &["cache", "export", "../caches"]).succeeded().stdout;
+        let read = reader.project(|base| {
+            let project = Project::native_app(base, SEES);
+            copy_tree(&written.folder().join("caches"), &project.folder().join("caches"));
+            project
+        });
+        here(&read, &["cache", "import", "../caches"]).succeeded();
+        assert_eq!(here(&read, &["cache", "export", "../again"]).succeeded().stdout, exported, "{names}");
+        read.bake(&["app", "-o", "type=oci,dest=../image.tar"]);
+        let image = Layout::open(&read.folder().join("image.tar")).only_image();
+        assert_eq!(image.text("seen"), SEEN, "{names}");
+    }
+}
+
+#[test]
+fn a_cache_that_no_layer_can_hold_is_named_with_what_to_do() {
+    let Some(base) = base() else { return };
+    let text = "FROM busybox\nRUN --mount=type=cache,id=go,target=/c touch /c/.wh.x\n";
+    let project = Project::native_app(&base, text);
+    project.bake(&["app"]);
+    let ran = here(&project, &["cache", "export", "caches"]).failed(3).says("`source/.wh.x` has a name");
+    assert!(ran.stderr.contains("or name the other caches with `--id`"), "{}", ran.stderr);
+    assert!(!project.path("caches/index.json").exists());
+    assert_eq!(fs::read_dir(project.path("caches/blobs/sha256")).expect("it is there").count(), 0);
 }
 
 #[test]
@@ -233,4 +270,8 @@ fn what_a_symlink_in_a_cache_leads_to_stays_as_it_is() {
     forge(&project.path("forged"), &layer, |_| ());
     let ran = here(&project, &["cache", "import", "forged", "--replace"]);
     assert!(!project.path("escaped").exists(), "{}", ran.stderr);
+    assert_ne!(ran.code, Some(0));
+    let cache = caches(&project).remove(0);
+    assert_eq!(fs::read_to_string(cache.join("fs/source/file")).expect("it is ours"), "kept\n");
+    assert!(!cache.join("made").exists());
 }

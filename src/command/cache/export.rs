@@ -92,7 +92,8 @@ impl Export<'_> {
         patient: bool,
     ) -> Result<Option<ExportOutcome>, Box<Problem>> {
         let blob = self.layout.new_blob().map_err(problem)?;
-        let Some(layer) = self.files.export(cache, patient, blob.file()).await? else { return Ok(None) };
+        let exported = self.files.export(cache, patient, blob.file()).await;
+        let Some(layer) = exported.map_err(with_next_step)? else { return Ok(None) };
         blob.finish(&layer.digest).map_err(problem)?;
         self.layout.put(artifact::EMPTY_TYPE, artifact::EMPTY).map_err(problem)?;
         let manifest = artifact::manifest(&cache.identity, &layer);
@@ -102,6 +103,13 @@ impl Export<'_> {
         self.layout.add(entry).map_err(problem)?;
         Ok(Some(ExportOutcome::Written(digest, layer.size)))
     }
+}
+
+/// A cache may hold what no layer can, such as names that begin with `.wh.`.
+fn with_next_step(problem: Box<Problem>) -> Box<Problem> {
+    const NEXT: &str =
+        "remove what the message names in a RUN that mounts the cache, or name the other caches with `--id`";
+    if problem.help.is_some() { problem } else { Box::new(problem.help(NEXT)) }
 }
 
 fn problem(error: OutputError) -> Box<Problem> {
