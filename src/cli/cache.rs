@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::platform;
-use super::{failed, print_text, printed, runtime};
+use super::signals::cancel_on_signals;
+use super::{LAST_WORK, failed, print_text, printed, runtime};
 use crate::base::Platform;
 use crate::command::cache::{
     self, CacheSelection, ExportOptions, ExportOutcome, ExportedCache, ImportOptions, ImportedCache,
@@ -136,10 +137,26 @@ pub fn cache(arguments: &CacheArguments, facts: &Facts) -> ExitCode {
         }
         CacheVerb::Export(arguments) => export(arguments, &session, facts),
         CacheVerb::Import(arguments) => {
-            let imported = runtime().block_on(cache::import(&session, &arguments.options(), facts));
+            let imported = interruptible(cache::import(&session, &arguments.options(), facts));
             show_imported(imported, facts)
         }
     }
+}
+
+/// Does the work unless a signal cuts it, which takes away what was half written.
+fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = runtime();
+    let done = runtime.block_on(async {
+        let mut cancelled = cancel_on_signals();
+        let message = "interrupted; caches that were finished stay";
+        tokio::select! {
+            done = work => done,
+            _ = cancelled.changed() => Err(vec![Problem::new(Kind::Interrupted, "cache::interrupted", message)]),
+        }
+    });
+    // A wait for another process's step may go on, and nobody wants its result.
+    runtime.shutdown_timeout(LAST_WORK);
+    done
 }
 
 impl SelectionArguments {
@@ -209,7 +226,7 @@ fn export(arguments: &ExportArguments, session: &SessionOptions, facts: &Facts) 
         selection: arguments.selection.selection(),
         skips_busy: arguments.skip_busy,
     };
-    let exported = runtime().block_on(cache::export(session, &options, facts, |identity| {
+    let exported = interruptible(cache::export(session, &options, facts, |identity| {
         // Nothing is left to do when standard error is closed.
         let _ = writeln!(std::io::stderr(), "waits for `{identity}`, which a step uses");
     }));

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::mounts::caches;
@@ -151,6 +152,10 @@ fn a_cache_in_use_is_waited_for_or_left_out_and_never_replaced() {
     here(&project, &["cache", "import", "before", "--replace"]).failed(3).says("import again when");
     let kept = here(&project, &["cache", "import", "before"]).succeeded().stdout;
     assert!(kept.starts_with("kept `held"), "{kept}");
+    let mut cut = project.mab(&["cache", "export", "cut", "--id", "held"]).start();
+    cut.wait_for("waits for `held").signal(Signal::INT);
+    assert_eq!(cut.finish().code, Some(130));
+    assert_eq!(fs::read_dir(project.path("cut/blobs/sha256")).expect("it is there").count(), 0);
     let mut waiting = project.mab(&["cache", "export", "after", "--id", "held"]).start();
     waiting.wait_for("waits for `held");
     let meet = caches(&project).into_iter().map(|cache| cache.join("fs/source"));
