@@ -44,7 +44,7 @@ impl Builder {
 struct NodeRecord {
     manifest: Descriptor,
     config: Digest,
-    /// Of each layer, as [`Compression`] is written; nothing for what others made.
+    /// Of each layer, as [`crate::layer::Compression`] is written; nothing for what others made.
     compressions: Vec<Option<String>>,
     format: u32,
 }
