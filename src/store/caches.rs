@@ -174,9 +174,9 @@ impl<'a> Caches<'a> {
             busy.get_or_insert((path, lock));
         }
         match busy {
-            Some((path, lock)) => Ok(Attempt::Busy(path, lock)),
+            Some((path, lock)) if usage == CacheUse::Locked => Ok(Attempt::Busy(path, lock)),
             // Somebody took the new folder in this very moment.
-            None => self.attempt(key, usage),
+            Some(_) | None => self.attempt(key, usage),
         }
     }
 }
