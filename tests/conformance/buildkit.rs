@@ -16,7 +16,7 @@ use crate::support::skip;
 use crate::workshop::Workshop;
 
 /// How many builds run at one time.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 6;
 
 /// How a build ended that made no image.
 #[derive(Clone, Debug, PartialEq, Eq)]
