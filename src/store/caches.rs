@@ -260,6 +260,8 @@ fn names_if_there(folder: &Path) -> Result<Vec<String>, StoreError> {
 mod tests {
     use super::super::{PruneOptions, Store};
     use super::*;
+    use std::sync::{Arc, Barrier, mpsc};
+    use std::thread;
     use std::time::{Duration, SystemTime};
 
     fn store() -> (tempfile::TempDir, Store) {
@@ -304,6 +306,31 @@ mod tests {
         });
         drop(first);
         assert_eq!(waiting.join().unwrap(), "0");
+    }
+
+    #[test]
+    fn whoever_comes_at_the_same_moment_gets_another_folder_and_waits_for_nobody() {
+        let (_folder, store) = store();
+        for round in 0..200 {
+            let key = Digest::of(format!("round {round}"));
+            // All folders are held until everybody has one.
+            let everybody = Arc::new(Barrier::new(4));
+            let (done, outcomes) = mpsc::channel();
+            for _ in 0..4 {
+                let (store, everybody, done) = (store.clone(), everybody.clone(), done.clone());
+                thread::spawn(move || {
+                    let taken = store.caches().take(&key, CacheUse::Private).unwrap();
+                    let _ = done.send(number(&taken));
+                    everybody.wait();
+                });
+            }
+            let deadline = Duration::from_secs(60);
+            let mut taken: Vec<String> =
+                (0..4).map(|_| outcomes.recv_timeout(deadline).expect("nobody waits for another")).collect();
+            taken.sort_unstable();
+            taken.dedup();
+            assert_eq!(taken.len(), 4, "each has his own");
+        }
     }
 
     #[test]
