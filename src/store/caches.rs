@@ -300,7 +300,7 @@ mod tests {
         drop(store.caches().take(&key, CacheUse::Private).unwrap());
         let second = store.caches().take(&key, CacheUse::Locked).unwrap();
         assert_eq!((number(&first).as_str(), number(&second).as_str()), ("0", "1"));
-        let waiting = std::thread::spawn({
+        let waiting = thread::spawn({
             let store = store.clone();
             move || number(&store.caches().take(&key, CacheUse::Locked).unwrap())
         });
@@ -357,7 +357,7 @@ mod tests {
         drop((shared, private));
         let taken = store.caches().take_folder(&key, 0, false).unwrap().unwrap();
         assert_eq!(found(), [(0, Occupancy::Locked), (1, Occupancy::Free)]);
-        let waiting = std::thread::spawn({
+        let waiting = thread::spawn({
             let store = store.clone();
             move || number(&store.caches().take_folder(&key, 0, true).unwrap().unwrap())
         });
