@@ -277,7 +277,7 @@ fn keys_need_no_agent() {
         project.mab(&OUTPUT).run().succeeded();
         assert_eq!(image(&project).text("seen"), format!("{KEY}\n1\n1\n660 5 6\n/sock\n"), "{name}");
         // The address of a socket cannot be as long.
-        let deep = project.path(&"deep".repeat(30)).display().to_string();
+        let deep = project.folder().join("deep".repeat(30)).display().to_string();
         project.mab(&OUTPUT).with(&["--store", &deep]).run().succeeded();
         let key = project.folder().join("key");
         let mut lock = Command::new("ssh-keygen");
