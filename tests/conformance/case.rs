@@ -140,9 +140,9 @@ impl Case {
         self.options.images.iter().map(full).collect()
     }
 
-    /// A time that no other case has, with room for a hundred seconds.
-    pub fn time(&self) -> i64 {
-        let hash = self.name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    /// A time that no other case has, nor this one in another round, with room for a hundred seconds.
+    pub fn time(&self, round: &str) -> i64 {
+        let hash = self.name.bytes().chain(round.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         1_000_000_000 + (hash % 3_000_000) as i64 * 100

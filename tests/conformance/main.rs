@@ -20,7 +20,7 @@ mod record;
 mod workshop;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use buildkit::BuildKit;
@@ -136,21 +136,39 @@ fn buildkit_still_gives_the_recorded_answers() {
     let cases = case::all();
     let cases: Vec<&Case> =
         cases.iter().filter(|case| case.options.recorded_only.is_none() || is_set("MAB_RECORD")).collect();
-    let workshop = Workshop::new(&base, cases.iter().copied(), Times::OfEachCase);
-    let answers = buildkit.build_all(&workshop, &cases);
-    let wrong: Vec<(String, String)> = cases
-        .iter()
-        .filter_map(|case| {
-            let what = match (&answers[&case.name], case.options.fails) {
-                (Ok(record), false) => stale_record(case, record, &buildkit)?,
-                (Err(failure), true) => other_class(case, failure)?,
-                (Ok(record), true) => format!("BuildKit builds it:\n{}", record.text()),
-                (Err(failure), false) => failure.log.clone(),
-            };
-            Some((case.name.clone(), what))
-        })
-        .collect();
+    let mut wrong = other_answers(&buildkit, &base, &cases, Times::OfEachCase);
+    if !wrong.is_empty() && !is_set("MAB_RECORD") {
+        // Now and then BuildKit loses the time of a folder that it is sent. What it says twice is its answer.
+        let doubtful: Vec<&Case> = cases.iter().copied().filter(|case| concerns(case, &wrong)).collect();
+        wrong = other_answers(&buildkit, &base, &doubtful, Times::OfEachCaseAgain);
+    }
     nothing_wrong(&wrong, cases.len());
+}
+
+/// A case of these, or one whose image they build on.
+fn concerns(case: &Case, wrong: &[(String, String)]) -> bool {
+    wrong.iter().any(|(name, _)| {
+        let stands_on = |other: &Case| {
+            other.name == *name && other.image_names().iter().any(|(_, image)| *image == case.name)
+        };
+        case.name == *name || case::all().iter().any(stands_on)
+    })
+}
+
+/// The cases that BuildKit does not answer as is recorded, and how.
+fn other_answers(buildkit: &BuildKit, base: &Path, cases: &[&Case], times: Times) -> Vec<(String, String)> {
+    let workshop = Workshop::new(base, cases.iter().copied(), times);
+    let answers = buildkit.build_all(&workshop, cases);
+    let other_answer = |case: &&Case| {
+        let what = match (&answers[&case.name], case.options.fails) {
+            (Ok(record), false) => stale_record(case, record, buildkit)?,
+            (Err(failure), true) => other_class(case, failure)?,
+            (Ok(record), true) => format!("BuildKit builds it:\n{}", record.text()),
+            (Err(failure), false) => failure.log.clone(),
+        };
+        Some((case.name.clone(), what))
+    };
+    cases.iter().filter_map(other_answer).collect()
 }
 
 /// How the record differs from BuildKit's answer, on the platforms that it can run.

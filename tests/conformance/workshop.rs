@@ -23,6 +23,8 @@ pub enum Times {
     SameForAll,
     /// For BuildKit, which takes a file of the same name, size and time for one it was sent before.
     OfEachCase,
+    /// The same, and nothing that it was sent before has them.
+    OfEachCaseAgain,
 }
 
 impl Workshop {
@@ -36,7 +38,8 @@ impl Workshop {
         let folder = self.context(case);
         let time = match self.times {
             Times::SameForAll => 1_000_000_000,
-            Times::OfEachCase => case.time(),
+            Times::OfEachCase => case.time(""),
+            Times::OfEachCaseAgain => case.time("again"),
         };
         context::make(&folder, &case.text("context"), time);
         let dockerfile = folder.join(case.dockerfile());
