@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::matrix::MatrixDeclaration;
+use super::removal::Removal;
 use super::secret::SecretDeclaration;
 use super::ssh::SshDeclaration;
 use super::text::{File, Text};
@@ -80,6 +81,10 @@ pub struct TargetDeclaration {
 /// What one place says about a target. Values of several layers are put together by `layers`.
 #[derive(Debug, Default)]
 pub struct Layer {
+    /// Takes away what weaker layers say, before anything else of this layer counts.
+    pub remove: Vec<Removal>,
+    /// Entries that are added to the lists of weaker layers.
+    pub append: Option<Box<Layer>>,
     pub when: Option<Text>,
     pub description: Option<Text>,
     pub context: Option<Text>,

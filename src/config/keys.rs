@@ -14,6 +14,7 @@ pub enum Section {
     Group,
     Matrix,
     Target,
+    Append,
     On,
     Secret,
     Ssh,
@@ -31,6 +32,7 @@ impl Section {
             Self::Group => schema::keys_of::<schema::Group>(),
             Self::Matrix => schema::keys_of::<schema::Matrix>(),
             Self::Target => schema::keys_of::<schema::Target>(),
+            Self::Append => schema::keys_of::<schema::Append>(),
             Self::On => schema::keys_of::<schema::On>(),
             Self::Secret => schema::keys_of::<schema::SecretTable>(),
             Self::Ssh => schema::keys_of::<schema::SshTable>(),
@@ -45,13 +47,11 @@ impl Section {
             Self::Var | Self::Validate | Self::Matrix => &[],
             Self::Group => &["tags", "tag-rules", "annotations", "attest", "cache", "cache-to", "require"],
             Self::Target => &[
-                "append",
                 "attest",
                 "cache",
                 "cache-from",
                 "cache-to",
                 "policy",
-                "remove",
                 "require",
                 "resources",
                 "source-date-epoch",
@@ -60,6 +60,7 @@ impl Section {
                 "verify",
             ],
             Self::On => &["allow-failure", "test", "verify", "worker-labels"],
+            Self::Append => &["attest", "cache", "cache-from", "cache-to", "policy", "tag-rules"],
             Self::Secret | Self::Ssh => &[],
         }
     }
@@ -75,6 +76,7 @@ impl Section {
             (Self::Matrix, _) => Some("the values are in `axes = { NAME = [\"…\"] }`"),
             (Self::Root, "services") => Some("write one `[target.NAME]` for each service"),
             (Self::Target | Self::On, "target") => Some("the stage to build is `stage`"),
+            (Self::On, "append") => Some("no key of an `on` table is a list"),
             (Self::Target, "name") => Some("a target is named by its table: `[target.NAME]`"),
             (Self::Target, "push") => {
                 Some("write `output = [\"type=registry\"]`, or `push = true` in a group")
@@ -95,6 +97,7 @@ impl Section {
             Self::Group => "a group",
             Self::Matrix => "a matrix",
             Self::Target => "a target",
+            Self::Append => "`append`",
             Self::On => "an `on` table",
             Self::Secret => "a secret",
             Self::Ssh => "an `ssh` table",
@@ -195,6 +198,7 @@ mod tests {
             (Section::Var, "[var.x]"),
             (Section::Group, "[group.x]"),
             (Section::Target, "[target.x]"),
+            (Section::Append, "[target.x.append]"),
             (Section::On, "[target.x.on.\"linux/arm64\"]"),
         ] {
             let known = section.known();

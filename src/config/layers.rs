@@ -2,13 +2,14 @@
 //!
 //! Built-in defaults are where values are used; then `[project]`, inherited targets in order, the target,
 //! and for one platform the `on` tables in the same order. Lists and single values replace, tables merge
-//! per key.
+//! per key; `append` adds to a list, `remove` takes away what weaker layers say.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::declare::{Declarations, Layer, TargetDeclaration};
 use super::keys;
+use super::removal::Entry;
 use crate::base::Platform;
 use crate::diag::Problem;
 
@@ -19,22 +20,73 @@ const DEEPEST: usize = 64;
 pub struct Layers<'a>(Vec<&'a Layer>);
 
 impl<'a> Layers<'a> {
-    /// What the strongest layer says.
-    pub fn last<T>(&self, field: impl Fn(&'a Layer) -> Option<T>) -> Option<T> {
-        self.0.iter().rev().find_map(|layer| field(layer))
+    /// What the strongest layer says about `key`.
+    pub fn last<T>(&self, key: &str, field: impl Fn(&'a Layer) -> Option<T>) -> Option<T> {
+        for layer in self.0.iter().rev() {
+            if let Some(value) = field(layer) {
+                return Some(value);
+            }
+            if layer.removes_all_of(key) {
+                return None;
+            }
+        }
+        None
     }
 
-    /// The entries of all layers, the strongest of each name.
+    /// The entries of the table `key` in all layers, the strongest of each name.
     pub fn merged<T>(
         &self,
+        key: &str,
         field: impl Fn(&'a Layer) -> &'a BTreeMap<String, T>,
     ) -> BTreeMap<&'a str, &'a T> {
-        let entries = self.0.iter().flat_map(|layer| field(layer));
-        entries.map(|(name, value)| (name.as_str(), value)).collect()
+        let mut entries = BTreeMap::new();
+        for layer in &self.0 {
+            if layer.removes_all_of(key) {
+                entries.clear();
+            }
+            for name in layer.removed_entries(key) {
+                entries.remove(name);
+            }
+            entries.extend(field(layer).iter().map(|(name, value)| (name.as_str(), value)));
+        }
+        entries
+    }
+
+    /// The list `key`: what the strongest layer says that replaces it, and what stronger ones add. `None` when
+    /// no layer says anything.
+    pub fn list<T: Entry>(
+        &self,
+        key: &str,
+        field: impl Fn(&'a Layer) -> Option<&'a Vec<T>>,
+    ) -> Option<Vec<&'a T>> {
+        let mut list: Option<Vec<&'a T>> = None;
+        for layer in &self.0 {
+            if layer.removes_all_of(key) {
+                list = None;
+            }
+            for name in layer.removed_entries(key) {
+                list.iter_mut().for_each(|list| list.retain(|entry| entry.name() != name));
+            }
+            if let Some(entries) = field(layer) {
+                list = Some(entries.iter().collect());
+            }
+            if let Some(added) = layer.append.as_deref().and_then(&field) {
+                let list = list.get_or_insert_default();
+                list.retain(|weaker| !added.iter().any(|entry| entry.replaces(weaker)));
+                list.extend(added);
+            }
+        }
+        list
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &'a Layer> {
         self.0.iter().copied()
+    }
+
+    /// The layers that are weaker than `layer`.
+    pub fn below(&self, layer: &Layer) -> Self {
+        let below = self.0.iter().copied().take_while(|known| !std::ptr::eq(*known, layer));
+        Self(below.collect())
     }
 }
 

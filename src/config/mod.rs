@@ -11,6 +11,7 @@
 //! Knows nothing of running builds: contexts and Dockerfiles are named, not looked at.
 
 mod annotation;
+mod append;
 mod braces;
 mod context;
 mod declare;
@@ -28,11 +29,13 @@ mod matrix;
 mod names;
 mod output;
 mod read;
+mod removal;
 mod resolve;
 mod roster;
 mod sandbox;
 pub mod schema;
 mod secret;
+mod shape;
 mod size;
 mod ssh;
 mod table;

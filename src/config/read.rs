@@ -14,7 +14,7 @@ use super::keys::{self, Section};
 use super::lint;
 use super::table::{Key, Reader, Role, Value, integer};
 use super::text::Text;
-use super::{matrix, sandbox, secret, size, ssh, var};
+use super::{append, matrix, removal, sandbox, secret, size, ssh, var};
 use crate::base::Platform;
 use crate::diag::{Located, Place, Problem};
 use crate::model::{Call, Emulate, Lint, Network};
@@ -166,6 +166,8 @@ fn read_target(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Opti
     let mut dockerfile = Dockerfile::default();
     for (key, value) in table {
         match key.get_ref().as_ref() {
+            "append" => target.layer.append = append::read(reader, table, value),
+            "remove" => target.layer.remove = removal::read(reader, Section::Target, value),
             "inherits" => target.inherits = reader.texts("inherits", value, Role::Plain).unwrap_or_default(),
             "on" => target.on = read_on(reader, value),
             "matrix" => target.matrix = matrix::read(reader, value),
@@ -180,7 +182,7 @@ fn read_target(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Opti
 }
 
 /// The keys of a target that stand for themselves.
-fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, value: &Value<'_>) {
+pub(super) fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, value: &Value<'_>) {
     match key.get_ref().as_ref() {
         "description" => layer.description = reader.text("description", value, Role::Raw),
         "context" => layer.context = reader.text("context", value, Role::Template),
@@ -240,6 +242,7 @@ fn read_on_layer(reader: &mut Reader<'_>, value: &Value<'_>) -> Layer {
     let mut dockerfile = Dockerfile::default();
     for (key, value) in reader.table("on", value).into_iter().flatten() {
         match key.get_ref().as_ref() {
+            "remove" => layer.remove = removal::read(reader, Section::On, value),
             "dockerfile" => dockerfile.read(reader, key, value),
             "context" | "contexts" | "stage" | "args" | "emulate" => {
                 read_layer_key(reader, &mut layer, key, value);

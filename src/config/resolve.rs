@@ -174,7 +174,7 @@ fn check_wanted<'a>(world: &World<'a, '_>, ancestry: &mut Ancestry<'a>, problems
     for name in groups::buildable(world.declared) {
         let Some(lineage) = ancestry.lineage(name, &mut Vec::new()) else { continue };
         let layers = super::layers::common(world.declared, &lineage);
-        match layers.last(|layer| layer.platforms.as_ref()) {
+        match layers.list("platforms", |layer| layer.platforms.as_ref()) {
             Some(platforms) => known.extend(platforms.iter().map(|platform| &platform.value)),
             None => {
                 known.insert(world.host);

@@ -71,7 +71,7 @@ impl<'a> Roster<'a> {
         matrix: Option<Value>,
         problems: &mut Vec<Problem>,
     ) {
-        let when = layers::common(world.declared, &lineage).last(|layer| layer.when.as_ref());
+        let when = layers::common(world.declared, &lineage).last("when", |layer| layer.when.as_ref());
         let scope = world.scope(Some(&name), None, matrix.clone());
         match when.map(|when| world.templates.holds(when, &scope)).transpose() {
             Ok(Some(false)) => {

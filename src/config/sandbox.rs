@@ -29,12 +29,17 @@ pub fn read_entitlements(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<V
 
 /// What a variant asks for. As in bake, `network = "host"` asks too.
 pub fn entitlements(layers: &Layers<'_>) -> Vec<Located<Entitlement>> {
-    let mut entitlements = layers.last(|layer| layer.entitlements.clone()).unwrap_or_default();
-    let uses_host = layers.last(|layer| layer.network) == Some(Network::Host);
+    let declared = layers.list("entitlements", |layer| layer.entitlements.as_ref());
+    let mut entitlements: Vec<Located<Entitlement>> = declared.into_iter().flatten().cloned().collect();
+    let uses_host = layers.last("network", |layer| layer.network) == Some(Network::Host);
     if uses_host && !entitlements.iter().any(|known| known.value == Entitlement::NetworkHost) {
         entitlements.push(Located::unplaced(Entitlement::NetworkHost));
     }
     entitlements
+}
+
+pub fn ulimits(layers: &Layers<'_>) -> Vec<Ulimit> {
+    layers.list("ulimits", |layer| layer.ulimits.as_ref()).into_iter().flatten().cloned().collect()
 }
 
 pub fn read_ulimits(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<Ulimit>> {

@@ -227,6 +227,11 @@ pub struct Target {
     pub emulate: Option<Emulate>,
     /// What a bake does with the target: build it, or look for mistakes in its Dockerfile.
     pub call: Option<Call>,
+    /// Entries that are added to the lists of weaker layers; a list itself replaces them.
+    pub append: Option<Append>,
+    /// What weaker layers give and this target has not: `args.DEBUG`, `labels."org.example.x"`, `secret.npm`,
+    /// `platforms.linux/arm64`, or a whole key, such as `tags`.
+    pub remove: Option<Vec<String>>,
     /// What is different for one platform.
     pub on: Option<BTreeMap<String, On>>,
     /// Makes several targets of this declaration; its name becomes a group of them.
@@ -273,6 +278,36 @@ pub struct On {
     pub args: Option<BTreeMap<String, Scalar>>,
     /// What to do when the platform needs emulation.
     pub emulate: Option<Emulate>,
+    /// What weaker layers give and this platform has not: `args.DEBUG`, `contexts.base`, or a whole key.
+    pub remove: Option<Vec<String>>,
+}
+
+/// Entries that are added to the lists of weaker layers.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Append {
+    /// Further platforms.
+    pub platforms: Option<Vec<String>>,
+    /// Further names of the image. Templates.
+    pub tags: Option<Vec<String>>,
+    /// Further image repositories. Templates.
+    pub images: Option<Vec<String>>,
+    /// Further annotations; those of the same level and key are replaced. Templates.
+    pub annotations: Option<Annotations>,
+    /// Further outputs. Templates.
+    pub output: Option<Vec<Output>>,
+    /// Further targets to wait for.
+    pub needs: Option<Vec<String>>,
+    /// Further secrets; those of the same id are replaced. Templates.
+    pub secret: Option<Vec<Secret>>,
+    /// Further SSH agents; those of the same id are replaced. Templates.
+    pub ssh: Option<Vec<Ssh>>,
+    /// Further entitlements.
+    pub entitlements: Option<Vec<Entitlement>>,
+    /// Further limits; those of the same name are replaced.
+    pub ulimits: Option<Vec<String>>,
+    /// Further stages that are built without using results of earlier runs.
+    pub no_cache_filter: Option<Vec<String>>,
 }
 
 /// Annotations of an image.

@@ -25,6 +25,16 @@ pub struct SecretTable {
     src: Option<Text>,
 }
 
+impl SecretDeclaration {
+    /// The id as it is written, before templates are rendered.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Line(text) => Draft::parse(&text.value).map(|draft| draft.id).unwrap_or_default(),
+            Self::Table(table) => table.id.value.clone(),
+        }
+    }
+}
+
 pub fn read(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<SecretDeclaration>> {
     let members = reader.list("secret", value, "a list of secrets")?;
     let mut secrets = Vec::new();

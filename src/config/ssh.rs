@@ -20,6 +20,16 @@ pub enum SshDeclaration {
     },
 }
 
+impl SshDeclaration {
+    /// The id as it is written, before templates are rendered.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Line(text) => text.value.split_once('=').map_or(&text.value, |(id, _)| id),
+            Self::Table { id, .. } => &id.value,
+        }
+    }
+}
+
 pub fn read(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<SshDeclaration>> {
     let members = reader.list("ssh", value, "a list of agents")?;
     let mut agents = Vec::new();

@@ -9,12 +9,12 @@ use minijinja::value::Value;
 
 use super::annotation;
 use super::context::{self, is_tag};
-use super::declare::{AnnotationsDeclaration, Declarations, DockerfileDeclaration};
+use super::declare::{AnnotationsDeclaration, Declarations, DockerfileDeclaration, Layer};
 use super::layers::{self, Layers};
 use super::roster::{Member, Roster};
 use super::template::{Scope, Templates};
 use super::text::Text;
-use super::{forwarded, output, sandbox, secret, ssh};
+use super::{forwarded, output, removal, sandbox, secret, ssh};
 use crate::base::{Platform, Reference, RemoteSource};
 use crate::diag::{Located, Problem};
 use crate::model::{
@@ -77,12 +77,17 @@ impl<'a> Resolver<'_, 'a, '_> {
     fn target(mut self) -> Target {
         let platforms = self.platforms();
         self.check_on(&platforms);
+        let own = &self.member.declaration.layer;
+        removal::check(own, &self.common.below(own), self.problems);
         let images = self.images();
         let wanted = self.world.wanted;
         let narrowed = platforms.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.value));
         Target {
             name: self.member.name.clone(),
-            description: self.common.last(|layer| layer.description.as_ref()).map(|text| text.value.clone()),
+            description: self
+                .common
+                .last("description", |layer| layer.description.as_ref())
+                .map(|text| text.value.clone()),
             place: Some(self.member.declaration.place.clone()),
             variants: narrowed.map(|platform| self.variant(platform)).collect(),
             tags: self.tags(&images),
@@ -90,16 +95,30 @@ impl<'a> Resolver<'_, 'a, '_> {
             labels: self.labels(),
             annotations: self.annotations(&platforms),
             outputs: self.outputs(),
-            call: self.common.last(|layer| layer.call).unwrap_or_default(),
+            call: self.common.last("call", |layer| layer.call).unwrap_or_default(),
             needs: self.needs(),
         }
     }
 
-    fn platforms(&self) -> Vec<Located<Platform>> {
-        match self.common.last(|layer| layer.platforms.as_ref()) {
-            Some(platforms) => platforms.clone(),
+    fn platforms(&mut self) -> Vec<Located<Platform>> {
+        match self.common.list("platforms", |layer| layer.platforms.as_ref()) {
+            Some(platforms) if platforms.is_empty() => self.no_platform(),
+            Some(platforms) => platforms.into_iter().cloned().collect(),
             None => vec![Located::unplaced(self.world.host.clone())],
         }
+    }
+
+    /// A list that `remove` has emptied.
+    fn no_platform(&mut self) -> Vec<Located<Platform>> {
+        let removed = self.common.iter().flat_map(|layer| &layer.remove);
+        let last = removed.filter(|removal| removal.key == "platforms").last();
+        let message = format!("target `{}` has no platform left", self.member.name);
+        let problem = Problem::input("config::no-platform", message);
+        self.problems.push(match last {
+            Some(removal) => problem.at(removal.text.place(), "takes the last one away"),
+            None => problem,
+        });
+        Vec::new()
     }
 
     /// Templates may speak of platforms that some of their targets lack; a target itself may not.
@@ -145,14 +164,14 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     /// Rendered members of a list; empty ones are left out, so that a condition can take one away.
-    fn rendered_list(&mut self, texts: Option<&'a Vec<Text>>) -> Vec<(&'a Text, Cow<'a, str>)> {
+    fn rendered_list(&mut self, texts: Option<Vec<&'a Text>>) -> Vec<(&'a Text, Cow<'a, str>)> {
         let texts = texts.into_iter().flatten();
         let rendered = texts.filter_map(|text| Some((text, self.render(text)?)));
         rendered.filter(|(_, value)| !value.is_empty()).collect()
     }
 
     fn images(&mut self) -> Vec<Located<Reference>> {
-        let texts = self.common.last(|layer| layer.images.as_ref());
+        let texts = self.common.list("images", |layer| layer.images.as_ref());
         let mut images: Vec<Located<Reference>> = Vec::new();
         for (text, value) in self.rendered_list(texts) {
             let image = self.parsed("config::bad-reference", text, context::parse_repository(&value));
@@ -162,7 +181,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn tags(&mut self, images: &[Located<Reference>]) -> Vec<Located<Reference>> {
-        let texts = self.common.last(|layer| layer.tags.as_ref());
+        let texts = self.common.list("tags", |layer| layer.tags.as_ref());
         let mut seen = BTreeSet::new();
         let mut tags = Vec::new();
         for (text, value) in self.rendered_list(texts) {
@@ -180,40 +199,61 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn labels(&mut self) -> BTreeMap<String, String> {
-        let labels = self.common.merged(|layer| &layer.labels);
+        let labels = self.common.merged("labels", |layer| &layer.labels);
         let labels = labels.into_iter();
         labels.filter_map(|(key, text)| Some((key.to_string(), self.render(text)?.into_owned()))).collect()
     }
 
     fn annotations(&mut self, platforms: &[Located<Platform>]) -> Vec<Annotation> {
         let mut annotations: Vec<Annotation> = Vec::new();
-        let declared: Vec<&'a AnnotationsDeclaration> =
-            self.common.iter().filter_map(|layer| layer.annotations.as_ref()).collect();
-        for declaration in declared {
-            match declaration {
-                AnnotationsDeclaration::List(texts) => {
-                    annotations.clear();
-                    for (text, value) in self.rendered_list(Some(texts)) {
-                        let parsed = annotation::parse(&value);
-                        let parsed = self.parsed("config::bad-annotation", text, parsed);
-                        let parsed = parsed.map(|found| found.value).unwrap_or_default();
-                        self.check_annotation_platforms(text, &parsed, platforms);
-                        annotations.extend(parsed);
-                    }
-                }
-                AnnotationsDeclaration::Table(table) => {
-                    for (key, text) in table {
-                        let Some(value) = self.render(text).map(Cow::into_owned) else { continue };
-                        let level = AnnotationLevel::Manifest;
-                        annotations.retain(|known| {
-                            (known.level, &known.platform, &known.key) != (level, &None, key)
-                        });
-                        annotations.push(Annotation { level, platform: None, key: key.clone(), value });
-                    }
-                }
+        let layers: Vec<&'a Layer> = self.common.iter().collect();
+        for layer in layers {
+            if layer.removes_all_of("annotations") {
+                annotations.clear();
+            }
+            for key in layer.removed_entries("annotations") {
+                annotations.retain(|known| known.key != key);
+            }
+            if let Some(AnnotationsDeclaration::List(_)) = &layer.annotations {
+                annotations.clear();
+            }
+            let added = layer.append.as_ref().and_then(|append| append.annotations.as_ref());
+            for declaration in layer.annotations.iter().chain(added) {
+                self.add_annotations(declaration, platforms, &mut annotations);
             }
         }
         annotations
+    }
+
+    /// Adds to `annotations`, in place of those of the same level, platform and key that stand there already.
+    fn add_annotations(
+        &mut self,
+        declaration: &'a AnnotationsDeclaration,
+        platforms: &[Located<Platform>],
+        annotations: &mut Vec<Annotation>,
+    ) {
+        let mut found = Vec::new();
+        match declaration {
+            AnnotationsDeclaration::List(texts) => {
+                for (text, value) in self.rendered_list(Some(texts.iter().collect())) {
+                    let parsed = annotation::parse(&value);
+                    let parsed = self.parsed("config::bad-annotation", text, parsed);
+                    let parsed = parsed.map(|found| found.value).unwrap_or_default();
+                    self.check_annotation_platforms(text, &parsed, platforms);
+                    found.extend(parsed);
+                }
+            }
+            AnnotationsDeclaration::Table(table) => {
+                for (key, text) in table {
+                    let Some(value) = self.render(text).map(Cow::into_owned) else { continue };
+                    let level = AnnotationLevel::Manifest;
+                    found.push(Annotation { level, platform: None, key: key.clone(), value });
+                }
+            }
+        }
+        let name = |one: &Annotation| (one.level, one.platform.clone(), one.key.clone());
+        annotations.retain(|known| !found.iter().any(|found| name(found) == name(known)));
+        annotations.extend(found);
     }
 
     fn check_annotation_platforms(
@@ -232,7 +272,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn outputs(&mut self) -> Vec<Located<Output>> {
-        let declared = self.common.last(|layer| layer.outputs.as_ref());
+        let declared = self.common.list("output", |layer| layer.outputs.as_ref());
         let mut outputs = Vec::new();
         for declaration in declared.into_iter().flatten() {
             let render = |text: &Text| self.world.templates.render(text, &self.scope).map(Cow::into_owned);
@@ -245,7 +285,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn needs(&mut self) -> Vec<Located<String>> {
-        let texts = self.common.last(|layer| layer.needs.as_ref());
+        let texts = self.common.list("needs", |layer| layer.needs.as_ref());
         let mut needs = Vec::new();
         for (text, name) in self.rendered_list(texts) {
             self.check_target(text, &name);
@@ -265,6 +305,10 @@ impl<'a> Resolver<'_, 'a, '_> {
         let layers = layers::of_platform(&self.common, &self.member.lineage, &platform.value);
         let scope =
             self.world.scope(Some(&self.member.name), Some(&platform.value), self.member.matrix.clone());
+        let own = self.member.declaration.on.iter().find(|(name, _)| name.value == platform.value);
+        if let Some((_, own)) = own {
+            removal::check(own, &layers.below(own), self.problems);
+        }
         let common = std::mem::replace(&mut self.scope, scope);
         let args = self.args(&layers);
         let mut context = self.context(&layers);
@@ -276,16 +320,16 @@ impl<'a> Resolver<'_, 'a, '_> {
             stage: self.stage(&layers),
             args,
             contexts: self.contexts(&layers),
-            emulate: layers.last(|layer| layer.emulate).unwrap_or_default(),
-            no_cache: layers.last(|layer| layer.no_cache).unwrap_or(false),
-            pull: layers.last(|layer| layer.pull).unwrap_or(false),
-            network: layers.last(|layer| layer.network).unwrap_or_default(),
-            shm_size: layers.last(|layer| layer.shm_size),
-            extra_hosts: owned(layers.merged(|layer| &layer.extra_hosts)),
+            emulate: layers.last("emulate", |layer| layer.emulate).unwrap_or_default(),
+            no_cache: layers.last("no-cache", |layer| layer.no_cache).unwrap_or(false),
+            pull: layers.last("pull", |layer| layer.pull).unwrap_or(false),
+            network: layers.last("network", |layer| layer.network).unwrap_or_default(),
+            shm_size: layers.last("shm-size", |layer| layer.shm_size),
+            extra_hosts: owned(layers.merged("extra-hosts", |layer| &layer.extra_hosts)),
             secrets: self.secrets(&layers),
             ssh: self.agents(&layers),
             entitlements: sandbox::entitlements(&layers),
-            ulimits: layers.last(|layer| layer.ulimits.clone()).unwrap_or_default(),
+            ulimits: sandbox::ulimits(&layers),
             no_cache_filter: no_cache_filter(&layers),
         };
         self.scope = common;
@@ -293,7 +337,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn secrets(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<SecretSource>> {
-        let declared = layers.last(|layer| layer.secrets.as_ref()).into_iter().flatten();
+        let declared = layers.list("secret", |layer| layer.secrets.as_ref()).into_iter().flatten();
         let render = |text: &Text| self.world.templates.render(text, &self.scope).map(Cow::into_owned);
         let (secrets, problems) = forwarded::by_id("secret", declared, |one| secret::resolve(one, &render));
         self.problems.extend(problems);
@@ -301,7 +345,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn agents(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<SshSource>> {
-        let declared = layers.last(|layer| layer.ssh.as_ref()).into_iter().flatten();
+        let declared = layers.list("ssh", |layer| layer.ssh.as_ref()).into_iter().flatten();
         let render = |text: &Text| self.world.templates.render(text, &self.scope).map(Cow::into_owned);
         let (agents, problems) = forwarded::by_id("ssh", declared, |one| ssh::resolve(one, &render));
         self.problems.extend(problems);
@@ -311,7 +355,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     fn context(&mut self, layers: &Layers<'_>) -> Located<Context> {
         let own = || Located::unplaced(Context::Directory(self.member.declaration.file.directory.clone()));
         let default = own();
-        let Some(text) = layers.last(|layer| layer.context.as_ref()) else { return default };
+        let Some(text) = layers.last("context", |layer| layer.context.as_ref()) else { return default };
         let Some(value) = self.render(text) else { return default };
         match context::parse_main(text, &value) {
             Ok(context) => Located::new(context, text.place()),
@@ -323,7 +367,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn dockerfile(&mut self, layers: &Layers<'a>) -> Dockerfile {
-        match layers.last(|layer| layer.dockerfile.as_ref()) {
+        match layers.last("dockerfile", |layer| layer.dockerfile.as_ref()) {
             Some(DockerfileDeclaration::File(text)) => {
                 let path = self.render(text).unwrap_or_default();
                 if path == "-" {
@@ -339,14 +383,14 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn stage(&mut self, layers: &Layers<'a>) -> Option<Located<String>> {
-        let text = layers.last(|layer| layer.stage.as_ref())?;
+        let text = layers.last("stage", |layer| layer.stage.as_ref())?;
         let stage = self.render(text)?.into_owned();
         (!stage.is_empty()).then(|| Located::new(stage, text.place()))
     }
 
     fn args(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<String>> {
         let mut args = BTreeMap::new();
-        for (name, text) in layers.merged(|layer| &layer.args) {
+        for (name, text) in layers.merged("args", |layer| &layer.args) {
             if let Some(value) = self.render(text) {
                 args.insert(name.to_string(), Located::new(value.into_owned(), text.place()));
             }
@@ -356,7 +400,7 @@ impl<'a> Resolver<'_, 'a, '_> {
 
     fn contexts(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<Context>> {
         let mut contexts = BTreeMap::new();
-        for (name, text) in layers.merged(|layer| &layer.contexts) {
+        for (name, text) in layers.merged("contexts", |layer| &layer.contexts) {
             let Some(value) = self.render(text) else { continue };
             // Bake: an empty value takes an inherited context away.
             if value.is_empty() {
@@ -387,7 +431,7 @@ fn keep_git_dir(context: &mut Context, args: &BTreeMap<String, Located<String>>)
 }
 
 fn no_cache_filter(layers: &Layers<'_>) -> Vec<String> {
-    let stages = layers.last(|layer| layer.no_cache_filter.as_ref());
+    let stages = layers.list("no-cache-filter", |layer| layer.no_cache_filter.as_ref());
     stages.into_iter().flatten().map(|stage| stage.value.clone()).collect()
 }
 

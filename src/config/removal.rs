@@ -1,0 +1,257 @@
+//! `remove`: what a layer takes away from weaker ones, and the names by which entries of lists are known.
+
+use std::borrow::Cow;
+
+use super::declare::{AnnotationsDeclaration, Layer, OutputDeclaration};
+use super::keys::{self, Section, quoted_list, suggestion};
+use super::layers::Layers;
+use super::secret::SecretDeclaration;
+use super::shape::{self, Shape};
+use super::ssh::SshDeclaration;
+use super::table::{Reader, Role, Value};
+use super::text::Text;
+use crate::base::Platform;
+use crate::diag::{Located, Problem};
+use crate::model::{Entitlement, Ulimit};
+
+/// `KEY`, or `KEY.ENTRY` for one entry of a table or a list.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// In one spelling: `images` also for `image`, `dockerfile` also for `dockerfile-inline`.
+    pub key: String,
+    pub entry: Option<String>,
+    pub text: Text,
+}
+
+/// An entry of a list, which has a name: its text, or its id.
+pub trait Entry {
+    fn name(&self) -> Cow<'_, str>;
+
+    /// Whether the entry, added to a list, takes the place of a weaker one.
+    fn replaces(&self, weaker: &Self) -> bool {
+        self.name() == weaker.name()
+    }
+}
+
+impl Entry for Text {
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.value)
+    }
+}
+
+impl Entry for Located<Platform> {
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Owned(self.value.to_string())
+    }
+}
+
+impl Entry for Located<Entitlement> {
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.value.name())
+    }
+}
+
+impl Entry for Ulimit {
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.name)
+    }
+}
+
+impl Entry for SecretDeclaration {
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Owned(self.id())
+    }
+}
+
+impl Entry for SshDeclaration {
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.id())
+    }
+}
+
+/// Outputs are known by their type, of which there may be several.
+impl Entry for OutputDeclaration {
+    fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Line(text) => {
+                let kind = text.value.split(',').find_map(|field| field.trim().strip_prefix("type="));
+                Cow::Borrowed(kind.unwrap_or(if text.value == "-" { "tar" } else { "local" }))
+            }
+            Self::Table { entries, .. } => {
+                let kind = entries.iter().find(|(key, _)| key.value == "type");
+                Cow::Borrowed(kind.map_or("", |(_, text)| &text.value))
+            }
+        }
+    }
+
+    fn replaces(&self, _weaker: &Self) -> bool {
+        false
+    }
+}
+
+pub fn read(reader: &mut Reader<'_>, section: Section, value: &Value<'_>) -> Vec<Removal> {
+    let mut removals = Vec::new();
+    for text in reader.texts("remove", value, Role::Raw).unwrap_or_default() {
+        match parse(section, text) {
+            Ok(removal) => removals.push(removal),
+            Err(problem) => reader.report(*problem),
+        }
+    }
+    removals
+}
+
+fn parse(section: Section, text: Text) -> Result<Removal, Box<Problem>> {
+    let (key, entry) = match text.value.split_once('.') {
+        Some((key, entry)) => (key, Some(entry)),
+        None => (text.value.as_str(), None),
+    };
+    let place = text.place_of(&(0..key.len()));
+    // Removing what makes a target what it is would leave another target.
+    let is_fixed = matches!(key, "append" | "remove" | "inherits" | "matrix" | "on" | "when");
+    let shape = shape::of(section, key).filter(|_| !is_fixed);
+    let Some(shape) = shape else {
+        let problem = match is_fixed && shape::of(section, key).is_some() {
+            true => Problem::input("config::remove", format!("`{key}` cannot be removed")),
+            false => keys::problem_of(section, key),
+        };
+        return Err(Box::new(problem.at(place, "not a key that `remove` takes")));
+    };
+    let entry = entry.map(unquoted).map(str::to_string);
+    if matches!(shape, Shape::Boolean | Shape::Single)
+        && let Some(entry) = &entry
+    {
+        let problem = Problem::input("config::remove", format!("`{key}` has no entries, so no `{entry}`"));
+        return Err(Box::new(
+            problem.at(text.place(), "no such path").help(format!("`\"{key}\"` takes the whole of it away")),
+        ));
+    }
+    let entry = entry.map(|entry| normal(key, entry));
+    Ok(Removal { key: one_spelling(key).to_string(), entry, text })
+}
+
+/// Of keys that say the same in two ways, the one that layers are asked for.
+pub fn one_spelling(key: &str) -> &str {
+    match key {
+        "image" => "images",
+        "dockerfile-inline" => "dockerfile",
+        other => other,
+    }
+}
+
+/// A name may be quoted as in TOML; it has to be nowhere, since nothing follows it.
+fn unquoted(entry: &str) -> &str {
+    let inner = |quote| entry.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).unwrap_or(entry)
+}
+
+fn normal(key: &str, entry: String) -> String {
+    match key {
+        "platforms" => entry.parse::<Platform>().map_or(entry, |platform| platform.to_string()),
+        _ => entry,
+    }
+}
+
+impl Layer {
+    pub fn removes_all_of(&self, key: &str) -> bool {
+        self.remove.iter().any(|removal| removal.entry.is_none() && removal.key == key)
+    }
+
+    /// Entries of `key` that are taken away one by one.
+    pub fn removed_entries<'l>(&'l self, key: &'l str) -> impl Iterator<Item = &'l str> {
+        self.remove.iter().filter(move |removal| removal.key == key).filter_map(|one| one.entry.as_deref())
+    }
+
+    /// The names of the entries this layer gives `key`; empty for a single value, `None` when it says nothing.
+    fn names(&self, key: &str) -> Option<Vec<String>> {
+        fn list<T: Entry>(list: &Option<Vec<T>>) -> Option<Vec<String>> {
+            list.as_ref().map(|list| list.iter().map(|entry| entry.name().into_owned()).collect())
+        }
+        fn table<T>(table: &std::collections::BTreeMap<String, T>) -> Option<Vec<String>> {
+            (!table.is_empty()).then(|| table.keys().cloned().collect())
+        }
+        let single = |is_said: bool| is_said.then(Vec::new);
+        match key {
+            "description" => single(self.description.is_some()),
+            "context" => single(self.context.is_some()),
+            "dockerfile" => single(self.dockerfile.is_some()),
+            "stage" => single(self.stage.is_some()),
+            "no-cache" => single(self.no_cache.is_some()),
+            "pull" => single(self.pull.is_some()),
+            "network" => single(self.network.is_some()),
+            "shm-size" => single(self.shm_size.is_some()),
+            "emulate" => single(self.emulate.is_some()),
+            "call" => single(self.call.is_some()),
+            "args" => table(&self.args),
+            "contexts" => table(&self.contexts),
+            "labels" => table(&self.labels),
+            "extra-hosts" => table(&self.extra_hosts),
+            "platforms" => list(&self.platforms),
+            "tags" => list(&self.tags),
+            "images" => list(&self.images),
+            "output" => list(&self.outputs),
+            "needs" => list(&self.needs),
+            "secret" => list(&self.secrets),
+            "ssh" => list(&self.ssh),
+            "entitlements" => list(&self.entitlements),
+            "ulimits" => list(&self.ulimits),
+            "no-cache-filter" => list(&self.no_cache_filter),
+            "annotations" => self.annotations.as_ref().map(annotation_names),
+            _ => None,
+        }
+    }
+}
+
+fn annotation_names(declared: &AnnotationsDeclaration) -> Vec<String> {
+    match declared {
+        AnnotationsDeclaration::List(texts) => {
+            texts.iter().map(|text| annotation_key(&text.value).to_string()).collect()
+        }
+        AnnotationsDeclaration::Table(table) => table.keys().cloned().collect(),
+    }
+}
+
+/// The key of `[level[platform]:]key=value`.
+fn annotation_key(text: &str) -> &str {
+    let key = text.split_once('=').map_or(text, |(key, _)| key);
+    key.rsplit_once(':').map_or(key, |(_, key)| key)
+}
+
+/// What the strongest of `layers` takes away that nothing below it gives.
+pub fn check(strongest: &Layer, weaker: &Layers<'_>, problems: &mut Vec<Problem>) {
+    for removal in &strongest.remove {
+        let mut known: Vec<String> = Vec::new();
+        let mut is_given = false;
+        for layer in weaker.iter() {
+            if layer.removes_all_of(&removal.key) {
+                (known, is_given) = (Vec::new(), false);
+            }
+            known.retain(|name| !layer.removed_entries(&removal.key).any(|removed| removed == name));
+            for said in [Some(layer), layer.append.as_deref()].into_iter().flatten() {
+                let names = said.names(&removal.key);
+                is_given |= names.is_some();
+                known.extend(names.unwrap_or_default());
+            }
+        }
+        let is_there = match &removal.entry {
+            Some(entry) => known.contains(entry),
+            None => is_given,
+        };
+        if !is_there {
+            problems.push(nothing_to_remove(removal, &known));
+        }
+    }
+}
+
+fn nothing_to_remove(removal: &Removal, known: &[String]) -> Problem {
+    let message = format!("no weaker layer gives `{}`", removal.text.value);
+    let problem =
+        Problem::input("config::nothing-to-remove", message).at(removal.text.place(), "nothing to take away");
+    let names = || known.iter().map(String::as_str);
+    match &removal.entry {
+        Some(entry) if !known.is_empty() => problem.help(match suggestion(entry, names()) {
+            Some(suggestion) => suggestion,
+            None => format!("`{}` has {}", removal.key, quoted_list(names())),
+        }),
+        _ => problem.help("take it out; a target removes what `[project]` and `inherits` give it"),
+    }
+}
