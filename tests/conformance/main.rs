@@ -87,7 +87,7 @@ fn wrong_image(case: &Case, built: &Result<Record, String>) -> Option<String> {
 }
 
 /// Gives every file below a folder another time.
-fn touch(folder: &std::path::Path) {
+fn touch(folder: &Path) {
     for entry in fs::read_dir(folder).expect("it is a folder").flatten() {
         let (kind, path) = (entry.file_type().expect("it is there"), entry.path());
         if kind.is_dir() {
