@@ -155,8 +155,11 @@ pub struct PlanArguments {
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
-  mab plan                                     one line per node, in the order of work
-  mab plan api --format dot | dot -Tsvg > api.svg";
+  mab plan                                     a tree: what waits for what
+  mab plan release --format svg > plan.svg     a picture for a browser, light and dark
+  mab plan --format json | jq '.nodes[].name'  for programs
+  mab plan api --format mermaid                for a code block in Markdown
+  mab plan api --format dot | dot -Tpdf > api.pdf";
 
 /// Removes from the store what was not used for a while
 #[derive(Debug, Args)]
@@ -202,9 +205,15 @@ pub enum CallArgument {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum FormatArgument {
+    /// A tree of what waits for what
     Text,
     Json,
+    /// For Graphviz: `dot -Tsvg`
     Dot,
+    /// For Markdown: GitHub and GitLab draw it
+    Mermaid,
+    /// A picture, for any browser
+    Svg,
 }
 
 impl From<ProgressArgument> for Progress {
@@ -236,6 +245,8 @@ impl From<FormatArgument> for Format {
             FormatArgument::Text => Self::Text,
             FormatArgument::Json => Self::Json,
             FormatArgument::Dot => Self::Dot,
+            FormatArgument::Mermaid => Self::Mermaid,
+            FormatArgument::Svg => Self::Svg,
         }
     }
 }

@@ -53,11 +53,11 @@ pub struct Checked {
 
 /// Checks what `options` names.
 pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked, Failure> {
-    let Loaded { project, warnings, names } = match &options.dockerfiles[..] {
+    let Loaded { project, warnings, names, .. } = match &options.dockerfiles[..] {
         [] => project::load(&options.project, facts)?,
         files => {
             let (project, warnings) = without_build_file(files, &options.project, facts)?;
-            Loaded { project, warnings, names: Vec::new() }
+            Loaded { project, warnings, names: Vec::new(), is_foreign: false }
         }
     };
     let names = match options.dockerfiles.is_empty() {

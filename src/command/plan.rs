@@ -25,6 +25,8 @@ pub enum Format {
     Text,
     Json,
     Dot,
+    Mermaid,
+    Svg,
 }
 
 /// The graph of what `options` names.
@@ -39,8 +41,10 @@ pub async fn plan(
     let Planned { plan, warnings, .. } = project::plan(options, request, None, facts, &session).await?;
     let text = match format {
         Format::Text => graph::text(&plan),
-        Format::Json => graph::json(&plan),
+        Format::Json => format!("{:#}\n", graph::json(&plan)),
         Format::Dot => graph::dot(&plan),
+        Format::Mermaid => graph::mermaid(&plan),
+        Format::Svg => graph::svg(&plan),
     };
     Ok(Document { text, warnings })
 }
@@ -51,7 +55,7 @@ pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Fa
         let imported = build_files::import(files, options, facts)?;
         return Ok(Document { text: imported.print(), warnings: imported.warnings });
     }
-    let Loaded { project, warnings, names } = project::load(options, facts)?;
+    let Loaded { project, warnings, names, .. } = project::load(options, facts)?;
     let selection = crate::plan::select(&project, &names)?;
     let names: Vec<&str> = selection.all().map(|target| target.name.as_str()).collect();
     let document = bake_json::selected_json(&project, &names);
@@ -68,6 +72,8 @@ pub fn plain_request(facts: &Facts) -> Request {
         pull: false,
         // Nothing runs.
         allowed: BTreeSet::from(Entitlement::ALL),
+        is_lenient: false,
         build_platform: session::build_platform(facts),
+        directory: facts.directories.current.clone(),
     }
 }

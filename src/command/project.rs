@@ -50,6 +50,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Targets and groups that are asked for.
     pub names: Vec<String>,
+    /// The file is bake's or Compose's, which allow more.
+    pub is_foreign: bool,
 }
 
 /// The resolved project.
@@ -60,7 +62,8 @@ pub fn load(options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failu
             let imported = build_files::import(files, options, facts)?;
             let (project, more) = imported.project(facts, &options.platforms)?;
             let names = imported.requested();
-            Ok(Loaded { project, warnings: imported.warnings.into_iter().chain(more).collect(), names })
+            let warnings = imported.warnings.into_iter().chain(more).collect();
+            Ok(Loaded { project, warnings, names, is_foreign: true })
         }
     }
 }
@@ -84,7 +87,7 @@ fn load_own(file: &Path, options: &ProjectOptions, facts: &mut Facts) -> Result<
     }
     let overrides = Overrides { vars: options.vars.clone(), platforms: options.platforms.clone() };
     let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
-    Ok(Loaded { project, warnings, names: options.names.clone() })
+    Ok(Loaded { project, warnings, names: options.names.clone(), is_foreign: false })
 }
 
 /// Compiles the plan of what `options` names. `call` stands in for what the targets say is to be done.
@@ -95,7 +98,8 @@ pub async fn plan(
     facts: &mut Facts,
     session: &Session<'_>,
 ) -> Result<Planned, Failure> {
-    let Loaded { project, mut warnings, names } = load(options, facts)?;
+    let Loaded { project, mut warnings, names, is_foreign } = load(options, facts)?;
+    let request = &Request { is_lenient: is_foreign, ..request.clone() };
     let selection = plan::select(&project, &names)?;
     let (selection, checked) = match call {
         None => selection.without_checks(&project),

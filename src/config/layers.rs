@@ -159,13 +159,7 @@ impl<'a> Ancestry<'a> {
             if matches!(self.known.get(name), Some(State::Open)) {
                 let start = path.iter().position(|step| *step == name).unwrap_or(0);
                 let chain: Vec<&str> = path[start..].iter().copied().chain([name]).collect();
-                problems.push(
-                    Problem::input(
-                        "config::cycle",
-                        format!("`inherits` runs in a circle: {}", chain.join(" → ")),
-                    )
-                    .at(parent.place(), "closes the circle"),
-                );
+                problems.push(self.circle(&chain));
                 sound = false;
             } else if !self.declared.targets.contains_key(name) {
                 let help = keys::suggestion(
@@ -195,6 +189,21 @@ impl<'a> Ancestry<'a> {
         }
         collected.push(target);
         sound.then(|| Rc::new(without_repeats(collected)))
+    }
+}
+
+impl Ancestry<'_> {
+    /// `chain` ends where it begins.
+    fn circle(&self, chain: &[&str]) -> Problem {
+        let message = format!("`inherits` runs in a circle: {}", chain.join(" → "));
+        let problem = Problem::input("config::cycle", message).help("remove one of these from `inherits`");
+        chain.windows(2).fold(problem, |problem, pair| {
+            let inherits = self.declared.targets[pair[0]].inherits.iter().find(|text| text.value == pair[1]);
+            match inherits {
+                Some(text) => problem.at(text.place(), format!("`{}` inherits from `{}`", pair[0], pair[1])),
+                None => problem,
+            }
+        })
     }
 }
 

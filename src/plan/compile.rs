@@ -2,11 +2,13 @@
 //!
 //! Per platform: resolve ▶ build, then per target a merge, then one publish for the run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::conflicts;
-use super::graph::{Cycle, Plan};
+use super::conflicts::Claims;
+use super::cycles;
+use super::graph::Plan;
 use super::node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode};
 use super::select::Selection;
 use crate::base::{NodeId, Platform, Reference};
@@ -31,8 +33,12 @@ pub struct Request {
     pub pull: bool,
     /// `--allow`: what builds may do beyond the sandbox.
     pub allowed: BTreeSet<Entitlement>,
+    /// Tags that nothing moves may be shared, as bake lets them be.
+    pub is_lenient: bool,
     /// The platform builds run on.
     pub build_platform: Platform,
+    /// Messages name paths below it without it.
+    pub directory: PathBuf,
 }
 
 /// The graph of `selection`.
@@ -44,42 +50,43 @@ pub fn compile(
     let mut compiler = Compiler {
         request,
         dockerfiles,
+        requested: selection.requested.iter().map(|target| target.name.as_str()).collect(),
+        targets: selection.all().map(|target| (target.name.as_str(), target)).collect(),
         delivery: BTreeMap::new(),
         plan: Plan::default(),
         builds: BTreeMap::new(),
         merges: BTreeMap::new(),
         resolves: BTreeMap::new(),
+        claims: Claims::default(),
         problems: Vec::new(),
     };
     compiler.gather_delivery(selection);
     for target in selection.all() {
-        let export = compiler.form(selection, target);
+        let export = compiler.form(target);
         compiler.add_builds(target, &export);
     }
     for target in selection.all() {
-        let (outputs, export) =
-            (compiler.requested_outputs(selection, target), compiler.form(selection, target));
+        let (outputs, export) = (compiler.requested_outputs(target), compiler.form(target));
         compiler.add_merge(target, export, outputs);
     }
     for target in selection.all() {
         compiler.connect(target);
     }
     compiler.add_publish(selection);
-    compiler.finish(selection)
-}
-
-fn is_requested(selection: &Selection<'_>, target: &Target) -> bool {
-    selection.requested.iter().any(|requested| requested.name == target.name)
+    compiler.finish()
 }
 
 struct Compiler<'a> {
     request: &'a Request,
     dockerfiles: &'a Dockerfiles,
+    requested: HashSet<&'a str>,
+    targets: HashMap<&'a str, &'a Target>,
     delivery: BTreeMap<&'a str, Delivery>,
     plan: Plan,
     builds: BTreeMap<(String, Platform), NodeId>,
     merges: BTreeMap<String, NodeId>,
     resolves: BTreeMap<BaseSource, NodeId>,
+    claims: Claims,
     problems: Vec<Problem>,
 }
 
@@ -125,6 +132,7 @@ impl<'a> Compiler<'a> {
                 variant,
                 dockerfile: dockerfile.clone(),
                 labels,
+                needs: target.needs.clone(),
                 export: export.clone(),
             };
             self.builds.insert(key, self.plan.add(Node::Build(Box::new(node))));
@@ -170,29 +178,30 @@ impl<'a> Compiler<'a> {
     }
 
     /// Nothing is written of a target that others only build on.
-    fn requested_outputs(&self, selection: &Selection<'_>, target: &Target) -> Vec<Output> {
-        if is_requested(selection, target) { self.outputs(target) } else { Vec::new() }
+    fn requested_outputs(&self, target: &Target) -> Vec<Output> {
+        match self.requested.contains(target.name.as_str()) {
+            true => self.outputs(target).into_iter().map(|output| output.value).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// The form a target's image is first wanted in. Its layers may go into others' images.
-    fn form(&self, selection: &Selection<'_>, target: &Target) -> ExportOptions {
-        match is_requested(selection, target) {
-            true => first_form(&self.outputs(target)),
+    fn form(&self, target: &Target) -> ExportOptions {
+        match self.requested.contains(target.name.as_str()) {
+            true => first_form(&self.requested_outputs(target)),
             false => ExportOptions::default(),
         }
     }
 
     /// What is written of a requested target: the command line's outputs, else the group's, else its own;
     /// `push` and `load` add to them as bake's flags do.
-    fn outputs(&self, target: &Target) -> Vec<Output> {
+    fn outputs(&self, target: &Target) -> Vec<Located<Output>> {
         let said = self.delivery.get(target.name.as_str());
         let group = said.and_then(|said| said.outputs.as_ref());
-        let located =
-            |outputs: &Vec<Located<Output>>| outputs.iter().map(|output| output.value.clone()).collect();
-        let mut outputs: Vec<Output> = match (&self.request.outputs, group) {
-            (Some(outputs), _) => outputs.clone(),
-            (None, Some(outputs)) => located(outputs),
-            (None, None) => located(&target.outputs),
+        let mut outputs: Vec<Located<Output>> = match (&self.request.outputs, group) {
+            (Some(outputs), _) => outputs.iter().cloned().map(Located::unplaced).collect(),
+            (None, Some(outputs)) => outputs.clone(),
+            (None, None) => target.outputs.clone(),
         };
         if self.request.push || said.and_then(|said| said.push) == Some(true) {
             add_push(&mut outputs);
@@ -240,13 +249,9 @@ impl<'a> Compiler<'a> {
             Some(build) => self.plan.depend(node, *build),
             // A target whose Dockerfile is broken has been reported already.
             None if self.dockerfiles.keys().any(|(known, _)| known == name) => {
-                let message = format!("target `{name}` is not built for `{platform}`");
-                let problem = Problem::input("plan::platform-mismatch", message)
-                    .help(format!("add `{platform}` to the platforms of `{name}`, or narrow this target's"));
-                self.problems.push(match place {
-                    Some(place) => problem.at(place.clone(), format!("used here for `{platform}`")),
-                    None => problem,
-                });
+                let problem =
+                    platform_mismatch(name, self.targets.get(name.as_str()), platform, place.as_ref());
+                self.problems.push(problem);
             }
             None => {}
         }
@@ -286,35 +291,51 @@ impl<'a> Compiler<'a> {
         let mut targets = Vec::new();
         for target in &selection.requested {
             let outputs = self.outputs(target);
+            let by_digest = outputs.iter().filter_map(|output| output.value.export_options());
+            if !self.request.is_lenient && !by_digest.into_iter().any(|options| options.push_by_digest) {
+                self.claim_tags(target, &target.tags);
+            }
             for output in outputs {
-                if let Output::Image { names, push: true, options } = output {
-                    targets.extend(self.publish_target(target, names, options));
+                self.claims.output(&target.name, &output, &self.request.directory);
+                match output.value {
+                    Output::Image { names, push: true, options } => {
+                        let names = names
+                            .into_iter()
+                            .map(|name| Located { value: name, place: output.place.clone() });
+                        targets.extend(self.publish_target(target, names.collect(), options));
+                    }
+                    Output::Docker { dest: None, .. } => self.claim_tags(target, &target.tags),
+                    _ => {}
                 }
             }
         }
         if targets.is_empty() {
             return;
         }
-        self.problems.extend(conflicts::duplicate_tags(&targets));
         let node = self.plan.add(Node::Publish(PublishNode { targets }));
         for merge in self.merges.values() {
             self.plan.depend(node, *merge);
         }
     }
 
+    fn claim_tags(&mut self, target: &Target, names: &[Located<Reference>]) {
+        for name in names {
+            self.claims.tag(&target.name, name);
+        }
+    }
+
     fn publish_target(
         &mut self,
         target: &Target,
-        names: Vec<Reference>,
+        names: Vec<Located<Reference>>,
         options: ExportOptions,
     ) -> Option<PublishTarget> {
-        let own = || -> Vec<Reference> {
-            match options.push_by_digest {
-                true => target.images.iter().map(|image| image.value.without_tag()).collect(),
-                false => target.tags.iter().map(|tag| tag.value.clone()).collect(),
-            }
+        let by_digest = options.push_by_digest;
+        let names = match (names.is_empty(), by_digest) {
+            (false, _) => names,
+            (true, true) => target.images.clone(),
+            (true, false) => target.tags.clone(),
         };
-        let names = if names.is_empty() { own() } else { names };
         if names.is_empty() {
             let problem =
                 Problem::input("plan::no-tag", format!("`{}` is to be pushed but has no tag", target.name))
@@ -325,18 +346,51 @@ impl<'a> Compiler<'a> {
             });
             return None;
         }
+        if !by_digest {
+            self.claim_tags(target, &names);
+        }
+        let value = |name: Located<Reference>| if by_digest { name.value.without_tag() } else { name.value };
+        let names = names.into_iter().map(value).collect();
         Some(PublishTarget { target: target.name.clone(), names, options })
     }
 
-    fn finish(mut self, selection: &Selection<'_>) -> Result<Plan, Vec<Problem>> {
-        self.problems.extend(conflicts::duplicate_destinations(&self.plan));
-        let plan = std::mem::take(&mut self.plan);
-        match plan.clone().sorted() {
+    fn finish(mut self) -> Result<Plan, Vec<Problem>> {
+        self.problems.extend(self.claims.problems());
+        match self.plan.sorted() {
             Ok(sorted) if self.problems.is_empty() => return Ok(sorted),
             Ok(_) => {}
-            Err(cycle) => self.problems.push(cycle_problem(&plan, &cycle, selection)),
+            Err((plan, cycles)) => self.problems.extend(cycles::problems(&plan, &cycles)),
         }
         Err(self.problems)
+    }
+}
+
+/// A stage for `platform` is to begin with a target that has no image for it.
+fn platform_mismatch(
+    name: &str,
+    linked: Option<&&Target>,
+    platform: &Platform,
+    place: Option<&Place>,
+) -> Problem {
+    let message = format!("target `{name}` is not built for `{platform}`");
+    let mut problem = Problem::input("plan::platform-mismatch", message)
+        .help(format!("add `{platform}` to the platforms of `{name}`, or narrow this target's"));
+    if let Some(place) = place {
+        problem = problem.at(place.clone(), format!("used here for `{platform}`"));
+    }
+    let Some(linked) = linked else { return problem };
+    let listed: Vec<&Place> =
+        linked.variants.iter().filter_map(|variant| variant.platform.place.as_ref()).collect();
+    match (&listed[..], &linked.place) {
+        ([first, .., last], _)
+            if Arc::ptr_eq(&first.source, &last.source) && first.span.start < last.span.end =>
+        {
+            let all = Place::new(&first.source, first.span.start..last.span.end);
+            problem.at(all, format!("`{name}` is built for these"))
+        }
+        ([only, ..], _) => problem.at((*only).clone(), format!("`{name}` is built for this")),
+        ([], Some(place)) => problem.at(place.clone(), "for this machine's platform alone"),
+        ([], None) => problem,
     }
 }
 
@@ -372,29 +426,30 @@ fn join<T: Clone + PartialEq>(known: &mut Option<T>, said: &Option<T>) -> bool {
     said.is_none() || known == said
 }
 
-fn add_push(outputs: &mut Vec<Output>) {
+fn add_push(outputs: &mut Vec<Located<Output>>) {
     let mut pushed = false;
     for output in outputs.iter_mut() {
-        if let Output::Image { push, .. } = output {
+        if let Output::Image { push, .. } = &mut output.value {
             *push = true;
             pushed = true;
         }
     }
     if !pushed {
-        outputs.push(Output::Image { names: Vec::new(), push: true, options: ExportOptions::default() });
+        let options = ExportOptions::default();
+        outputs.push(Located::unplaced(Output::Image { names: Vec::new(), push: true, options }));
     }
 }
 
 /// Adds a load into an engine, unless the outputs say already where the result goes.
-fn add_load(outputs: &mut Vec<Output>) {
-    let settled = outputs.iter().any(|output| match output {
+fn add_load(outputs: &mut Vec<Located<Output>>) {
+    let settled = outputs.iter().any(|output| match &output.value {
         Output::Docker { dest, .. } => dest.is_none(),
         Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => true,
         Output::Image { .. } | Output::Oci { .. } => false,
     });
     if !settled {
         let options = ExportOptions { oci_media_types: false, ..ExportOptions::default() };
-        outputs.push(Output::Docker { dest: None, options });
+        outputs.push(Located::unplaced(Output::Docker { dest: None, options }));
     }
 }
 
@@ -422,30 +477,4 @@ pub fn base_source(request: &BaseRequest, variant: &Variant) -> Result<Option<Ba
             )),
         },
     }
-}
-
-fn cycle_problem(plan: &Plan, cycle: &Cycle, selection: &Selection<'_>) -> Problem {
-    let mut names: Vec<&str> = Vec::new();
-    for id in &cycle.0 {
-        let name = match plan.node(*id) {
-            Node::Build(node) => &node.target,
-            Node::Merge(node) => &node.target,
-            Node::Resolve(_) | Node::Publish(_) => continue,
-        };
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-    }
-    let chain =
-        names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" → ");
-    let mut problem =
-        Problem::input("plan::cycle", format!("targets build on each other in a circle: {chain}"))
-            .help("remove one of the `target:` contexts or `needs` on the circle");
-    let members: BTreeSet<&str> = names.into_iter().collect();
-    for target in selection.all().filter(|target| members.contains(target.name.as_str())) {
-        if let Some(place) = &target.place {
-            problem = problem.at(place.clone(), "on the circle");
-        }
-    }
-    problem
 }

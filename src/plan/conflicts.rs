@@ -1,65 +1,99 @@
-//! What two targets of one run must not share: tags and destinations.
+//! What two targets of one run must not share: tags, destinations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use super::graph::Plan;
-use super::node::{Node, PublishTarget};
 use crate::base::Reference;
-use crate::diag::Problem;
+use crate::diag::{Located, Place, Problem};
 use crate::model::{Dest, Output};
 
-/// Tags that two targets would both move.
-pub(super) fn duplicate_tags(targets: &[PublishTarget]) -> Vec<Problem> {
-    let mut owners: BTreeMap<&Reference, &str> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for target in targets {
-        for name in &target.names {
-            match owners.insert(name, &target.target) {
-                Some(owner) if owner != target.target => problems.push(
-                    Problem::input(
-                        "plan::duplicate-tag",
-                        format!("`{owner}` and `{}` would both move the tag `{}`", target.target, name.familiar()),
-                    )
-                    .help("give every target an image or a tag of its own, for instance with `{{ target.name }}`"),
-                ),
-                _ => {}
-            }
-        }
-    }
-    problems
+/// What the targets of a run claim for themselves.
+#[derive(Default)]
+pub(super) struct Claims {
+    tags: BTreeMap<String, Vec<Claim>>,
+    destinations: BTreeMap<String, Vec<Claim>>,
 }
 
-/// Files and directories that two outputs would both write.
-pub(super) fn duplicate_destinations(plan: &Plan) -> Vec<Problem> {
-    let mut owners: BTreeMap<String, &str> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (_, node) in plan.nodes() {
-        let Node::Merge(merge) = node else { continue };
-        for destination in merge.outputs.iter().filter_map(destination) {
-            if let Some(owner) = owners.insert(destination.clone(), &merge.target) {
-                problems.push(
-                    Problem::input(
-                        "plan::duplicate-destination",
-                        format!("`{owner}` and `{}` would both write to `{destination}`", merge.target),
-                    )
-                    .help("give every target a `dest` of its own, for instance with `{{ target.name }}`"),
-                );
-            }
+struct Claim {
+    target: String,
+    place: Option<Place>,
+}
+
+impl Claims {
+    pub fn tag(&mut self, target: &str, name: &Located<Reference>) {
+        add(&mut self.tags, name.value.familiar(), target, name.place.clone());
+    }
+
+    pub fn output(&mut self, target: &str, output: &Located<Output>, directory: &Path) {
+        if let Some(destination) = destination(&output.value, directory) {
+            add(&mut self.destinations, destination, target, output.place.clone());
         }
     }
-    problems
+
+    /// Whatever more than one target claims; a destination also when one target claims it twice.
+    pub fn problems(&self) -> Vec<Problem> {
+        let help = |what: &str| {
+            format!("give every target {what} of its own, for instance with `{{{{ target.name }}}}`")
+        };
+        let tags = self.tags.iter().filter(|(_, claims)| owners(claims).len() > 1).map(|(tag, claims)| {
+            let message = format!("{} move the tag `{tag}`", would(claims));
+            told("plan::duplicate-tag", message, claims).help(help("an image or a tag"))
+        });
+        let contested = self.destinations.iter().filter(|(_, claims)| claims.len() > 1);
+        let destinations = contested.map(|(destination, claims)| {
+            let message = format!("{} write to `{destination}`", would(claims));
+            told("plan::duplicate-destination", message, claims).help(help("a `dest`"))
+        });
+        tags.chain(destinations).collect()
+    }
+}
+
+fn add(claims: &mut BTreeMap<String, Vec<Claim>>, what: String, target: &str, place: Option<Place>) {
+    claims.entry(what).or_default().push(Claim { target: target.to_string(), place });
+}
+
+fn owners(claims: &[Claim]) -> BTreeSet<&str> {
+    claims.iter().map(|claim| claim.target.as_str()).collect()
+}
+
+/// ``"`a` and `b` would both"``
+fn would(claims: &[Claim]) -> String {
+    let names: Vec<String> = owners(claims).into_iter().map(|name| format!("`{name}`")).collect();
+    match &names[..] {
+        [one] => format!("two outputs of {one} would"),
+        [one, two] => format!("{one} and {two} would both"),
+        [first @ .., last] => format!("{} and {last} would all", first.join(", ")),
+        [] => String::new(),
+    }
+}
+
+/// A place that several targets have of a template is told once, for all of them.
+fn told(code: &'static str, message: String, claims: &[Claim]) -> Problem {
+    let mut places: Vec<(&Place, Vec<&str>)> = Vec::new();
+    for claim in claims {
+        let Some(place) = &claim.place else { continue };
+        match places.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, targets)) => targets.push(&claim.target),
+            None => places.push((place, vec![&claim.target])),
+        }
+    }
+    places.into_iter().fold(Problem::input(code, message), |problem, (place, targets)| {
+        let targets: Vec<String> = targets.into_iter().map(|target| format!("`{target}`")).collect();
+        problem.at(place.clone(), format!("of {}", targets.join(", ")))
+    })
 }
 
 /// The place an output owns alone. OCI layout directories are shared on purpose: each image adds itself.
-fn destination(output: &Output) -> Option<String> {
+fn destination(output: &Output, directory: &Path) -> Option<String> {
+    let name = |path: &Path| path.strip_prefix(directory).unwrap_or(path).display().to_string();
     let dest = match output {
         Output::Oci { dest, tar: true, .. } | Output::Tar { dest, .. } => dest,
         Output::Docker { dest: Some(dest), .. } => dest,
-        Output::Local { dest, .. } => return Some(dest.display().to_string()),
+        Output::Local { dest, .. } => return Some(name(dest)),
         Output::Oci { .. } | Output::Docker { .. } | Output::Image { .. } | Output::CacheOnly => return None,
     };
     Some(match dest {
-        Dest::Path(path) => path.display().to_string(),
+        Dest::Path(path) => name(path),
         Dest::Stdout => "standard output".to_string(),
     })
 }

@@ -1,6 +1,7 @@
 //! The immutable graph. petgraph stays behind these methods.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -14,8 +15,8 @@ pub struct Plan {
     graph: DiGraph<Node, ()>,
 }
 
-/// The cycle a graph would have had, as nodes that each wait for the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A cycle that a graph has, as nodes that each wait for the next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cycle(pub Vec<NodeId>);
 
 #[cfg(test)]
@@ -47,18 +48,25 @@ impl Plan {
         &mut self.graph[to_index(id)]
     }
 
-    /// Renumbers the nodes in topological order, or names a cycle.
-    pub(super) fn sorted(self) -> Result<Self, Cycle> {
-        petgraph::algo::toposort(&self.graph, None).map_err(|cycle| self.cycle_through(cycle.node_id()))?;
+    /// Renumbers the nodes in topological order; or gives the graph back with its cycles.
+    pub(super) fn sorted(self) -> Result<Self, (Self, Vec<Cycle>)> {
         let order = self.first_come_order();
-        let mut sorted = Self::default();
-        let mut places = vec![NodeIndex::end(); order.len()];
-        for old in &order {
-            places[old.index()] = sorted.graph.add_node(self.graph[*old].clone());
+        if order.len() < self.len() {
+            let cycles = self.cycles();
+            return Err((self, cycles));
         }
-        for edge in self.graph.edge_indices() {
-            let (from, to) = self.graph.edge_endpoints(edge).expect("the edge was just listed");
-            sorted.graph.add_edge(places[from.index()], places[to.index()], ());
+        let mut places = vec![NodeIndex::end(); order.len()];
+        for (place, old) in order.iter().enumerate() {
+            places[old.index()] = NodeIndex::new(place);
+        }
+        let (nodes, edges) = self.graph.into_nodes_edges();
+        let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(|node| Some(node.weight)).collect();
+        let mut sorted = Self { graph: DiGraph::with_capacity(nodes.len(), edges.len()) };
+        for old in order {
+            sorted.graph.add_node(nodes[old.index()].take().expect("an order names every node once"));
+        }
+        for edge in edges {
+            sorted.graph.add_edge(places[edge.source().index()], places[edge.target().index()], ());
         }
         Ok(sorted)
     }
@@ -83,24 +91,38 @@ impl Plan {
         order
     }
 
-    fn cycle_through(&self, start: NodeIndex) -> Cycle {
-        // Every node of a strongly connected component reaches `start` again inside the component.
-        let components = petgraph::algo::tarjan_scc(&self.graph);
-        let component = components.into_iter().find(|members| members.contains(&start)).unwrap_or_default();
-        let mut path = vec![start];
-        let mut current = start;
-        while let Some(next) = self
-            .graph
-            .neighbors(current)
-            .find(|next| component.contains(next) && (*next == start || !path.contains(next)))
-        {
-            if next == start {
-                break;
+    /// One cycle, a shortest, for each set of nodes that all wait for each other.
+    fn cycles(&self) -> Vec<Cycle> {
+        let mut cycles: Vec<Cycle> = petgraph::algo::tarjan_scc(&self.graph)
+            .iter()
+            .filter_map(|members| self.cycle_among(members))
+            .collect();
+        cycles.sort();
+        cycles
+    }
+
+    fn cycle_among(&self, members: &[NodeIndex]) -> Option<Cycle> {
+        let start = *members.iter().min()?;
+        let members: BTreeSet<NodeIndex> = members.iter().copied().collect();
+        // Breadth first from the start to itself; `came` says from where.
+        let mut came: BTreeMap<NodeIndex, NodeIndex> = BTreeMap::new();
+        let mut waiting = VecDeque::from([start]);
+        while let Some(node) = waiting.pop_front() {
+            let mut next: Vec<NodeIndex> = self.graph.neighbors_directed(node, Direction::Incoming).collect();
+            next.sort_unstable();
+            for next in next.into_iter().filter(|next| members.contains(next)) {
+                if let Entry::Vacant(entry) = came.entry(next) {
+                    entry.insert(node);
+                    waiting.push_back(next);
+                }
             }
-            path.push(next);
-            current = next;
         }
-        Cycle(path.into_iter().map(to_id).collect())
+        let mut path = vec![*came.get(&start)?];
+        while *path.last()? != start {
+            path.push(came[path.last()?]);
+        }
+        path.reverse();
+        Some(Cycle(path.into_iter().map(to_id).collect()))
     }
 
     pub fn len(&self) -> usize {

@@ -6,6 +6,7 @@
 
 mod compile;
 mod conflicts;
+mod cycles;
 mod graph;
 mod key;
 mod node;

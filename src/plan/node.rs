@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::{Digest, NodeId, Platform, Reference};
-use crate::diag::Place;
+use crate::diag::{Located, Place};
 use crate::dockerfile::Dockerfile;
 use crate::event::{NodeInfo, NodeKind};
 use crate::model::{Annotation, ExportOptions, Output, Variant};
@@ -41,6 +41,8 @@ pub struct BuildNode {
     pub variant: Variant,
     pub dockerfile: Arc<Dockerfile>,
     pub labels: Vec<(String, String)>,
+    /// Targets that must be done first, and where that is said.
+    pub needs: Vec<Located<String>>,
     /// The form its image is first wanted in. Changes nothing of what is built.
     pub export: ExportOptions,
 }
