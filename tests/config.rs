@@ -1,7 +1,7 @@
 //! The corpus of build files: what valid ones resolve to and what invalid ones are told, to the letter.
 //!
 //! A case is a folder with `multiarch.toml` and what it includes. `flags.txt` may hold lines such as
-//! `--var NAME=VALUE`, `--platform P`, `env NAME=VALUE` and `no-git`. `MAB_BLESS=1` writes the expected
+//! `--var NAME=VALUE`, `--platform P`, `--set …`, `target NAME`, `env NAME=VALUE` and `no-git`. `MAB_BLESS=1` writes the expected
 //! files anew.
 
 use std::fs;
@@ -44,6 +44,8 @@ fn resolve(case: &Path) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
         match word {
             "--var" => overrides.vars.extend([pair()]),
             "--platform" => overrides.platforms.push(rest.parse().expect("a platform")),
+            "--set" => overrides.sets.push(rest.to_string()),
+            "target" => overrides.names.push(rest.to_string()),
             "env" => facts.environment.extend([pair()]),
             "no-git" => git = None,
             "tag" => git.iter_mut().for_each(|git| git.tags.push(rest.to_string())),
@@ -53,7 +55,7 @@ fn resolve(case: &Path) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
     }
     facts.ci = CiFacts::detect(&facts.environment, None);
     let loaded = config::load(&case.join("multiarch.toml"), &Disk);
-    if config::needs_git(&loaded) {
+    if config::needs_git(&loaded, &overrides) {
         facts.git = git;
     }
     config::resolve(&loaded, &facts, &overrides)

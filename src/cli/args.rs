@@ -64,7 +64,12 @@ pub struct ProjectArguments {
     /// Gives a variable of the file a value
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     vars: Vec<(String, String)>,
-    /// Changes targets of a bake or Compose file: `api.args.GO=1.24`, `*.platform=linux/arm64`, `web.tags+=a:b`
+    /// Changes targets, as the strongest layer of their values: `api.args.GO=1.24`, `*.platform=linux/arm64`, `web.tags+=1.0`
+    ///
+    /// TARGET is a name or a pattern with `*`, `?` and `[…]`. Lists take entries with commas between them, or several
+    /// arguments; `+=` adds, and an empty value takes everything away. What has dots is quoted:
+    /// `api.labels."org.x.y"=1`, `'api.on."linux/arm64".args.X=1'`. `push` and `load` are `true` or `false`;
+    /// `api.remove=args.DEBUG` takes an entry away. Bake's and Compose's files follow bake's rules.
     #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]
     overrides: Vec<String>,
 }
@@ -135,6 +140,7 @@ const BAKE_EXAMPLES: &str = "\
 Examples:
   mab bake                                     everything of `[group.default]`
   mab bake api web --platform linux/arm64      two targets for one of their platforms
+  mab bake --set '*.args.GO=1.24'              with a value that is not in the file
   mab bake release --push                      a group, pushed to its tags when all of it is built
   mab bake api -o type=oci,dest=api.tar        one image with all platforms as an OCI archive
   mab bake --print | jq .target.api            what the file says in the end";

@@ -69,12 +69,14 @@ pub fn load(options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failu
 }
 
 fn load_own(file: &Path, options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failure> {
-    if let Some(set) = options.overrides.first() {
-        let message = format!("`--set {set}` is not supported yet for multiarch.toml");
-        return Err(vec![Problem::input("config::not-yet", message).help("use `--var`, or edit the file")]);
-    }
+    let overrides = Overrides {
+        vars: options.vars.clone(),
+        sets: options.overrides.clone(),
+        names: options.names.clone(),
+        platforms: options.platforms.clone(),
+    };
     let loaded = config::load(file, &Disk);
-    if config::needs_git(&loaded) && facts.git.is_none() {
+    if config::needs_git(&loaded, &overrides) && facts.git.is_none() {
         facts.git = GitFacts::read(&loaded.root).map_err(|error| {
             vec![
                 Problem::input(
@@ -85,7 +87,6 @@ fn load_own(file: &Path, options: &ProjectOptions, facts: &mut Facts) -> Result<
             ]
         })?;
     }
-    let overrides = Overrides { vars: options.vars.clone(), platforms: options.platforms.clone() };
     let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
     Ok(Loaded { project, warnings, names: options.names.clone(), is_foreign: false })
 }
@@ -99,6 +100,9 @@ pub async fn plan(
     session: &Session<'_>,
 ) -> Result<Planned, Failure> {
     let Loaded { project, mut warnings, names, is_foreign } = load(options, facts)?;
+    if !project.refusals.is_empty() {
+        return Err(project.refusals);
+    }
     let request = &Request { is_lenient: is_foreign, ..request.clone() };
     let selection = plan::select(&project, &names)?;
     let (selection, checked) = match call {

@@ -9,19 +9,29 @@ use super::shape::{self, Shape};
 use super::table::{Key, Reader, Role, Value};
 use crate::diag::Problem;
 
+/// Where an `append` stands: its keys, and the keys beside it.
+pub type Owner = (Section, Section);
+pub const TARGET: Owner = (Section::Append, Section::Target);
+pub const GROUP: Owner = (Section::GroupAppend, Section::Group);
+
 /// Reads the table `value`, which stands under `append` in `table`.
-pub fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, value: &Value<'_>) -> Option<Box<Layer>> {
+pub fn read(
+    reader: &mut Reader<'_>,
+    (own, owner): Owner,
+    table: &DeTable<'_>,
+    value: &Value<'_>,
+) -> Option<Box<Layer>> {
     let mut layer = Layer::default();
     for (key, value) in reader.table("append", value)? {
         let name = key.get_ref().as_ref();
         if let Some((first, _)) = table.iter().find(|(known, _)| known.get_ref() == key.get_ref()) {
             both(reader, key, first);
         }
-        match (name, shape::of(Section::Append, name), shape::of(Section::Target, name)) {
-            ("images", _, _) => layer.images = reader.texts("images", value, Role::Template),
+        match (name, shape::of(own, name), shape::of(owner, name)) {
+            ("images", Some(_), _) => layer.images = reader.texts("images", value, Role::Template),
             (_, Some(_), _) => read_layer_key(reader, &mut layer, key, value),
             (_, None, Some(shape)) => not_a_list(reader, key, shape),
-            (_, None, None) => reader.unknown_key(Section::Append, key),
+            (_, None, None) => reader.unknown_key(own, key),
         }
     }
     Some(Box::new(layer))

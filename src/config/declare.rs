@@ -62,9 +62,20 @@ pub struct GroupDeclaration {
     pub place: Place,
     pub description: Option<Text>,
     pub targets: Vec<Text>,
-    pub push: Option<bool>,
-    pub load: Option<bool>,
-    pub outputs: Option<Vec<OutputDeclaration>>,
+    /// Its delivery keys.
+    pub layer: Layer,
+    /// Where those stand, by key.
+    pub places: BTreeMap<String, Place>,
+    pub require: Vec<(Requirement, Place)>,
+}
+
+/// What a group wants of the work tree before anything is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// Tracked files are as they were committed.
+    Clean,
+    /// A tag points at HEAD.
+    Tag,
 }
 
 #[derive(Debug)]
@@ -111,6 +122,10 @@ pub struct Layer {
     pub no_cache_filter: Option<Vec<Text>>,
     pub emulate: Option<Emulate>,
     pub call: Option<Call>,
+    /// Of groups and `--set` alone.
+    pub push: Option<bool>,
+    /// Of groups and `--set` alone.
+    pub load: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -135,6 +150,35 @@ pub enum OutputDeclaration {
         place: Place,
         entries: Vec<(Located<String>, Text)>,
     },
+}
+
+impl GroupDeclaration {
+    pub fn new(place: Place) -> Self {
+        Self {
+            place,
+            description: None,
+            targets: Vec::new(),
+            layer: Layer::default(),
+            places: BTreeMap::new(),
+            require: Vec::new(),
+        }
+    }
+
+    /// Whether it is more than a name for several targets.
+    pub fn says_something(&self) -> bool {
+        !self.places.is_empty()
+    }
+}
+
+impl Requirement {
+    pub const ALL: [(&'static str, Self); 2] = [("clean", Self::Clean), ("tag", Self::Tag)];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Tag => "tag",
+        }
+    }
 }
 
 impl VarDeclaration {

@@ -1,16 +1,15 @@
 //! Groups: members that exist, no circles.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::declare::{Declarations, GroupDeclaration, is_template};
+use super::delivery::Said;
 use super::keys;
-use super::output;
 use super::roster::Roster;
 use super::target::World;
 use super::text::Text;
 use crate::diag::{Located, Problem};
-use crate::model::{Delivery, Group};
+use crate::model::Group;
 
 const DEEPEST: usize = 64;
 
@@ -18,22 +17,11 @@ const DEEPEST: usize = 64;
 pub fn resolve(
     world: &World<'_, '_>,
     roster: &Roster<'_>,
+    of_run: &[Said<'_>],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Group> {
-    let scope = world.scope(None, None, None);
-    let render = |text: &Text| world.templates.render(text, &scope).map(Cow::into_owned);
     let mut groups = BTreeMap::new();
     for (name, group) in &world.declared.groups {
-        let outputs = group.outputs.as_ref().map(|outputs| {
-            let mut resolved = Vec::new();
-            for output in outputs {
-                match output::resolve(output, render) {
-                    Ok(output) => resolved.extend(output),
-                    Err(found) => problems.extend(found),
-                }
-            }
-            resolved
-        });
         groups.insert(
             name.clone(),
             Group {
@@ -41,7 +29,8 @@ pub fn resolve(
                 description: group.description.as_ref().map(|text| text.value.clone()),
                 targets: members(world, roster, group, problems),
                 place: Some(group.place.clone()),
-                delivery: Delivery { push: group.push, load: group.load, outputs },
+                require: group.require.iter().map(|(requirement, _)| requirement.name()).collect(),
+                is_withheld: group.says_something() && !of_run.iter().any(|said| said.name == name),
             },
         );
     }
@@ -53,7 +42,8 @@ pub fn resolve(
             description: declaration.layer.description.as_ref().map(|text| text.value.clone()),
             targets: targets.map(|target| Located::unplaced(target.clone())).collect(),
             place: Some(declaration.place.clone()),
-            delivery: Delivery::default(),
+            require: Vec::new(),
+            is_withheld: false,
         };
         (name.to_string(), group)
     }));

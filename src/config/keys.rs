@@ -15,6 +15,7 @@ pub enum Section {
     Matrix,
     Target,
     Append,
+    GroupAppend,
     On,
     Secret,
     Ssh,
@@ -33,6 +34,7 @@ impl Section {
             Self::Matrix => schema::keys_of::<schema::Matrix>(),
             Self::Target => schema::keys_of::<schema::Target>(),
             Self::Append => schema::keys_of::<schema::Append>(),
+            Self::GroupAppend => schema::keys_of::<schema::GroupAppend>(),
             Self::On => schema::keys_of::<schema::On>(),
             Self::Secret => schema::keys_of::<schema::SecretTable>(),
             Self::Ssh => schema::keys_of::<schema::SshTable>(),
@@ -45,7 +47,7 @@ impl Section {
             Self::Root => &["cache", "builder", "policy"],
             Self::Project | Self::Lint => &[],
             Self::Var | Self::Validate | Self::Matrix => &[],
-            Self::Group => &["tags", "tag-rules", "annotations", "attest", "cache", "cache-to", "require"],
+            Self::Group => &["tag-rules", "attest", "cache", "cache-to"],
             Self::Target => &[
                 "attest",
                 "cache",
@@ -60,6 +62,7 @@ impl Section {
                 "verify",
             ],
             Self::On => &["allow-failure", "test", "verify", "worker-labels"],
+            Self::GroupAppend => &["attest", "cache", "cache-to", "tag-rules"],
             Self::Append => &["attest", "cache", "cache-from", "cache-to", "policy", "tag-rules"],
             Self::Secret | Self::Ssh => &[],
         }
@@ -98,6 +101,7 @@ impl Section {
             Self::Matrix => "a matrix",
             Self::Target => "a target",
             Self::Append => "`append`",
+            Self::GroupAppend => "`append` of a group",
             Self::On => "an `on` table",
             Self::Secret => "a secret",
             Self::Ssh => "an `ssh` table",
@@ -199,10 +203,11 @@ mod tests {
             (Section::Group, "[group.x]"),
             (Section::Target, "[target.x]"),
             (Section::Append, "[target.x.append]"),
+            (Section::GroupAppend, "[group.x.append]"),
             (Section::On, "[target.x.on.\"linux/arm64\"]"),
         ] {
             let known = section.known();
-            assert!(known.len() > 3, "{section:?}");
+            assert!(known.len() > 2, "{section:?}");
             for key in &known {
                 assert!(codes(header, key).contains(&"config::wrong-type"), "{section:?} {key}");
             }

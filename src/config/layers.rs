@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::declare::{Declarations, Layer, TargetDeclaration};
+use super::delivery::Said;
 use super::keys;
 use super::removal::Entry;
+use super::set::SetLayer;
 use crate::base::Platform;
-use crate::diag::Problem;
+use crate::diag::{Located, Problem};
 
 /// Deeper chains of `inherits` are refused, so that hostile files cannot exhaust the stack.
 const DEEPEST: usize = 64;
@@ -93,17 +95,47 @@ impl<'a> Layers<'a> {
 /// A target with everything it inherits, weakest first, itself last.
 pub type Lineage<'a> = Rc<Vec<&'a TargetDeclaration>>;
 
-pub fn common<'a>(declared: &'a Declarations, lineage: &Lineage<'a>) -> Layers<'a> {
-    let targets = lineage.iter().map(|target| &target.layer);
-    Layers(std::iter::once(&declared.project.layer).chain(targets).collect())
+/// What a run says about a target, stronger than the file's own layers.
+#[derive(Clone, Copy, Default)]
+pub struct OfRun<'a> {
+    /// The groups that are baked.
+    pub groups: &'a [Said<'a>],
+    pub set: Option<&'a SetLayer>,
 }
 
-/// The layers of one platform: those of the target, then every `on` table for the platform. An inherited
-/// `on` table is stronger than the target's own plain keys, as it says more about the platform.
-pub fn of_platform<'a>(common: &Layers<'a>, lineage: &Lineage<'a>, platform: &Platform) -> Layers<'a> {
+impl<'a> OfRun<'a> {
+    fn layers(self) -> impl Iterator<Item = &'a Layer> {
+        let groups = self.groups.iter().map(|said| &said.group.layer);
+        groups.chain(self.set.map(|set| &set.layer))
+    }
+}
+
+/// The layers of all platforms.
+pub fn common<'a>(declared: &'a Declarations, lineage: &Lineage<'a>, run: OfRun<'a>) -> Layers<'a> {
+    Layers(of_file(declared, lineage).chain(run.layers()).collect())
+}
+
+/// The layers of one platform: those of the target, then every `on` table for the platform, then the run's. An
+/// inherited `on` table is stronger than the target's own plain keys, as it says more about the platform.
+pub fn of_platform<'a>(
+    declared: &'a Declarations,
+    lineage: &Lineage<'a>,
+    run: OfRun<'a>,
+    platform: &Platform,
+) -> Layers<'a> {
     let on = lineage.iter().flat_map(|target| &target.on);
-    let on = on.filter(|(name, _)| name.value == *platform).map(|(_, layer)| layer);
-    Layers(common.iter().chain(on).collect())
+    let set = run.set.into_iter().flat_map(|set| &set.on);
+    let of = |tables: &mut dyn Iterator<Item = &'a (Located<Platform>, Layer)>| -> Vec<&'a Layer> {
+        tables.filter(|(name, _)| name.value == *platform).map(|(_, layer)| layer).collect()
+    };
+    let (mut on, mut set) = (on, set);
+    let (on, set) = (of(&mut on), of(&mut set));
+    Layers(of_file(declared, lineage).chain(on).chain(run.layers()).chain(set).collect())
+}
+
+fn of_file<'a>(declared: &'a Declarations, lineage: &Lineage<'a>) -> impl Iterator<Item = &'a Layer> {
+    let targets: Vec<&'a Layer> = lineage.iter().map(|target| &target.layer).collect();
+    std::iter::once(&declared.project.layer).chain(targets)
 }
 
 /// Follows `inherits`, each target once per run.

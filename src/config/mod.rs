@@ -15,6 +15,7 @@ mod append;
 mod braces;
 mod context;
 mod declare;
+mod delivery;
 mod fault;
 mod files;
 mod filters;
@@ -28,6 +29,7 @@ mod load;
 mod matrix;
 mod names;
 mod output;
+mod path;
 mod read;
 mod removal;
 mod resolve;
@@ -35,6 +37,7 @@ mod roster;
 mod sandbox;
 pub mod schema;
 mod secret;
+mod set;
 mod shape;
 mod size;
 mod ssh;
@@ -61,9 +64,12 @@ pub fn find(directory: &Path) -> Option<PathBuf> {
     directory.ancestors().map(|ancestor| ancestor.join(FILE_NAME)).find(|path| path.is_file())
 }
 
-/// Whether a template asks for `git`, which costs processes to answer.
-pub fn needs_git(loaded: &Loaded) -> bool {
+/// Whether a template or a group asks for `git`, which costs processes to answer.
+pub fn needs_git(loaded: &Loaded, overrides: &Overrides) -> bool {
+    let groups = delivery::groups_of_run(&loaded.declared, &overrides.names);
     loaded.uses_git
+        || set::asks_git(&overrides.sets)
+        || groups.iter().any(|said| !said.group.require.is_empty())
 }
 
 #[cfg(test)]

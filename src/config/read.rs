@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::declare::{
     AnnotationsDeclaration, DockerfileDeclaration, GroupDeclaration, Layer, OutputDeclaration,
-    ProjectDeclaration, TargetDeclaration, VarDeclaration,
+    ProjectDeclaration, Requirement, TargetDeclaration, VarDeclaration,
 };
 use super::keys::{self, Section};
 use super::lint;
@@ -120,26 +120,25 @@ fn read_project(reader: &mut Reader<'_>, value: &Value<'_>) -> ProjectDeclaratio
 
 fn read_group(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<GroupDeclaration> {
     let table = reader.table("group", value)?;
-    let mut group = GroupDeclaration {
-        place: place.clone(),
-        description: None,
-        targets: Vec::new(),
-        push: None,
-        load: None,
-        outputs: None,
-    };
+    let mut group = GroupDeclaration::new(place.clone());
     let mut has_targets = false;
     for (key, value) in table {
-        match key.get_ref().as_ref() {
+        let name = key.get_ref().as_ref();
+        match name {
             "targets" => {
                 has_targets = true;
                 group.targets = reader.texts("targets", value, Role::Plain).unwrap_or_default();
             }
             "description" => group.description = reader.text("description", value, Role::Raw),
-            "push" => group.push = reader.boolean("push", value),
-            "load" => group.load = reader.boolean("load", value),
-            "output" => group.outputs = read_outputs(reader, value),
+            "push" => group.layer.push = reader.boolean("push", value),
+            "load" => group.layer.load = reader.boolean("load", value),
+            "tags" | "annotations" | "output" => read_layer_key(reader, &mut group.layer, key, value),
+            "append" => group.layer.append = append::read(reader, append::GROUP, table, value),
+            "require" => group.require = read_requirements(reader, value),
             _ => reader.unknown_key(Section::Group, key),
+        }
+        if matches!(name, "push" | "load" | "tags" | "annotations" | "output" | "append") {
+            group.places.insert(name.to_string(), reader.place(key.span()));
         }
     }
     if !has_targets {
@@ -150,6 +149,15 @@ fn read_group(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Optio
         );
     }
     Some(group)
+}
+
+fn read_requirements(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<(Requirement, Place)> {
+    let members = reader.list("require", value, "a list of `clean` and `tag`").unwrap_or_default();
+    let read = |member: &Value<'_>| {
+        let requirement = read_word(reader, "require", member, &Requirement::ALL)?;
+        Some((requirement, reader.place(member.span())))
+    };
+    members.into_iter().filter_map(read).collect()
 }
 
 fn read_target(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<TargetDeclaration> {
@@ -166,7 +174,7 @@ fn read_target(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Opti
     let mut dockerfile = Dockerfile::default();
     for (key, value) in table {
         match key.get_ref().as_ref() {
-            "append" => target.layer.append = append::read(reader, table, value),
+            "append" => target.layer.append = append::read(reader, append::TARGET, table, value),
             "remove" => target.layer.remove = removal::read(reader, Section::Target, value),
             "inherits" => target.inherits = reader.texts("inherits", value, Role::Plain).unwrap_or_default(),
             "on" => target.on = read_on(reader, value),
@@ -244,14 +252,19 @@ fn read_on_layer(reader: &mut Reader<'_>, value: &Value<'_>) -> Layer {
         match key.get_ref().as_ref() {
             "remove" => layer.remove = removal::read(reader, Section::On, value),
             "dockerfile" => dockerfile.read(reader, key, value),
-            "context" | "contexts" | "stage" | "args" | "emulate" => {
-                read_layer_key(reader, &mut layer, key, value);
-            }
-            _ => reader.unknown_key(Section::On, key),
+            _ => read_on_key(reader, &mut layer, key, value),
         }
     }
     layer.dockerfile = dockerfile.declaration;
     layer
+}
+
+/// The keys of an `on` table that stand for themselves.
+pub(super) fn read_on_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, value: &Value<'_>) {
+    match key.get_ref().as_ref() {
+        "context" | "contexts" | "stage" | "args" | "emulate" => read_layer_key(reader, layer, key, value),
+        _ => reader.unknown_key(Section::On, key),
+    }
 }
 
 fn read_platforms(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<Located<Platform>>> {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::declare::{AnnotationsDeclaration, Layer, OutputDeclaration};
 use super::keys::{self, Section, quoted_list, suggestion};
 use super::layers::Layers;
+use super::path;
 use super::secret::SecretDeclaration;
 use super::shape::{self, Shape};
 use super::ssh::SshDeclaration;
@@ -21,6 +22,28 @@ pub struct Removal {
     pub key: String,
     pub entry: Option<String>,
     pub text: Text,
+    /// Whether it may find nothing.
+    pub is_lenient: bool,
+}
+
+impl Removal {
+    /// Takes away the whole of `key`, if there is any.
+    pub fn of_key(key: &Text) -> Self {
+        let name = one_spelling(&key.value).to_string();
+        Self { key: name, entry: None, text: key.clone(), is_lenient: true }
+    }
+
+    /// Takes away one entry of `key`, which must be there.
+    pub fn of_entry(key: &Text, entry: &Text) -> Self {
+        Self { entry: Some(entry.value.clone()), text: entry.clone(), is_lenient: false, ..Self::of_key(key) }
+    }
+
+    fn path(&self) -> String {
+        match &self.entry {
+            Some(entry) => format!("{}.{entry}", self.key),
+            None => self.key.clone(),
+        }
+    }
 }
 
 /// An entry of a list, which has a name: its text, or its id.
@@ -116,7 +139,7 @@ fn parse(section: Section, text: Text) -> Result<Removal, Box<Problem>> {
         };
         return Err(Box::new(problem.at(place, "not a key that `remove` takes")));
     };
-    let entry = entry.map(unquoted).map(str::to_string);
+    let entry = entry.map(path::unquoted).map(str::to_string);
     if matches!(shape, Shape::Boolean | Shape::Single)
         && let Some(entry) = &entry
     {
@@ -126,7 +149,7 @@ fn parse(section: Section, text: Text) -> Result<Removal, Box<Problem>> {
         ));
     }
     let entry = entry.map(|entry| normal(key, entry));
-    Ok(Removal { key: one_spelling(key).to_string(), entry, text })
+    Ok(Removal { key: one_spelling(key).to_string(), entry, text, is_lenient: false })
 }
 
 /// Of keys that say the same in two ways, the one that layers are asked for.
@@ -136,12 +159,6 @@ pub fn one_spelling(key: &str) -> &str {
         "dockerfile-inline" => "dockerfile",
         other => other,
     }
-}
-
-/// A name may be quoted as in TOML; it has to be nowhere, since nothing follows it.
-fn unquoted(entry: &str) -> &str {
-    let inner = |quote| entry.strip_prefix(quote)?.strip_suffix(quote);
-    inner('"').or_else(|| inner('\'')).unwrap_or(entry)
 }
 
 fn normal(key: &str, entry: String) -> String {
@@ -218,7 +235,7 @@ fn annotation_key(text: &str) -> &str {
 
 /// What the strongest of `layers` takes away that nothing below it gives.
 pub fn check(strongest: &Layer, weaker: &Layers<'_>, problems: &mut Vec<Problem>) {
-    for removal in &strongest.remove {
+    for removal in strongest.remove.iter().filter(|removal| !removal.is_lenient) {
         let mut known: Vec<String> = Vec::new();
         let mut is_given = false;
         for layer in weaker.iter() {
@@ -243,7 +260,7 @@ pub fn check(strongest: &Layer, weaker: &Layers<'_>, problems: &mut Vec<Problem>
 }
 
 fn nothing_to_remove(removal: &Removal, known: &[String]) -> Problem {
-    let message = format!("no weaker layer gives `{}`", removal.text.value);
+    let message = format!("no weaker layer gives `{}`", removal.path());
     let problem =
         Problem::input("config::nothing-to-remove", message).at(removal.text.place(), "nothing to take away");
     let names = || known.iter().map(String::as_str);

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use minijinja::value::Value;
 
 use super::declare::Declarations;
+use super::delivery::{self, Said};
 use super::filters;
 use super::groups;
-use super::layers::Ancestry;
+use super::layers::{Ancestry, OfRun};
 use super::load::Loaded;
-use super::roster;
+use super::roster::{self, Roster};
+use super::set::{self, Sets};
 use super::target::{self, World};
 use super::template::Templates;
 use super::vars;
@@ -23,6 +25,10 @@ use crate::model::Project;
 pub struct Overrides {
     /// `--var NAME=VALUE`
     pub vars: BTreeMap<String, String>,
+    /// `--set PATTERN.KEY=VALUE`
+    pub sets: Vec<String>,
+    /// The targets and groups that are asked for: groups say something about their members.
+    pub names: Vec<String>,
     /// `--platform`: of its platforms, every target keeps these; empty means all.
     pub platforms: Vec<Platform>,
 }
@@ -66,12 +72,20 @@ fn resolve_project(
     check_validations(&world, problems);
     let mut ancestry = Ancestry::new(declared);
     let roster = roster::call(&world, &mut ancestry, problems);
+    let directory = &facts.directories.current;
+    let sets = set::read(&overrides.sets, &world, &roster, &facts.environment, directory, problems);
+    let of_run = delivery::groups_of_run(declared, &overrides.names);
+    let by_target = delivery::by_target(declared, &roster, &of_run);
+    delivery::check_agreement(&by_target, problems);
+    check_other_groups(&world, &roster, &of_run, problems);
     let mut targets = BTreeMap::new();
-    for member in roster.members.values() {
-        targets.insert(member.name.clone(), target::resolve(&world, &roster, member, problems));
+    for (name, member) in &roster.members {
+        let groups = by_target.get(name).map(Vec::as_slice).unwrap_or_default();
+        let run = OfRun { groups, set: sets.of(name) };
+        targets.insert(name.clone(), target::resolve(&world, &roster, member, run, problems));
     }
-    let groups = groups::resolve(&world, &roster, problems);
-    check_wanted(&world, &mut ancestry, problems);
+    let groups = groups::resolve(&world, &roster, &of_run, problems);
+    check_wanted(&world, &mut ancestry, &sets, problems);
     Project {
         name,
         root: loaded.root.clone(),
@@ -79,6 +93,7 @@ fn resolve_project(
         targets,
         groups,
         left_out: roster.left_out,
+        refusals: delivery::refusals(&of_run, facts.git.as_ref()),
         lint: declared.lint.clone(),
     }
 }
@@ -104,6 +119,27 @@ fn check_validations(world: &World<'_, '_>, problems: &mut Vec<Problem>) {
                 }
                 Err(problem) => problems.push(problem),
             }
+        }
+    }
+}
+
+/// What groups say that are not baked in this run, tried with one of their members: their problems are there
+/// all the same.
+fn check_other_groups(
+    world: &World<'_, '_>,
+    roster: &Roster<'_>,
+    of_run: &[Said<'_>],
+    problems: &mut Vec<Problem>,
+) {
+    for (name, group) in &world.declared.groups {
+        if of_run.iter().any(|said| said.name == name) {
+            continue;
+        }
+        let groups = [Said { name, group }];
+        let members = delivery::by_target(world.declared, roster, &groups);
+        let first = members.keys().find_map(|target| roster.members.get(target));
+        if let Some(member) = first {
+            target::resolve(world, roster, member, OfRun { groups: &groups, set: None }, problems);
         }
     }
 }
@@ -166,14 +202,22 @@ fn check_names(declared: &Declarations, problems: &mut Vec<Problem>) {
 }
 
 /// A platform that no target has is a slip; one that only some have narrows those.
-fn check_wanted<'a>(world: &World<'a, '_>, ancestry: &mut Ancestry<'a>, problems: &mut Vec<Problem>) {
+fn check_wanted<'a>(
+    world: &World<'a, '_>,
+    ancestry: &mut Ancestry<'a>,
+    sets: &Sets,
+    problems: &mut Vec<Problem>,
+) {
     if world.wanted.is_empty() {
         return;
     }
     let mut known = BTreeSet::new();
+    for layer in sets.layers().flat_map(|layer| [Some(layer), layer.append.as_deref()]).flatten() {
+        known.extend(layer.platforms.iter().flatten().map(|platform| &platform.value));
+    }
     for name in groups::buildable(world.declared) {
         let Some(lineage) = ancestry.lineage(name, &mut Vec::new()) else { continue };
-        let layers = super::layers::common(world.declared, &lineage);
+        let layers = super::layers::common(world.declared, &lineage, OfRun::default());
         match layers.list("platforms", |layer| layer.platforms.as_ref()) {
             Some(platforms) => known.extend(platforms.iter().map(|platform| &platform.value)),
             None => {

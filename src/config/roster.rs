@@ -6,7 +6,7 @@ use minijinja::value::Value;
 
 use super::declare::{TargetDeclaration, is_template};
 use super::keys;
-use super::layers::{self, Ancestry, Lineage};
+use super::layers::{self, Ancestry, Lineage, OfRun};
 use super::matrix;
 use super::target::World;
 use super::text::Text;
@@ -71,7 +71,8 @@ impl<'a> Roster<'a> {
         matrix: Option<Value>,
         problems: &mut Vec<Problem>,
     ) {
-        let when = layers::common(world.declared, &lineage).last("when", |layer| layer.when.as_ref());
+        let when = layers::common(world.declared, &lineage, OfRun::default())
+            .last("when", |layer| layer.when.as_ref());
         let scope = world.scope(Some(&name), None, matrix.clone());
         match when.map(|when| world.templates.holds(when, &scope)).transpose() {
             Ok(Some(false)) => {

@@ -158,8 +158,37 @@ pub struct Group {
     pub push: Option<bool>,
     /// Load the images of the members into a Docker Engine.
     pub load: Option<bool>,
-    /// Where the results of the members go, instead of their own outputs.
+    /// Where the results of the members go, instead of their own outputs. Templates.
     pub output: Option<Vec<Output>>,
+    /// Names of the members' images, instead of their own tags. Templates, which see the member as `target`.
+    pub tags: Option<Vec<String>>,
+    /// Annotations of the members: a list instead of their own, or a table beside them. Templates.
+    pub annotations: Option<Annotations>,
+    /// Entries that are added to the lists of the members.
+    pub append: Option<GroupAppend>,
+    /// What the work tree must be like before anything is built.
+    pub require: Option<Vec<Requirement>>,
+}
+
+/// Entries that are added to the lists of a group's members.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct GroupAppend {
+    /// Further names of the image. Templates.
+    pub tags: Option<Vec<String>>,
+    /// Further annotations; those of the same level and key are replaced. Templates.
+    pub annotations: Option<Annotations>,
+    /// Further outputs. Templates.
+    pub output: Option<Vec<Output>>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Requirement {
+    /// Tracked files are as they were committed.
+    Clean,
+    /// A tag points at HEAD.
+    Tag,
 }
 
 /// An image to build.

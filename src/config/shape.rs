@@ -27,10 +27,12 @@ pub fn of(section: Section, key: &str) -> Option<Shape> {
     static TARGET: LazyLock<Shapes> = LazyLock::new(shapes_of::<schema::Target>);
     static ON: LazyLock<Shapes> = LazyLock::new(shapes_of::<schema::On>);
     static APPEND: LazyLock<Shapes> = LazyLock::new(shapes_of::<schema::Append>);
+    static GROUP_APPEND: LazyLock<Shapes> = LazyLock::new(shapes_of::<schema::GroupAppend>);
     static GROUP: LazyLock<Shapes> = LazyLock::new(shapes_of::<schema::Group>);
     match section {
         Section::Target => TARGET.get(key).copied(),
         Section::On => ON.get(key).copied(),
+        Section::GroupAppend => GROUP_APPEND.get(key).copied(),
         Section::Append => APPEND.get(key).copied(),
         Section::Group => GROUP.get(key).copied(),
         _ => None,

@@ -10,7 +10,7 @@ use minijinja::value::Value;
 use super::annotation;
 use super::context::{self, is_tag};
 use super::declare::{AnnotationsDeclaration, Declarations, DockerfileDeclaration, Layer};
-use super::layers::{self, Layers};
+use super::layers::{self, Layers, OfRun};
 use super::roster::{Member, Roster};
 use super::template::{Scope, Templates};
 use super::text::Text;
@@ -18,7 +18,8 @@ use super::{forwarded, output, removal, sandbox, secret, ssh};
 use crate::base::{Platform, Reference, RemoteSource};
 use crate::diag::{Located, Problem};
 use crate::model::{
-    Annotation, AnnotationLevel, Context, Dockerfile, Output, SecretSource, SshSource, Target, Variant,
+    Annotation, AnnotationLevel, Context, Delivery, Dockerfile, Output, SecretSource, SshSource, Target,
+    Variant,
 };
 
 /// What all targets share.
@@ -37,7 +38,8 @@ struct Resolver<'w, 'a, 'e> {
     world: &'w World<'a, 'e>,
     roster: &'w Roster<'a>,
     member: &'w Member<'a>,
-    common: Layers<'a>,
+    run: OfRun<'w>,
+    common: Layers<'w>,
     scope: Scope,
     problems: &'w mut Vec<Problem>,
 }
@@ -46,11 +48,12 @@ pub fn resolve<'w, 'a>(
     world: &'w World<'a, '_>,
     roster: &'w Roster<'a>,
     member: &'w Member<'a>,
+    run: OfRun<'w>,
     problems: &'w mut Vec<Problem>,
 ) -> Target {
-    let common = layers::common(world.declared, &member.lineage);
+    let common = layers::common(world.declared, &member.lineage, run);
     let scope = world.scope(Some(&member.name), None, member.matrix.clone());
-    Resolver { world, roster, member, common, scope, problems }.target()
+    Resolver { world, roster, member, run, common, scope, problems }.target()
 }
 
 impl World<'_, '_> {
@@ -73,12 +76,14 @@ fn platform_member(platform: &Platform) -> Value {
     ])
 }
 
-impl<'a> Resolver<'_, 'a, '_> {
+impl<'w> Resolver<'w, '_, '_> {
     fn target(mut self) -> Target {
         let platforms = self.platforms();
         self.check_on(&platforms);
         let own = &self.member.declaration.layer;
-        removal::check(own, &self.common.below(own), self.problems);
+        for strongest in [Some(own), self.run.set.map(|set| &set.layer)].into_iter().flatten() {
+            removal::check(strongest, &self.common.below(strongest), self.problems);
+        }
         let images = self.images();
         let wanted = self.world.wanted;
         let narrowed = platforms.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.value));
@@ -95,6 +100,10 @@ impl<'a> Resolver<'_, 'a, '_> {
             labels: self.labels(),
             annotations: self.annotations(&platforms),
             outputs: self.outputs(),
+            delivery: Delivery {
+                push: self.common.last("push", |layer| layer.push),
+                load: self.common.last("load", |layer| layer.load),
+            },
             call: self.common.last("call", |layer| layer.call).unwrap_or_default(),
             needs: self.needs(),
         }
@@ -123,7 +132,8 @@ impl<'a> Resolver<'_, 'a, '_> {
 
     /// Templates may speak of platforms that some of their targets lack; a target itself may not.
     fn check_on(&mut self, platforms: &[Located<Platform>]) {
-        for (platform, _) in &self.member.declaration.on {
+        let set = self.run.set.into_iter().flat_map(|set| &set.exact);
+        for platform in self.member.declaration.on.iter().map(|(platform, _)| platform).chain(set) {
             if !platforms.contains(platform) {
                 let known: Vec<String> = platforms.iter().map(|known| known.value.to_string()).collect();
                 let message = format!("target `{}` is not built for `{}`", self.member.name, platform.value);
@@ -164,7 +174,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     /// Rendered members of a list; empty ones are left out, so that a condition can take one away.
-    fn rendered_list(&mut self, texts: Option<Vec<&'a Text>>) -> Vec<(&'a Text, Cow<'a, str>)> {
+    fn rendered_list(&mut self, texts: Option<Vec<&'w Text>>) -> Vec<(&'w Text, Cow<'w, str>)> {
         let texts = texts.into_iter().flatten();
         let rendered = texts.filter_map(|text| Some((text, self.render(text)?)));
         rendered.filter(|(_, value)| !value.is_empty()).collect()
@@ -206,7 +216,7 @@ impl<'a> Resolver<'_, 'a, '_> {
 
     fn annotations(&mut self, platforms: &[Located<Platform>]) -> Vec<Annotation> {
         let mut annotations: Vec<Annotation> = Vec::new();
-        let layers: Vec<&'a Layer> = self.common.iter().collect();
+        let layers: Vec<&'w Layer> = self.common.iter().collect();
         for layer in layers {
             if layer.removes_all_of("annotations") {
                 annotations.clear();
@@ -228,7 +238,7 @@ impl<'a> Resolver<'_, 'a, '_> {
     /// Adds to `annotations`, in place of those of the same level, platform and key that stand there already.
     fn add_annotations(
         &mut self,
-        declaration: &'a AnnotationsDeclaration,
+        declaration: &'w AnnotationsDeclaration,
         platforms: &[Located<Platform>],
         annotations: &mut Vec<Annotation>,
     ) {
@@ -302,7 +312,8 @@ impl<'a> Resolver<'_, 'a, '_> {
     }
 
     fn variant(&mut self, platform: &Located<Platform>) -> Variant {
-        let layers = layers::of_platform(&self.common, &self.member.lineage, &platform.value);
+        let layers =
+            layers::of_platform(self.world.declared, &self.member.lineage, self.run, &platform.value);
         let scope =
             self.world.scope(Some(&self.member.name), Some(&platform.value), self.member.matrix.clone());
         let own = self.member.declaration.on.iter().find(|(name, _)| name.value == platform.value);
@@ -366,7 +377,7 @@ impl<'a> Resolver<'_, 'a, '_> {
         }
     }
 
-    fn dockerfile(&mut self, layers: &Layers<'a>) -> Dockerfile {
+    fn dockerfile(&mut self, layers: &Layers<'w>) -> Dockerfile {
         match layers.last("dockerfile", |layer| layer.dockerfile.as_ref()) {
             Some(DockerfileDeclaration::File(text)) => {
                 let path = self.render(text).unwrap_or_default();
@@ -382,7 +393,7 @@ impl<'a> Resolver<'_, 'a, '_> {
         }
     }
 
-    fn stage(&mut self, layers: &Layers<'a>) -> Option<Located<String>> {
+    fn stage(&mut self, layers: &Layers<'w>) -> Option<Located<String>> {
         let text = layers.last("stage", |layer| layer.stage.as_ref())?;
         let stage = self.render(text)?.into_owned();
         (!stage.is_empty()).then(|| Located::new(stage, text.place()))

@@ -55,6 +55,10 @@ impl Text {
 
 fn verbatim_start(source: &str, span: &Span, value: &str) -> Option<usize> {
     let raw = source.get(span.clone())?;
+    // An argument of the command line has no quotes.
+    if raw == value {
+        return Some(span.start);
+    }
     // TOML drops a newline right after the opening quotes of a multi-line string.
     ["\"\"\"\r\n", "\"\"\"\n", "'''\r\n", "'''\n", "\"\"\"", "'''", "\"", "'"].into_iter().find_map(
         |opening| {

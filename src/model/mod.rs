@@ -3,6 +3,7 @@
 //! Made by `config`, read by `plan` and `lint`. Knows neither TOML nor templates; places are kept for
 //! messages. Paths are absolute.
 
+mod delivery;
 mod forwarded;
 mod sandbox;
 
@@ -10,8 +11,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::base::{Digest, Platform, Reference, RemoteSource};
-use crate::diag::{Located, Place};
+use crate::diag::{Located, Place, Problem};
 
+pub use delivery::Delivery;
 pub use forwarded::{SecretSource, SshSource};
 pub use sandbox::{Entitlement, Ulimit};
 
@@ -27,6 +29,8 @@ pub struct Project {
     pub groups: BTreeMap<String, Group>,
     /// Targets that are not part of this run, and the `when` that says so.
     pub left_out: BTreeMap<String, Place>,
+    /// What the groups of this run require and the work tree has not: it can be looked at, not built.
+    pub refusals: Vec<Problem>,
     pub lint: Lint,
 }
 
@@ -54,15 +58,11 @@ pub struct Group {
     pub description: Option<String>,
     pub targets: Vec<Located<String>>,
     pub place: Option<Place>,
-    pub delivery: Delivery,
-}
-
-/// What a group may say about the delivery of its members.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Delivery {
-    pub push: Option<bool>,
-    pub load: Option<bool>,
-    pub outputs: Option<Vec<Located<Output>>>,
+    /// What it requires of the work tree, by name.
+    pub require: Vec<&'static str>,
+    /// It says something about the delivery of its members, and is not baked in this run: they are as they are
+    /// without it.
+    pub is_withheld: bool,
 }
 
 /// What the user names: one image for all its platforms.
@@ -82,6 +82,8 @@ pub struct Target {
     /// Annotations, each with the level it is for.
     pub annotations: Vec<Annotation>,
     pub outputs: Vec<Located<Output>>,
+    /// What is done with the result besides its outputs.
+    pub delivery: Delivery,
     /// What a bake does with it.
     pub call: Call,
     /// Targets that must be done first.

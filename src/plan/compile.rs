@@ -52,7 +52,6 @@ pub fn compile(
         dockerfiles,
         requested: selection.requested.iter().map(|target| target.name.as_str()).collect(),
         targets: selection.all().map(|target| (target.name.as_str(), target)).collect(),
-        delivery: BTreeMap::new(),
         plan: Plan::default(),
         builds: BTreeMap::new(),
         merges: BTreeMap::new(),
@@ -60,7 +59,6 @@ pub fn compile(
         claims: Claims::default(),
         problems: Vec::new(),
     };
-    compiler.gather_delivery(selection);
     for target in selection.all() {
         let export = compiler.form(target);
         compiler.add_builds(target, &export);
@@ -81,7 +79,6 @@ struct Compiler<'a> {
     dockerfiles: &'a Dockerfiles,
     requested: HashSet<&'a str>,
     targets: HashMap<&'a str, &'a Target>,
-    delivery: BTreeMap<&'a str, Delivery>,
     plan: Plan,
     builds: BTreeMap<(String, Platform), NodeId>,
     merges: BTreeMap<String, NodeId>,
@@ -91,27 +88,6 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    /// Joins what the requested groups say of each target; two that disagree are a problem.
-    fn gather_delivery(&mut self, selection: &'a Selection<'_>) {
-        for (target, said) in &selection.delivery {
-            let joined = self.delivery.entry(target).or_default();
-            let agrees = join(&mut joined.push, &said.push)
-                & join(&mut joined.load, &said.load)
-                & join(&mut joined.outputs, &said.outputs);
-            if !agrees {
-                self.problems.push(
-                    Problem::input(
-                        "plan::delivery-conflict",
-                        format!("the groups of this run disagree about the delivery of `{target}`"),
-                    )
-                    .help(
-                        "bake the groups in separate runs, or make their `push`, `load` and `output` equal",
-                    ),
-                );
-            }
-        }
-    }
-
     fn add_builds(&mut self, target: &Target, export: &ExportOptions) {
         if target.variants.is_empty() {
             self.problems.push(no_platform(target));
@@ -193,22 +169,16 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// What is written of a requested target: the command line's outputs, else the group's, else its own;
-    /// `push` and `load` add to them as bake's flags do.
+    /// What is written of a requested target: the command line's outputs, else its own; `push` and `load` add to
+    /// them as bake's flags do.
     fn outputs(&self, target: &Target) -> Vec<Located<Output>> {
-        let said = self.delivery.get(target.name.as_str());
-        let group = said.and_then(|said| said.outputs.as_ref());
-        let mut outputs: Vec<Located<Output>> = match (&self.request.outputs, group) {
-            (Some(outputs), _) => outputs.iter().cloned().map(Located::unplaced).collect(),
-            (None, Some(outputs)) => outputs.clone(),
-            (None, None) => target.outputs.clone(),
+        let mut outputs: Vec<Located<Output>> = match &self.request.outputs {
+            Some(outputs) => outputs.iter().cloned().map(Located::unplaced).collect(),
+            None => target.outputs.clone(),
         };
-        if self.request.push || said.and_then(|said| said.push) == Some(true) {
-            add_push(&mut outputs);
-        }
-        if self.request.load || said.and_then(|said| said.load) == Some(true) {
-            add_load(&mut outputs);
-        }
+        target.delivery.apply(&mut outputs);
+        let flag = |is_given: bool| is_given.then_some(true);
+        Delivery { push: flag(self.request.push), load: flag(self.request.load) }.apply(&mut outputs);
         outputs
     }
 
@@ -415,41 +385,6 @@ fn first_form(outputs: &[Output]) -> ExportOptions {
         Some(first) => ExportOptions { oci_media_types: true, ..first.clone() },
         None if outputs.is_empty() => ExportOptions::default(),
         None => ExportOptions { compression: LayerCompression::Uncompressed, ..ExportOptions::default() },
-    }
-}
-
-/// Sets `known` if it is unset; whether both then agree.
-fn join<T: Clone + PartialEq>(known: &mut Option<T>, said: &Option<T>) -> bool {
-    if known.is_none() {
-        known.clone_from(said);
-    }
-    said.is_none() || known == said
-}
-
-fn add_push(outputs: &mut Vec<Located<Output>>) {
-    let mut pushed = false;
-    for output in outputs.iter_mut() {
-        if let Output::Image { push, .. } = &mut output.value {
-            *push = true;
-            pushed = true;
-        }
-    }
-    if !pushed {
-        let options = ExportOptions::default();
-        outputs.push(Located::unplaced(Output::Image { names: Vec::new(), push: true, options }));
-    }
-}
-
-/// Adds a load into an engine, unless the outputs say already where the result goes.
-fn add_load(outputs: &mut Vec<Located<Output>>) {
-    let settled = outputs.iter().any(|output| match &output.value {
-        Output::Docker { dest, .. } => dest.is_none(),
-        Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => true,
-        Output::Image { .. } | Output::Oci { .. } => false,
-    });
-    if !settled {
-        let options = ExportOptions { oci_media_types: false, ..ExportOptions::default() };
-        outputs.push(Located::unplaced(Output::Docker { dest: None, options }));
     }
 }
 

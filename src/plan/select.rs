@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::diag::{Problem, nearest};
-use crate::model::{Call, Context, Delivery, Group, Project, Target};
+use crate::model::{Call, Context, Group, Project, Target};
 
 /// The targets of one run.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +12,6 @@ pub struct Selection<'a> {
     pub requested: Vec<&'a Target>,
     /// What only others need.
     pub needed: Vec<&'a Target>,
-    /// What the requested groups say of delivery, by target name.
-    pub delivery: Vec<(String, Delivery)>,
 }
 
 impl<'a> Selection<'a> {
@@ -27,12 +25,10 @@ impl<'a> Selection<'a> {
         let is_checked = |target: &&Target| target.call == Call::Check;
         let (checked, requested): (Vec<&Target>, Vec<&Target>) =
             self.requested.into_iter().partition(is_checked);
-        let selection = Selection { requested, needed: Vec::new(), delivery: self.delivery };
+        let selection = Selection { requested, needed: Vec::new() };
         let mut selector = Selector { project, selection, problems: Vec::new() };
         selector.add_needed();
-        let mut selection = selector.selection;
-        selection.delivery.retain(|(name, _)| selection.requested.iter().any(|target| target.name == *name));
-        (selection, checked)
+        (selector.selection, checked)
     }
 }
 
@@ -58,35 +54,30 @@ impl<'a> Selector<'a> {
     fn request(&mut self, name: &str) {
         let project = self.project;
         if let Some(group) = project.groups.get(name) {
-            self.request_group(group, &mut BTreeSet::new(), &[]);
+            self.request_group(group, &mut BTreeSet::new());
         } else if let Some(target) = project.targets.get(name) {
-            self.request_target(target, &[]);
+            self.request_target(target);
         } else {
             self.problems.push(unknown(project, name));
         }
     }
 
-    /// Groups nest; what an outer group says of delivery comes before what an inner one says.
-    fn request_group(&mut self, group: &'a Group, seen: &mut BTreeSet<&'a str>, outer: &[&'a Delivery]) {
+    fn request_group(&mut self, group: &'a Group, seen: &mut BTreeSet<&'a str>) {
         if !seen.insert(&group.name) {
             return;
         }
-        let delivery: Vec<&Delivery> = outer.iter().copied().chain([&group.delivery]).collect();
         for member in &group.targets {
             if let Some(inner) = self.project.groups.get(&member.value) {
-                self.request_group(inner, seen, &delivery);
+                self.request_group(inner, seen);
             } else if let Some(target) = self.project.targets.get(&member.value) {
-                self.request_target(target, &delivery);
+                self.request_target(target);
             }
         }
     }
 
-    fn request_target(&mut self, target: &'a Target, delivery: &[&Delivery]) {
+    fn request_target(&mut self, target: &'a Target) {
         if !self.selection.requested.iter().any(|known| known.name == target.name) {
             self.selection.requested.push(target);
-        }
-        for said in delivery.iter().filter(|said| ***said != Delivery::default()) {
-            self.selection.delivery.push((target.name.clone(), (*said).clone()));
         }
     }
 

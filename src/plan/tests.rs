@@ -29,6 +29,7 @@ fn world() -> World {
         root: "/p".into(),
         default_branch: None,
         left_out: BTreeMap::new(),
+        refusals: Vec::new(),
         targets: BTreeMap::new(),
         groups: BTreeMap::new(),
         lint: Default::default(),
@@ -85,6 +86,7 @@ impl World {
             labels: BTreeMap::new(),
             annotations: Vec::new(),
             outputs: Vec::new(),
+            delivery: Delivery::default(),
             call: Default::default(),
             needs: Vec::new(),
         };
@@ -110,9 +112,16 @@ impl World {
         self.change(name, |target| target.outputs.push(located(output)))
     }
 
-    fn group(mut self, name: &str, members: &[&str], delivery: Delivery) -> Self {
+    fn group(mut self, name: &str, members: &[&str]) -> Self {
         let targets = members.iter().map(|member| located(member.to_string())).collect();
-        let group = Group { name: name.into(), description: None, targets, place: None, delivery };
+        let group = Group {
+            name: name.into(),
+            description: None,
+            targets,
+            place: None,
+            require: Vec::new(),
+            is_withheld: false,
+        };
         self.project.groups.insert(name.into(), group);
         self
     }
@@ -176,8 +185,8 @@ fn names_are_targets_and_groups_and_bring_what_they_need() {
         .target("web", &["amd64"], &[], "FROM scratch")
         .target("last", &["amd64"], &[], "FROM scratch")
         .needs("web", "last")
-        .group("default", &["inner", "web"], Delivery::default())
-        .group("inner", &["api"], Delivery::default());
+        .group("default", &["inner", "web"])
+        .group("inner", &["api"]);
     let check = |names: &[&str], requested: &[&str], needed: &[&str]| {
         let selection = world.select(names).unwrap();
         let of = |targets: &[&Target]| targets.iter().map(|target| target.name.clone()).collect::<Vec<_>>();
@@ -321,18 +330,12 @@ fn destinations_and_deliveries_must_agree() {
         two.output("b", oci("/y.tar")).output("b", oci("/y.tar")).problems(&["b"]),
         ["plan::duplicate-destination: two outputs of `b` would write to `/y.tar`"]
     );
-    let said = |push| Delivery { push: Some(push), ..Delivery::default() };
-    let groups = world()
-        .target("a", &["amd64"], &[], "FROM scratch")
-        .tag("a", "r.example/a:1")
-        .group("yes", &["a"], said(true))
-        .group("no", &["a"], said(false));
-    assert!(groups.graph(&["yes"]).iter().any(|line| line.starts_with("publish")));
-    assert!(!groups.graph(&["no"]).iter().any(|line| line.starts_with("publish")));
-    assert_eq!(
-        groups.problems(&["yes", "no"]),
-        ["plan::delivery-conflict: the groups of this run disagree about the delivery of `a`"]
-    );
+    let delivered = |push| {
+        let mut world = world().target("a", &["amd64"], &[], "FROM scratch").tag("a", "r.example/a:1");
+        world.project.targets.get_mut("a").unwrap().delivery = Delivery { push, load: None };
+        world.graph(&["a"]).iter().any(|line| line.starts_with("publish"))
+    };
+    assert_eq!([None, Some(false), Some(true)].map(delivered), [false, false, true]);
 }
 
 #[test]

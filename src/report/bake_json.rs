@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::diag::Located;
 use crate::model::{
     Annotation, AnnotationLevel, Call, Context, Dest, Dockerfile, Emulate, ExportOptions, Group,
     LayerCompression, Network, Output, Project, SecretSource, SshSource, Target, Variant,
@@ -25,7 +26,7 @@ pub fn bake_json(project: &Project) -> Value {
 /// The targets of these names, and the groups that have some of them.
 pub fn selected_json(project: &Project, names: &[&str]) -> Value {
     let groups = groups_with(project, names);
-    let groups = groups.into_iter().map(|(name, group)| (name.clone(), group_json(project, group)));
+    let groups = groups.into_iter().map(|(name, group)| (name.clone(), group_json(group)));
     let targets = project.targets.iter().filter(|(name, _)| names.contains(&name.as_str()));
     let targets = targets.map(|(name, target)| (name.clone(), target_json(project, target)));
     let (groups, targets): (Object, Object) = (groups.collect(), targets.collect());
@@ -37,28 +38,25 @@ pub fn selected_json(project: &Project, names: &[&str]) -> Value {
     Value::Object(document)
 }
 
-/// Groups all of whose targets, also through inner groups, are among `names`.
+/// Groups all of whose targets, also through inner groups, are among `names`. Without those whose delivery keys
+/// are not part of what the targets are: as plain names they would be something else.
 fn groups_with<'a>(project: &'a Project, names: &[&str]) -> Vec<(&'a String, &'a Group)> {
     fn covered(project: &Project, group: &Group, names: &[&str], depth: usize) -> bool {
         group.targets.iter().all(|member| match project.groups.get(&member.value) {
-            Some(inner) => depth > 0 && covered(project, inner, names, depth - 1),
+            Some(inner) => !inner.is_withheld && depth > 0 && covered(project, inner, names, depth - 1),
             None => names.contains(&member.value.as_str()),
         })
     }
-    project.groups.iter().filter(|(_, group)| covered(project, group, names, project.groups.len())).collect()
+    let groups = project.groups.iter().filter(|(_, group)| !group.is_withheld);
+    groups.filter(|(_, group)| covered(project, group, names, project.groups.len())).collect()
 }
 
-fn group_json(project: &Project, group: &Group) -> Value {
+fn group_json(group: &Group) -> Value {
     let mut object = Object::new();
     put(&mut object, "description", group.description.clone());
     let targets: Vec<&str> = group.targets.iter().map(|member| member.value.as_str()).collect();
     put(&mut object, "targets", Some(targets));
-    put(&mut object, "push", group.delivery.push);
-    put(&mut object, "load", group.delivery.load);
-    let outputs = group.delivery.outputs.as_ref();
-    let outputs =
-        outputs.map(|all| all.iter().map(|one| output_json(project, &one.value)).collect::<Vec<_>>());
-    put(&mut object, "output", outputs);
+    put_list(&mut object, "require", group.require.iter());
     Value::Object(object)
 }
 
@@ -71,7 +69,7 @@ fn target_json(project: &Project, target: &Target) -> Value {
     put_map(&mut object, "labels", target.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
     put_list(&mut object, "tags", target.tags.iter().map(|tag| tag.value.familiar()));
     put_list(&mut object, "platforms", target.variants.iter().map(|v| v.platform.value.to_string()));
-    put_list(&mut object, "output", target.outputs.iter().map(|output| output_json(project, &output.value)));
+    put_list(&mut object, "output", outputs(target).iter().map(|output| output_json(project, &output.value)));
     put_list(&mut object, "images", target.images.iter().map(|image| image.value.name()));
     put(&mut object, "call", (target.call == Call::Check).then_some("check"));
     put_list(&mut object, "needs", target.needs.iter().map(|need| need.value.as_str()));
@@ -81,6 +79,13 @@ fn target_json(project: &Project, target: &Target) -> Value {
     });
     put_map(&mut object, "on", further);
     Value::Object(object)
+}
+
+/// What is written, with what groups and `--set` say about it.
+fn outputs(target: &Target) -> Vec<Located<Output>> {
+    let mut outputs = target.outputs.clone();
+    target.delivery.apply(&mut outputs);
+    outputs
 }
 
 fn variant_json(project: &Project, variant: &Variant) -> Object {

@@ -17,6 +17,7 @@ mod imports;
 mod interruption;
 mod mounts;
 mod outputs;
+mod overrides;
 mod push;
 mod remote_contexts;
 mod remote_files;

@@ -30,6 +30,8 @@ use crate::diag::{Problem, Source};
 use crate::facts::Facts;
 use crate::model::Project;
 
+pub(super) use entries::is_true;
+
 use bake::{BakeFile, Given, Syntax};
 use definition::{Definition, Selection};
 
@@ -179,7 +181,7 @@ fn select(definition: &Definition, request: &Request, given: &Given) -> Result<S
 
 fn given(request: &Request, facts: &Facts) -> Given {
     let disabled = facts.environment.get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP");
-    let is_disabled = disabled.and_then(|text| entries::is_true(text)).unwrap_or(false);
+    let is_disabled = disabled.and_then(|text| is_true(text)).unwrap_or(false);
     let environment = if is_disabled { BTreeMap::new() } else { facts.environment.clone() };
     let builtins = [
         ("BAKE_CMD_CONTEXT".to_string(), "cwd://".to_string()),
@@ -195,7 +197,7 @@ fn home(facts: &Facts) -> String {
 
 fn is_file_relative(facts: &Facts) -> bool {
     let setting = facts.environment.get("BUILDX_BAKE_FILE_RELATIVE_PATHS");
-    setting.and_then(|text| entries::is_true(text.trim())).unwrap_or(false)
+    setting.and_then(|text| is_true(text.trim())).unwrap_or(false)
 }
 
 /// As bake, the epoch of the environment goes to every target that has none.

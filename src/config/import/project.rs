@@ -46,7 +46,16 @@ pub fn project(
         return Err(problems);
     }
     Ok((
-        Project { name, root, default_branch: None, targets, groups, left_out, lint: Default::default() },
+        Project {
+            name,
+            root,
+            default_branch: None,
+            targets,
+            groups,
+            left_out,
+            refusals: Vec::new(),
+            lint: Default::default(),
+        },
         problems,
     ))
 }
@@ -87,7 +96,8 @@ fn model_group(group: &Group) -> model::Group {
         description: Some(group.description.clone()).filter(|text| !text.is_empty()),
         targets: group.targets.iter().map(|name| located(name.clone(), group.place.as_ref())).collect(),
         place: group.place.clone(),
-        delivery: Delivery::default(),
+        require: Vec::new(),
+        is_withheld: false,
     }
 }
 
@@ -122,6 +132,7 @@ impl Converter<'_> {
             labels: texts(target.labels.as_ref()),
             annotations: self.annotations(),
             outputs: self.outputs(),
+            delivery: Delivery::default(),
             call: self.call(),
             needs: Vec::new(),
         }

@@ -1,0 +1,183 @@
+//! What the groups of a run say about their members: a layer between a target and `--set`, and what the groups
+//! require of the work tree.
+
+use std::collections::BTreeMap;
+
+use super::declare::{
+    AnnotationsDeclaration, Declarations, GroupDeclaration, Layer, OutputDeclaration, Requirement,
+};
+use super::roster::Roster;
+use super::text::Text;
+use crate::diag::{Place, Problem};
+use crate::facts::GitFacts;
+use crate::pattern::Glob;
+
+/// Groups within groups go no deeper; `groups` reports those that do.
+const DEEPEST: usize = 64;
+
+/// A group of this run.
+#[derive(Clone, Copy)]
+pub struct Said<'a> {
+    pub name: &'a str,
+    pub group: &'a GroupDeclaration,
+}
+
+/// The groups that this run bakes, outer ones first.
+pub fn groups_of_run<'a>(declared: &'a Declarations, names: &[String]) -> Vec<Said<'a>> {
+    let default = ["default".to_string()];
+    let names = if names.is_empty() { &default[..] } else { names };
+    let mut found = Vec::new();
+    for name in names {
+        if declared.groups.contains_key(name) {
+            collect(declared, name, &mut found, 0);
+        } else if name.contains(['*', '?', '[']) && !declared.targets.contains_key(name) {
+            let Ok(glob) = Glob::parse(name.as_bytes()) else { continue };
+            for name in declared.groups.keys().filter(|name| glob.matches(name.as_bytes())) {
+                collect(declared, name, &mut found, 0);
+            }
+        }
+    }
+    found
+}
+
+fn collect<'a>(declared: &'a Declarations, name: &str, found: &mut Vec<Said<'a>>, depth: usize) {
+    let Some((name, group)) = declared.groups.get_key_value(name) else { return };
+    if depth > DEEPEST || found.iter().any(|known| known.name == name) {
+        return;
+    }
+    found.push(Said { name, group });
+    for member in &group.targets {
+        collect(declared, &member.value, found, depth + 1);
+    }
+}
+
+/// The groups of this run that say something about each target.
+pub fn by_target<'a>(
+    declared: &'a Declarations,
+    roster: &Roster<'_>,
+    groups: &[Said<'a>],
+) -> BTreeMap<String, Vec<Said<'a>>> {
+    let mut by_target: BTreeMap<String, Vec<Said<'a>>> = BTreeMap::new();
+    for said in groups.iter().filter(|said| said.group.says_something()) {
+        let mut targets = Vec::new();
+        members(declared, roster, said.group, &mut targets, &mut Vec::new());
+        for target in targets {
+            by_target.entry(target).or_default().push(*said);
+        }
+    }
+    by_target
+}
+
+/// The targets of a group, also through inner groups, each once.
+fn members<'a>(
+    declared: &'a Declarations,
+    roster: &Roster<'_>,
+    group: &'a GroupDeclaration,
+    targets: &mut Vec<String>,
+    seen: &mut Vec<&'a str>,
+) {
+    for member in &group.targets {
+        let name = member.value.as_str();
+        if let Some(inner) = declared.groups.get(name) {
+            if !seen.contains(&name) && seen.len() < DEEPEST * DEEPEST {
+                seen.push(name);
+                members(declared, roster, inner, targets, seen);
+            }
+            continue;
+        }
+        let matrix = roster.matrices.get(name).into_iter().flatten();
+        for target in matrix.map(String::as_str).chain(roster.has(name).then_some(name)) {
+            if !targets.iter().any(|known| known == target) {
+                targets.push(target.to_string());
+            }
+        }
+    }
+}
+
+/// Two groups that give a target different values of one key cannot be baked in one run.
+pub fn check_agreement(by_target: &BTreeMap<String, Vec<Said<'_>>>, problems: &mut Vec<Problem>) {
+    for (target, groups) in by_target {
+        for (at, one) in groups.iter().enumerate() {
+            for other in &groups[at + 1..] {
+                for key in disagreements(&one.group.layer, &other.group.layer) {
+                    problems.push(disagreement(target, key, one, other));
+                }
+            }
+        }
+    }
+}
+
+fn disagreements(one: &Layer, other: &Layer) -> Vec<&'static str> {
+    fn differ<T, V: PartialEq>(one: &Option<T>, other: &Option<T>, value: impl Fn(&T) -> V) -> bool {
+        matches!((one, other), (Some(one), Some(other)) if value(one) != value(other))
+    }
+    let keys = [
+        ("push", differ(&one.push, &other.push, |push| *push)),
+        ("load", differ(&one.load, &other.load, |load| *load)),
+        ("tags", differ(&one.tags, &other.tags, |tags| values(tags))),
+        (
+            "output",
+            differ(&one.outputs, &other.outputs, |all| all.iter().map(output_text).collect::<Vec<_>>()),
+        ),
+        ("annotations", differ(&one.annotations, &other.annotations, annotation_texts)),
+    ];
+    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+fn values(texts: &[Text]) -> Vec<String> {
+    texts.iter().map(|text| text.value.clone()).collect()
+}
+
+fn output_text(output: &OutputDeclaration) -> String {
+    match output {
+        OutputDeclaration::Line(text) => text.value.clone(),
+        OutputDeclaration::Table { entries, .. } => {
+            let entries = entries.iter().map(|(key, text)| format!("{}={}", key.value, text.value));
+            entries.collect::<Vec<_>>().join(",")
+        }
+    }
+}
+
+fn annotation_texts(declared: &AnnotationsDeclaration) -> Vec<String> {
+    match declared {
+        AnnotationsDeclaration::List(texts) => values(texts),
+        AnnotationsDeclaration::Table(table) => {
+            table.iter().map(|(key, text)| format!("{key}={}", text.value)).collect()
+        }
+    }
+}
+
+fn disagreement(target: &str, key: &str, one: &Said<'_>, other: &Said<'_>) -> Problem {
+    let place = |said: &Said<'_>| said.group.places.get(key).unwrap_or(&said.group.place).clone();
+    let (one_name, other_name) = (one.name, other.name);
+    let message = format!("the groups `{one_name}` and `{other_name}` disagree about `{key}` of `{target}`");
+    Problem::input("config::delivery-conflict", message)
+        .at(place(other), format!("`{other_name}` says so"))
+        .at(place(one), format!("`{one_name}` says otherwise"))
+        .help(format!("bake the groups in separate runs, or make their `{key}` equal"))
+}
+
+/// What groups of this run require and git does not give.
+pub fn refusals(groups: &[Said<'_>], git: Option<&GitFacts>) -> Vec<Problem> {
+    let required = groups.iter().flat_map(|said| {
+        said.group.require.iter().map(move |(requirement, place)| (said.name, *requirement, place))
+    });
+    required.filter_map(|(group, requirement, place)| refusal(group, requirement, place, git)).collect()
+}
+
+fn refusal(group: &str, requirement: Requirement, place: &Place, git: Option<&GitFacts>) -> Option<Problem> {
+    let (message, help) = match (requirement, git) {
+        (_, None) => ("there is no git work tree", "build in a git checkout with at least one commit"),
+        (Requirement::Clean, Some(git)) if git.dirty => (
+            "tracked files differ from the last commit",
+            "commit or stash what `git status` shows, or bake the targets without the group",
+        ),
+        (Requirement::Tag, Some(git)) if git.tags.is_empty() => (
+            "no tag points at HEAD",
+            "tag the commit (`git tag v1.2.3`), or bake the targets without the group",
+        ),
+        (Requirement::Clean | Requirement::Tag, Some(_)) => return None,
+    };
+    let message = format!("group `{group}` requires `{}`, but {message}", requirement.name());
+    Some(Problem::input("config::require", message).at(place.clone(), "required here").help(help))
+}
