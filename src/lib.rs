@@ -27,7 +27,8 @@
 //! `store` owns everything below the store's folder and draws it in its header: blobs as an OCI layout,
 //! keys, indexes of layers, unpacked trees, locks. `engine::embedded::sandbox` alone writes into unpacked
 //! trees, since their files may belong to ids that only a user namespace has. `context` only reads.
-//! `publish` writes what outputs name, under a temporary name first.
+//! `publish` writes what outputs name, under a temporary name first. `multiarch.lock` is written by
+//! [`command::lock`] alone.
 
 pub mod base;
 pub mod diag;
@@ -40,6 +41,7 @@ pub mod event;
 pub mod facts;
 pub mod http;
 pub mod layer;
+pub mod lock;
 pub mod model;
 pub mod store;
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const RANKS: [(u32, &[&str]); 9] = [
     (0, &["base"]),
     (1, &["diag", "oci", "pattern"]),
-    (2, &["event", "model", "dockerfile", "facts", "http", "store", "layer"]),
+    (2, &["event", "model", "dockerfile", "facts", "http", "lock", "store", "layer"]),
     (3, &["context", "registry", "source", "steps"]),
     (4, &["config", "plan"]),
     (5, &["engine", "publish", "lint", "ui", "report"]),

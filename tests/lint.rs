@@ -20,6 +20,7 @@ use mab::diag::Source;
 use mab::dockerfile::Dockerfile;
 use mab::facts::Facts;
 use mab::lint::{self, Choice, KnownBase, KnownBases, Offer, RULES, Report, Unit};
+use mab::lock::Lock;
 use mab::oci::ImageConfig;
 use proptest::prelude::*;
 
@@ -69,6 +70,9 @@ impl Case {
             path: PathBuf::from("/project/.dockerignore"),
             text: text.as_bytes().to_vec(),
         });
+        let lock = self
+            .file("multiarch.lock")
+            .map(|text| Lock::parse(&Source::new("multiarch.lock", text)).expect("the lock is valid"));
         let units: Vec<Unit<'_>> = project
             .targets
             .values()
@@ -77,7 +81,7 @@ impl Case {
                 dockerfile: &dockerfile,
                 variants: target.variants.iter().collect(),
                 ignore: ignore.as_ref(),
-                lock: self.file("multiarch.lock"),
+                lock: lock.as_ref(),
             })
             .collect();
         lint::check(&units, &Platform::linux("amd64"), &bases(), &Choice::default())

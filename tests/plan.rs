@@ -39,7 +39,7 @@ fn planned(case: &Path, format: Format) -> Result<String, Vec<Problem>> {
             None => options.names.push(line.to_string()),
         }
     }
-    let session = SessionOptions { store: None, jobs: 1 };
+    let session = SessionOptions { store: None, ..SessionOptions::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("threads");
     runtime.block_on(plan(&options, &session, &request, format, &mut facts)).map(|document| document.text)
 }

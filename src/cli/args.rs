@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
+use super::lock::{LockArguments, LockRules};
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
 use crate::command::plan::{Format, plain_request};
@@ -46,6 +47,7 @@ pub enum Verb {
     Check(CheckArguments),
     Prune(PruneArguments),
     Cache(CacheArguments),
+    Lock(LockArguments),
 }
 
 /// Which build file, and what of it.
@@ -110,10 +112,13 @@ pub struct BakeArguments {
     /// `force-compression=true` for layers of bases as well, and `source-date-epoch=SECONDS`.
     #[arg(short, long, value_name = "OUTPUT")]
     output: Vec<String>,
+    #[command(flatten)]
+    pub lock: LockRules,
     /// Runs every step again, whatever the store knows
     #[arg(long)]
     no_cache: bool,
-    /// Accepted as bake's flag; bases named by tag are looked up in their registry in every run anyway
+    /// Accepted as bake's flag; bases named by tag are looked up in their registry in every run anyway, but for
+    /// those that multiarch.lock pins: `mab lock --update` looks at them again
     #[arg(long)]
     pull: bool,
     /// Lets builds that ask for it do more than the sandbox: `network.host`, `security.insecure`
@@ -143,6 +148,7 @@ Examples:
   mab bake --set '*.args.GO=1.24'              with a value that is not in the file
   mab bake release --push                      a group, pushed to its tags when all of it is built
   mab bake api -o type=oci,dest=api.tar        one image with all platforms as an OCI archive
+  mab bake release --locked --push             nothing that `mab lock` has not seen
   mab bake --print | jq .target.api            what the file says in the end";
 
 /// Shows the graph of nodes that a bake would run
@@ -154,6 +160,8 @@ pub struct PlanArguments {
     /// The folder of the local store, where contexts from elsewhere are kept [default: $XDG_DATA_HOME/mab]
     #[arg(long, value_name = "PATH", env = "MAB_STORE")]
     store: Option<PathBuf>,
+    #[command(flatten)]
+    lock: LockRules,
     /// How the graph is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: FormatArgument,
@@ -273,13 +281,14 @@ impl ProjectArguments {
 impl SessionArguments {
     pub fn options(&self) -> SessionOptions {
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        SessionOptions { store: self.store.clone(), jobs: self.jobs.map_or_else(processors, Into::into) }
+        let jobs = self.jobs.map_or_else(processors, Into::into);
+        SessionOptions { store: self.store.clone(), jobs, ..SessionOptions::default() }
     }
 }
 
 impl PlanArguments {
     pub fn session(&self) -> SessionOptions {
-        SessionOptions { store: self.store.clone(), jobs: 1 }
+        SessionOptions { store: self.store.clone(), ..self.lock.of(SessionOptions::default()) }
     }
 }
 
@@ -307,7 +316,7 @@ impl BakeArguments {
         };
         Ok(BakeOptions {
             project: self.project_options(),
-            session: self.session.options(),
+            session: self.lock.of(self.session.options()),
             request,
             call: self.call(),
             keep_going: self.keep_going,

@@ -128,7 +128,7 @@ Examples:
   skopeo copy docker://registry.example.com/caches:go-arm64 oci:caches:go-arm64 && mab cache import caches --replace";
 
 pub fn cache(arguments: &CacheArguments, facts: &Facts) -> ExitCode {
-    let session = SessionOptions { store: arguments.store.clone(), jobs: 1 };
+    let session = SessionOptions { store: arguments.store.clone(), ..SessionOptions::default() };
     match &arguments.verb {
         CacheVerb::Ls(arguments) => {
             let listed = runtime().block_on(cache::list(&session, facts));

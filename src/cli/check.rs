@@ -86,7 +86,7 @@ impl CheckArguments {
             args: self.args.iter().cloned().collect(),
             deny_warnings: self.deny_warnings,
             offline: self.offline,
-            session: SessionOptions { store: self.store.clone(), jobs: 1 },
+            session: SessionOptions { store: self.store.clone(), ..SessionOptions::default() },
         }
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod cache;
 mod check;
 mod exit;
+mod lock;
 mod signals;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
         Verb::Check(arguments) => check::check(&arguments, &mut facts),
         Verb::Prune(arguments) => prune(&arguments, &facts),
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),
+        Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `mab bake`: build, merge, write, publish.
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,8 +17,9 @@ use super::session::{self, Session, SessionOptions};
 use crate::diag::{Kind, Problem};
 use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::Facts;
-use crate::model::Call;
-use crate::plan::{BuildNode, Request};
+use crate::lock::{FILE_NAME, ImagePin, Pins, image_name};
+use crate::model::{Call, Context};
+use crate::plan::{BaseSource, BuildNode, Node, Plan, Request, ResolveNode};
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
 use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, run};
@@ -72,6 +74,7 @@ pub async fn bake(
     }
     let build = session::build_platform(facts);
     advice::refuse(&plan, &project.lint, &build)?;
+    expect_no_push(&plan, &options.session)?;
     let tools = session.open(facts, events.clone()).map_err(|problem| vec![*problem])?;
     for notice in tools.store.notices() {
         events.emit(Event::Notice { node: None, problem: Arc::new(notice.problem()) });
@@ -79,8 +82,19 @@ pub async fn bake(
     for warning in warnings {
         events.emit(Event::Notice { node: None, problem: Arc::new(warning) });
     }
+    if !options.session.is_locked
+        && let Some(warning) = unpinned(&plan, session.pins())
+    {
+        events.emit(Event::Notice { node: None, problem: Arc::new(warning) });
+    }
     let engine = tools.engine.clone();
     let worker = Arc::new(PlanWorker::new(plan.clone(), tools));
+    if options.session.is_locked {
+        let problems = worker.foresee().await;
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+    }
     let limits = Limits { jobs: options.session.jobs, keep_going: options.keep_going };
     let RunResult { end, failures } = run(&plan, worker.clone(), limits, events, cancel).await;
     engine.tidy().await;
@@ -105,6 +119,52 @@ pub async fn bake(
     };
     let advice = advice::count(&plan, &project.lint, &build, is_built)?;
     Ok(Baked { checked, advice, end: Some(end), failures })
+}
+
+fn expect_no_push(plan: &Plan, options: &SessionOptions) -> Result<(), Failure> {
+    let pushes = plan.nodes().any(|(_, node)| matches!(node, Node::Publish(_)));
+    if !(options.is_offline && pushes) {
+        return Ok(());
+    }
+    let problem =
+        Problem::input("plan::offline", "`--offline` asks no registry, and this bake would push to one");
+    Err(vec![problem.help("leave out `--offline`, or write the images elsewhere with `--output`")])
+}
+
+/// Images and contexts that a lock which is there does not pin.
+fn unpinned(plan: &Plan, pins: &Pins) -> Option<Problem> {
+    if pins.is_empty() {
+        return None;
+    }
+    let mut names = BTreeSet::new();
+    for (_, node) in plan.nodes() {
+        match node {
+            Node::Resolve(ResolveNode { source: BaseSource::Registry(reference), wanted }) => {
+                let is_pinned =
+                    |platform| matches!(pins.image(reference, platform), Ok(ImagePin::Manifest { .. }));
+                names.extend(
+                    (!wanted.iter().all(|(platform, _)| is_pinned(platform))).then(|| image_name(reference)),
+                );
+            }
+            Node::Build(node) => {
+                let contexts = std::iter::once(&node.variant.context).chain(node.variant.contexts.values());
+                names.extend(contexts.filter_map(|context| match &context.value {
+                    Context::Remote { source, .. } if pins.lacks(source) => Some(source.to_string()),
+                    _ => None,
+                }));
+            }
+            Node::Resolve(_) | Node::Merge(_) | Node::Publish(_) => {}
+        }
+    }
+    if names.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    let message = format!("`{FILE_NAME}` does not pin {}, which is taken as it is now", names.join(", "));
+    Some(
+        Problem::warning("lock::incomplete", message)
+            .help("`mab lock` pins it; `--locked` refuses to go on without"),
+    )
 }
 
 /// Does not wait for work of before the run when that is not to come any more.

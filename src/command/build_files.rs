@@ -70,6 +70,13 @@ fn missing(name: &str) -> Problem {
         .help("check the path given with `--file`")
 }
 
+/// The folder of the first file; for standard input, the one mab runs in.
+pub fn folder(files: &[ImportFile], facts: &Facts) -> PathBuf {
+    let current = &facts.directories.current;
+    let named = files.first().filter(|file| file.name != "-").map(|file| current.join(&file.name));
+    named.and_then(|path| path.parent().map(Path::to_path_buf)).unwrap_or_else(|| current.clone())
+}
+
 /// `BUILDX_BAKE_FILE`, a list of paths.
 fn environment_files(facts: &Facts) -> Vec<String> {
     let variable = |name: &str| facts.environment.get(name).filter(|text| !text.is_empty());

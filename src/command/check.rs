@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::Failure;
 use super::bases;
 use super::dockerfiles::{DockerfileReader, Found};
+use super::lock_file;
 use super::project::{self, Loaded, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
 use crate::base::Platform;
@@ -20,12 +21,10 @@ use crate::diag::{Located, Problem};
 use crate::dockerfile::Dockerfile;
 use crate::facts::Facts;
 use crate::lint::{self, Choice, Failing, Report, Unit};
+use crate::lock::Lock;
 use crate::model::{self, Context, LintFailing, Project, Target};
 use crate::plan::select;
 use crate::steps::Setting;
-
-/// The lock's name, beside the root file.
-const LOCK_NAME: &str = "multiarch.lock";
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -57,7 +56,8 @@ pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked,
         [] => project::load(&options.project, facts)?,
         files => {
             let (project, warnings) = without_build_file(files, &options.project, facts)?;
-            Loaded { project, warnings, names: Vec::new(), is_foreign: false }
+            let folder = project.root.clone();
+            Loaded { project, warnings, names: Vec::new(), is_foreign: false, folder }
         }
     };
     let names = match options.dockerfiles.is_empty() {
@@ -112,8 +112,9 @@ pub(super) async fn check_targets(
     });
     let wanted = bases::wanted(&settings.collect::<Vec<_>>(), &mut problems);
     let bases = bases::look_at(wanted, session.options(), is_offline, facts, &mut warnings).await;
-    let lock = std::fs::read_to_string(project.root.join(LOCK_NAME)).ok();
-    let units: Vec<Unit<'_>> = uses.iter().map(|one| one.unit(lock.as_deref())).collect();
+    // A lock that cannot be read is for those to tell who need it.
+    let lock = lock_file::read(&project.root, facts).ok().flatten();
+    let units: Vec<Unit<'_>> = uses.iter().map(|one| one.unit(lock.as_ref())).collect();
     let mut report = lint::check(&units, &build, &bases, &choice);
     problems.append(&mut report.problems);
     project::dedup(&mut problems);
@@ -187,7 +188,7 @@ struct Use<'a> {
 }
 
 impl Use<'_> {
-    fn unit<'u>(&'u self, lock: Option<&'u str>) -> Unit<'u> {
+    fn unit<'u>(&'u self, lock: Option<&'u Lock>) -> Unit<'u> {
         Unit {
             target: self.target,
             dockerfile: &self.dockerfile,

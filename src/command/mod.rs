@@ -10,6 +10,8 @@ mod build_files;
 pub mod cache;
 pub mod check;
 mod dockerfiles;
+pub mod lock;
+mod lock_file;
 pub mod plan;
 mod project;
 pub mod prune;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Failure;
 use super::build_files::{self, BuildFiles};
 use super::dockerfiles::{DockerfileReader, Found};
+use super::lock_file;
 use super::session::Session;
 use crate::base::Platform;
 use crate::config::{self, Disk, Overrides};
@@ -52,18 +53,30 @@ pub struct Loaded {
     pub names: Vec<String>,
     /// The file is bake's or Compose's, which allow more.
     pub is_foreign: bool,
+    /// Where the first file is, and the lock beside it.
+    pub folder: PathBuf,
 }
 
 /// The resolved project.
 pub fn load(options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failure> {
-    match build_files::find(options, facts)? {
+    load_files(build_files::find(options, facts)?, options, facts)
+}
+
+/// The project that `files` resolve to.
+pub(super) fn load_files(
+    files: BuildFiles,
+    options: &ProjectOptions,
+    facts: &mut Facts,
+) -> Result<Loaded, Failure> {
+    match files {
         BuildFiles::Own(file) => load_own(&file, options, facts),
         BuildFiles::Foreign(files) => {
+            let folder = build_files::folder(&files, facts);
             let imported = build_files::import(files, options, facts)?;
             let (project, more) = imported.project(facts, &options.platforms)?;
             let names = imported.requested();
             let warnings = imported.warnings.into_iter().chain(more).collect();
-            Ok(Loaded { project, warnings, names, is_foreign: true })
+            Ok(Loaded { project, warnings, names, is_foreign: true, folder })
         }
     }
 }
@@ -88,7 +101,7 @@ fn load_own(file: &Path, options: &ProjectOptions, facts: &mut Facts) -> Result<
         })?;
     }
     let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
-    Ok(Loaded { project, warnings, names: options.names.clone(), is_foreign: false })
+    Ok(Loaded { project, warnings, names: options.names.clone(), is_foreign: false, folder: loaded.root })
 }
 
 /// Compiles the plan of what `options` names. `call` stands in for what the targets say is to be done.
@@ -99,7 +112,20 @@ pub async fn plan(
     facts: &mut Facts,
     session: &Session<'_>,
 ) -> Result<Planned, Failure> {
-    let Loaded { project, mut warnings, names, is_foreign } = load(options, facts)?;
+    let loaded = load(options, facts)?;
+    session.set_pins(lock_file::pins(&loaded.folder, session.options(), facts)?);
+    plan_loaded(loaded, request, call, facts, session).await
+}
+
+/// Compiles the plan of a project. The session knows its lock already.
+pub(super) async fn plan_loaded(
+    loaded: Loaded,
+    request: &Request,
+    call: Option<Call>,
+    facts: &Facts,
+    session: &Session<'_>,
+) -> Result<Planned, Failure> {
+    let Loaded { project, mut warnings, names, is_foreign, folder: _ } = loaded;
     if !project.refusals.is_empty() {
         return Err(project.refusals);
     }

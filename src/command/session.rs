@@ -8,6 +8,7 @@ use crate::diag::{Kind, Problem};
 use crate::engine::embedded::{Embedded, EmbeddedOptions};
 use crate::event::EventSink;
 use crate::facts::Facts;
+use crate::lock::Pins;
 use crate::publish::load::EngineAddress;
 use crate::registry::{CredentialPlaces, Credentials, Registry, RegistryOptions};
 use crate::run::{Bases, EPOCHS, Tools};
@@ -20,17 +21,38 @@ pub struct SessionOptions {
     /// `--store`
     pub store: Option<PathBuf>,
     pub jobs: usize,
+    /// `--locked`: what the lock does not know is refused.
+    pub is_locked: bool,
+    /// `--offline`: nobody is asked anything.
+    pub is_offline: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { store: None, jobs: 1, is_locked: false, is_offline: false }
+    }
 }
 
 /// What commands share. The store is opened when the first of them needs it.
 pub struct Session<'a> {
     options: &'a SessionOptions,
     sources: OnceLock<Sources>,
+    pins: OnceLock<Pins>,
 }
 
 impl<'a> Session<'a> {
     pub fn new(options: &'a SessionOptions) -> Self {
-        Self { options, sources: OnceLock::new() }
+        Self { options, sources: OnceLock::new(), pins: OnceLock::new() }
+    }
+
+    /// What the lock says. To be called before anything else is asked for.
+    pub fn set_pins(&self, pins: Pins) {
+        let is_first = self.pins.set(pins).is_ok();
+        debug_assert!(is_first, "a session has one lock");
+    }
+
+    pub fn pins(&self) -> &Pins {
+        self.pins.get_or_init(Pins::default)
     }
 
     pub fn options(&self) -> &SessionOptions {
@@ -44,7 +66,8 @@ impl<'a> Session<'a> {
         }
         let store = open_store(self.options, facts)?;
         let git = GitEnvironment::of(&facts.environment);
-        let options = SourceOptions { git, ..SourceOptions::default() };
+        let (pins, is_offline) = (self.pins().clone(), self.options.is_offline);
+        let options = SourceOptions { git, pins, is_offline, ..SourceOptions::default() };
         let sources = Sources::new(store, options, Stdin::of_program());
         Ok(self.sources.get_or_init(|| sources).clone())
     }
@@ -53,8 +76,7 @@ impl<'a> Session<'a> {
     pub fn open(&self, facts: &Facts, events: Arc<dyn EventSink>) -> Result<Tools<Embedded>, Box<Problem>> {
         let sources = self.sources(facts)?;
         let store = sources.store().clone();
-        let registry =
-            Registry::new(RegistryOptions { credentials: credentials(facts)?, ..RegistryOptions::default() });
+        let registry = registry(facts, self.options.is_offline)?;
         let engine = Embedded::new(EmbeddedOptions {
             store: store.clone(),
             registry: registry.clone(),
@@ -66,6 +88,7 @@ impl<'a> Session<'a> {
             store,
             registry,
             sources,
+            pins: self.pins().clone(),
             environment: Arc::new(facts.environment.clone()),
             events,
             build_platform: build_platform(facts),
@@ -78,9 +101,13 @@ impl<'a> Session<'a> {
 
 /// What tells of base images, without an engine.
 pub fn bases(options: &SessionOptions, facts: &Facts) -> Result<Bases, Box<Problem>> {
-    let registry =
-        Registry::new(RegistryOptions { credentials: credentials(facts)?, ..RegistryOptions::default() });
-    Ok(Bases::new(open_store(options, facts)?, registry))
+    Ok(Bases::new(open_store(options, facts)?, registry(facts, options.is_offline)?, Pins::default()))
+}
+
+/// The client of all registries.
+pub fn registry(facts: &Facts, is_offline: bool) -> Result<Registry, Box<Problem>> {
+    let credentials = credentials(facts)?;
+    Ok(Registry::new(RegistryOptions { credentials, is_offline, ..RegistryOptions::default() }))
 }
 
 /// The platform that builds run on.

@@ -13,6 +13,7 @@ use crate::base::Platform;
 use crate::context::IgnoreFile;
 use crate::diag::{Place, Problem, Severity};
 use crate::dockerfile::{CheckOptions, Dockerfile};
+use crate::lock::Lock;
 use crate::model;
 
 /// One Dockerfile as one target uses it.
@@ -22,7 +23,7 @@ pub struct Unit<'a> {
     /// The platforms that use this Dockerfile; at least one.
     pub variants: Vec<&'a model::Variant>,
     pub ignore: Option<&'a IgnoreFile>,
-    pub lock: Option<&'a str>,
+    pub lock: Option<&'a Lock>,
 }
 
 /// Everything that was found.

@@ -5,6 +5,7 @@ use super::trace::{StageTrace, Trace, Use};
 use crate::base::Platform;
 use crate::context::IgnoreFile;
 use crate::dockerfile::{Dockerfile, Instruction, Stage};
+use crate::lock::Lock;
 use crate::model;
 
 /// Everything there is to know.
@@ -16,8 +17,8 @@ pub struct View<'a> {
     pub variants: Vec<VariantView<'a>>,
     /// The ignore file of the main context.
     pub ignore: Option<&'a IgnoreFile>,
-    /// The text of the lock, where there is one.
-    pub lock: Option<&'a str>,
+    /// Where the project has one.
+    pub lock: Option<&'a Lock>,
     pub bases: &'a KnownBases,
 }
 

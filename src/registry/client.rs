@@ -34,6 +34,8 @@ pub struct RegistryOptions {
     pub connect_timeout: Duration,
     /// How long a connection may be silent.
     pub stall: Duration,
+    /// Nobody is asked anything.
+    pub is_offline: bool,
 }
 
 impl Default for RegistryOptions {
@@ -47,6 +49,7 @@ impl Default for RegistryOptions {
             concurrency: 8,
             connect_timeout: Duration::from_secs(20),
             stall: Duration::from_secs(60),
+            is_offline: false,
         }
     }
 }
@@ -73,6 +76,9 @@ impl Registry {
 
     pub(super) async fn repository(&self, reference: &Reference) -> Result<Repository, RegistryError> {
         let host = Host::of(reference.registry());
+        if self.transport.options().is_offline {
+            return Err(RegistryError::Offline { what: reference.name() });
+        }
         let shared = {
             let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(endpoints.entry(host.clone()).or_default())

@@ -28,6 +28,8 @@ pub enum RegistryError {
     Denied { host: String, what: String, detail: String },
     #[error("{what} does not exist")]
     NotFound { what: String },
+    #[error("`--offline` keeps from asking about `{what}`")]
+    Offline { what: String },
     #[error("`{host}` limits the rate of requests{}", .retry_after.map(|after| format!("; it asks to wait {} s", after.as_secs())).unwrap_or_default())]
     RateLimited { host: String, retry_after: Option<Duration> },
     #[error("`{host}` is out of order (status {status}){}", shown(.detail))]
@@ -80,7 +82,7 @@ impl RegistryError {
     pub fn problem(&self) -> Problem {
         let kind = match self {
             Self::Local { .. } => Kind::Host,
-            Self::Credentials { .. } => Kind::Input,
+            Self::Credentials { .. } | Self::Offline { .. } => Kind::Input,
             _ => Kind::Remote,
         };
         let problem = Problem::new(kind, self.code(), self.to_string());
@@ -97,6 +99,7 @@ impl RegistryError {
             Self::Unauthorized { .. } => "registry::unauthorized",
             Self::Denied { .. } => "registry::denied",
             Self::NotFound { .. } => "registry::not-found",
+            Self::Offline { .. } => "registry::offline",
             Self::RateLimited { .. } => "registry::rate-limited",
             Self::Unavailable { .. } => "registry::unavailable",
             Self::Refused { .. } => "registry::refused",
@@ -132,6 +135,11 @@ impl RegistryError {
                 )
             }
             Self::NotFound { .. } => "check the spelling of repository and tag".to_string(),
+            Self::Offline { .. } => {
+                "run once without `--offline`; `mab lock` pins names, so that nobody needs to be asked about \
+                                     them again"
+                    .to_string()
+            }
             Self::RateLimited { host, .. } if host == "docker.io" => {
                 "log in with `docker login`, which has a higher limit, or wait".to_string()
             }

@@ -7,6 +7,7 @@ mod build;
 mod epoch;
 mod event_loop;
 mod export;
+mod foresee;
 mod merge;
 mod publish;
 mod resolve;

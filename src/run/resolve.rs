@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::base::{Digest, Platform};
+use crate::base::{Digest, Platform, Reference};
 use crate::diag::{Kind, Place, Problem};
 use crate::engine::base::{Base, Origin};
+use crate::lock::{FILE_NAME, ImagePin, LockedManifest, Pins, image_name};
 use crate::oci::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use crate::plan::BaseSource;
 use crate::registry::{Registry, RegistryError, Resolved};
@@ -23,6 +24,7 @@ const LARGEST_DOCUMENT: u64 = 4 << 20;
 pub struct Bases {
     store: Store,
     registry: Registry,
+    pins: Pins,
     known: Mutex<BTreeMap<BaseSource, Arc<OnceCell<Arc<Root>>>>>,
 }
 
@@ -33,8 +35,8 @@ pub(super) struct Root {
 }
 
 impl Bases {
-    pub fn new(store: Store, registry: Registry) -> Self {
-        Self { store, registry, known: Mutex::default() }
+    pub fn new(store: Store, registry: Registry, pins: Pins) -> Self {
+        Self { store, registry, pins, known: Mutex::default() }
     }
 
     /// The image of `source` for `platform`; `place` is where it was asked for.
@@ -48,9 +50,63 @@ impl Bases {
             Some(place) if problem.labels.is_empty() => Box::new(problem.at(place.clone(), "needed here")),
             _ => problem,
         };
-        let root = self.root(source).await.map_err(at)?;
-        let manifest = self.select(source, &root, platform).await.map_err(at)?;
-        self.image(source, platform, manifest).await.map_err(at)
+        match source {
+            BaseSource::Registry(reference) => {
+                self.registry_base(source, reference, platform).await.map_err(at)
+            }
+            BaseSource::OciLayout { .. } => {
+                let root = self.root(source).await.map_err(at)?;
+                let manifest = self.select(source, &root, platform).await.map_err(at)?;
+                let (base, _) = self.image(source, platform, manifest).await.map_err(at)?;
+                Ok(base)
+            }
+        }
+    }
+
+    /// As the lock has it, else as it is now.
+    async fn registry_base(
+        &self,
+        source: &BaseSource,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Base, Box<Problem>> {
+        let pin = self.pins.image(reference, platform).map_err(|unlocked| Box::new(unlocked.problem()))?;
+        let (index, base, locked) = match pin {
+            ImagePin::Manifest { index, locked } => {
+                let found = self.pinned_image(source, platform, locked).await;
+                let (base, found) = found.map_err(|problem| gone(problem, reference))?;
+                if found != locked {
+                    return Err(contradiction(reference, platform));
+                }
+                (index, base, found)
+            }
+            ImagePin::None | ImagePin::Index(_) => {
+                let root = match pin {
+                    ImagePin::Index(digest) => {
+                        let pinned = BaseSource::Registry(reference.with_digest(digest));
+                        self.root(&pinned).await.map_err(|problem| gone(problem, reference))?
+                    }
+                    _ => self.root(source).await?,
+                };
+                let manifest = self.select(source, &root, platform).await?;
+                let (base, found) = self.image(source, platform, manifest).await?;
+                (root.descriptor.digest, base, found)
+            }
+        };
+        self.pins.note_image(reference, index, platform, locked);
+        Ok(base)
+    }
+
+    async fn pinned_image(
+        &self,
+        source: &BaseSource,
+        platform: &Platform,
+        locked: LockedManifest,
+    ) -> Result<(Base, LockedManifest), Box<Problem>> {
+        // How large it is does not matter: it is found by its digest.
+        let descriptor = Descriptor::new(media_type::OCI_MANIFEST, locked.manifest, 0);
+        let bytes = self.document(source, &descriptor).await?;
+        self.image(source, platform, Root { descriptor, bytes }).await
     }
 
     pub(super) async fn root(&self, source: &BaseSource) -> Result<Arc<Root>, Box<Problem>> {
@@ -113,7 +169,7 @@ impl Bases {
         source: &BaseSource,
         platform: &Platform,
         root: Root,
-    ) -> Result<Base, Box<Problem>> {
+    ) -> Result<(Base, LockedManifest), Box<Problem>> {
         let manifest = Manifest::parse(&root.bytes).map_err(|error| malformed(source, "manifest", &error))?;
         let config = self.document(source, &manifest.config).await?;
         let config = ImageConfig::parse(&config).map_err(|error| malformed(source, "config", &error))?;
@@ -134,7 +190,8 @@ impl Bases {
         let put =
             |bytes: &[u8]| self.store.blobs().put_bytes(bytes).map_err(|error| Box::new(error.problem()));
         put(&root.bytes)?;
-        Ok(Base {
+        let locked = LockedManifest { manifest: root.descriptor.digest, config: manifest.config.digest };
+        let base = Base {
             name: source.to_string(),
             manifest: root.descriptor.digest,
             config: Arc::new(config),
@@ -144,7 +201,8 @@ impl Bases {
                 BaseSource::Registry(reference) => Origin::Registry(reference.clone()),
                 BaseSource::OciLayout { path, .. } => Origin::OciLayout(path.clone()),
             },
-        })
+        };
+        Ok((base, locked))
     }
 
     /// A manifest, index or config: from the store, else from the source and then into the store.
@@ -166,7 +224,7 @@ impl Bases {
 
     async fn registry_document(
         &self,
-        reference: &crate::base::Reference,
+        reference: &Reference,
         descriptor: &Descriptor,
     ) -> Result<Vec<u8>, Box<Problem>> {
         let kind = &descriptor.media_type;
@@ -264,6 +322,27 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "larger than 4 MiB"));
     }
     Ok(bytes)
+}
+
+/// What the lock pins may be deleted.
+fn gone(mut problem: Box<Problem>, reference: &Reference) -> Box<Problem> {
+    if problem.code == "registry::not-found" {
+        problem.kind = Kind::Input;
+        problem.help = Some(format!(
+            "`{FILE_NAME}` pins it, and the registry has it no more: `mab lock --update {}` looks again",
+            image_name(reference)
+        ));
+    }
+    problem
+}
+
+fn contradiction(reference: &Reference, platform: &Platform) -> Box<Problem> {
+    let name = image_name(reference);
+    let message = format!(
+        "`{FILE_NAME}` contradicts itself: the manifest of `{name}` for `{platform}` has another config"
+    );
+    let help = format!("`mab lock --update {name}` writes the entry anew");
+    Box::new(Problem::input("lock::stale", message).help(help))
 }
 
 fn malformed(source: &BaseSource, what: &str, error: &serde_json::Error) -> Box<Problem> {

@@ -1,12 +1,16 @@
 //! What build nodes take from elsewhere: pinned before their keys are made, fetched where a context is files.
 
+use std::sync::Arc;
+
 use super::worker::PlanWorker;
 use crate::base::PinnedSource;
 use crate::diag::{Located, Problem};
 use crate::engine::Engine;
+use crate::event::Event;
+use crate::lock::FILE_NAME;
 use crate::model;
 use crate::plan::BuildNode;
-use crate::source::{ContextFiles, SourceAuth, SourceError};
+use crate::source::{ContextFiles, SourceAuth};
 use crate::steps::{CopyFrom, Lowered, Op};
 
 impl<E: Engine> PlanWorker<E> {
@@ -22,11 +26,28 @@ impl<E: Engine> PlanWorker<E> {
         auth: &SourceAuth,
     ) -> Result<Vec<PinnedSource>, Box<Problem>> {
         let mut pinned = Vec::with_capacity(lowered.sources.len());
-        for (place, source) in lowered.sources.iter().enumerate() {
-            let found = self.tools.sources.pin(source, auth).await;
-            pinned.push(found.map_err(|error| added(lowered, place, &error))?);
+        for place in 0..lowered.sources.len() {
+            pinned.push(self.pinned_source(lowered, place, auth).await?);
         }
         Ok(pinned)
+    }
+
+    pub(super) async fn pinned_source(
+        &self,
+        lowered: &Lowered,
+        place: usize,
+        auth: &SourceAuth,
+    ) -> Result<PinnedSource, Box<Problem>> {
+        let source = &lowered.sources[place];
+        let found = self.tools.sources.pin(source, auth).await;
+        let found = found.map_err(|error| at_instruction(lowered, place, error.problem()))?;
+        if !self.tools.pins.is_empty() && self.tools.pins.lacks(source) {
+            let message = format!("`{FILE_NAME}` does not pin `{source}`, which is taken as it is now");
+            let warning = Problem::warning("lock::incomplete-source", message).help("`mab lock` pins it");
+            let problem = Arc::new(*at_instruction(lowered, place, warning));
+            self.tools.events.emit(Event::Notice { node: None, problem });
+        }
+        Ok(found)
     }
 
     /// The files of a context that is no directory; nothing for an image.
@@ -46,10 +67,9 @@ impl<E: Engine> PlanWorker<E> {
 }
 
 /// At the first instruction that takes from the source.
-fn added(lowered: &Lowered, source: usize, error: &SourceError) -> Box<Problem> {
+fn at_instruction(lowered: &Lowered, source: usize, problem: Problem) -> Box<Problem> {
     let takes = |op: &Op| matches!(op, Op::Copy(copy) if copy.from == CopyFrom::Remote(source));
     let step = lowered.steps.iter().find(|step| takes(&step.op));
-    let problem = error.problem();
     Box::new(match step.and_then(|step| step.place.clone()) {
         Some(place) => problem.at(place, "added here"),
         None => problem,

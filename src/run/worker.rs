@@ -12,6 +12,7 @@ use crate::diag::Problem;
 use crate::engine::forwarded::Environment;
 use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::event::EventSink;
+use crate::lock::Pins;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
 use crate::publish::export::ExportedImage;
 use crate::publish::load::{EngineAddress, LoadError};
@@ -26,6 +27,8 @@ pub struct Tools<E> {
     pub store: Store,
     pub registry: Registry,
     pub sources: Sources,
+    /// What the lock says.
+    pub pins: Pins,
     pub events: Arc<dyn EventSink>,
     /// The platform builds run on.
     pub build_platform: Platform,
@@ -56,7 +59,7 @@ struct Built {
 
 impl<E: Engine> PlanWorker<E> {
     pub fn new(plan: Arc<Plan>, tools: Tools<E>) -> Self {
-        let bases = Bases::new(tools.store.clone(), tools.registry.clone());
+        let bases = Bases::new(tools.store.clone(), tools.registry.clone(), tools.pins.clone());
         let builder = Builder::new(tools.store.clone());
         Self { plan, tools, bases, builder, images: Mutex::default(), merged: Mutex::default() }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::diag::{Kind, Problem};
 use crate::http::Transient;
 use crate::layer::LayerError;
+use crate::lock::Unlocked;
 use crate::store::StoreError;
 use crate::store::free_space::Shortage;
 
@@ -48,6 +49,10 @@ pub enum SourceError {
     Local { action: &'static str, cause: io::Error },
     #[error("the secret `{id}` cannot be used for `{what}`: {cause}")]
     Secret { id: String, what: String, cause: String },
+    #[error("`--offline` keeps from asking about `{what}`")]
+    Offline { what: String },
+    #[error(transparent)]
+    Unlocked(#[from] Unlocked),
     #[error("standard input is read already")]
     StdinTwice,
     #[error(transparent)]
@@ -60,8 +65,10 @@ impl SourceError {
     }
 
     pub fn problem(&self) -> Problem {
-        if let Self::Store(error) = self {
-            return error.problem();
+        match self {
+            Self::Store(error) => return error.problem(),
+            Self::Unlocked(error) => return error.problem(),
+            _ => {}
         }
         let problem = Problem::new(self.kind(), self.code(), self.to_string());
         match self.help() {
@@ -86,6 +93,8 @@ impl SourceError {
             | Self::ArchiveEntry { .. }
             | Self::Unreadable { .. }
             | Self::Secret { .. }
+            | Self::Offline { .. }
+            | Self::Unlocked(_)
             | Self::StdinTwice => Kind::Input,
             Self::Git { is_remote: false, .. }
             | Self::NoGit { .. }
@@ -113,6 +122,8 @@ impl SourceError {
             Self::Full { .. } => "source::full",
             Self::Local { .. } => "source::local",
             Self::Secret { .. } => "source::secret",
+            Self::Offline { .. } => "source::offline",
+            Self::Unlocked(_) => "source::unlocked",
             Self::StdinTwice => "source::stdin",
             Self::Store(_) => "source::store",
         }
@@ -128,7 +139,7 @@ impl SourceError {
             Self::Status { status: 404 | 410, .. } => "check the spelling of the URL",
             Self::Status { status: 500.., .. } => "the server is out of order; run again later",
             Self::Digest { .. } | Self::Commit { .. } => {
-                "what is there now is not what was expected: make sure that it is what you want, then correct `--checksum`"
+                "what is there now is not what was expected: make sure that it is what you want, then correct `--checksum`, or for what `multiarch.lock` pins run `mab lock --update`"
             }
             Self::NoReference { .. } => "name a branch, a tag or a full commit",
             Self::NoDefaultBranch { .. } => "name a branch, a tag or a commit: `URL#main`",
@@ -144,6 +155,7 @@ impl SourceError {
                 "give a tar archive, plain or compressed with gzip, bzip2, xz or zstd"
             }
             Self::Full { .. } => "free space, or move the store with `--store`",
+            Self::Offline { .. } => OFFLINE_HELP,
             Self::StdinTwice => "only one of `context` and `dockerfile` can be `-`",
             Self::Status { .. }
             | Self::Redirect { .. }
@@ -151,10 +163,14 @@ impl SourceError {
             | Self::Unreadable { .. }
             | Self::Local { .. }
             | Self::Secret { .. }
+            | Self::Unlocked(_)
             | Self::Store(_) => return None,
         })
     }
 }
+
+/// The way to a run that asks nobody.
+const OFFLINE_HELP: &str = "build once without `--offline`; `mab lock` pins names, so that nobody needs to be asked about them again";
 
 /// Git's word for a redirect that it may not follow.
 fn is_redirect(detail: &str) -> bool {

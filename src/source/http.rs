@@ -116,6 +116,7 @@ impl Sources {
         known: Option<&UrlRecord>,
         auth: &SourceAuth,
     ) -> Result<Answer<'_>, SourceError> {
+        self.expect_network(&url.to_string())?;
         let parsed = Url::parse(url.with_credentials())
             .map_err(|cause| SourceError::Redirect { what: url.to_string(), detail: cause.to_string() })?;
         let credentials = auth.for_http(parsed.host_str().unwrap_or_default(), &url.to_string())?;

@@ -26,6 +26,7 @@ use tokio::sync::OnceCell;
 
 use crate::base::{Digest, PinnedSource, RemoteSource};
 use crate::http::{ClientOptions, Clients, Retries};
+use crate::lock::Pins;
 use crate::store::{Flight, SnapshotKey, Store};
 
 pub use auth::SourceAuth;
@@ -43,6 +44,10 @@ pub struct SourceOptions {
     pub connect_timeout: Duration,
     /// How long a connection may be silent.
     pub stall: Duration,
+    /// What is known before anybody is asked.
+    pub pins: Pins,
+    /// Nobody is asked anything.
+    pub is_offline: bool,
 }
 
 impl Default for SourceOptions {
@@ -53,6 +58,8 @@ impl Default for SourceOptions {
             retries: Retries { attempts: 4, ..Retries::default() },
             connect_timeout: Duration::from_secs(20),
             stall: Duration::from_secs(60),
+            pins: Pins::default(),
+            is_offline: false,
         }
     }
 }
@@ -89,12 +96,30 @@ impl Sources {
             pinned.entry(source.clone()).or_default().clone()
         };
         let pinned = cell.get_or_try_init(|| async {
-            match source {
-                RemoteSource::Http { url, checksum } => self.pin_http(url, *checksum, auth).await,
-                RemoteSource::Git(git) => Ok(PinnedSource::Git(self.pin_git(git, auth).await?)),
-            }
+            let pins = &self.options().pins;
+            let pinned = match pins.source(source)? {
+                Some(pinned) => pinned,
+                None => self.look_up(source, auth).await?,
+            };
+            pins.note_source(source, &pinned);
+            Ok(pinned)
         });
         pinned.await.cloned()
+    }
+
+    async fn look_up(&self, source: &RemoteSource, auth: &SourceAuth) -> Result<PinnedSource, SourceError> {
+        match source {
+            RemoteSource::Http { url, checksum } => self.pin_http(url, *checksum, auth).await,
+            RemoteSource::Git(git) => Ok(PinnedSource::Git(self.pin_git(git, auth).await?)),
+        }
+    }
+
+    /// An error where nobody may be asked.
+    fn expect_network(&self, what: &str) -> Result<(), SourceError> {
+        match self.options().is_offline {
+            true => Err(SourceError::Offline { what: what.to_string() }),
+            false => Ok(()),
+        }
     }
 
     /// The folder with the source's files, which stays as long as this process lives: the file alone, or the

@@ -15,6 +15,7 @@ mod files;
 mod hostile;
 mod imports;
 mod interruption;
+mod lock;
 mod mounts;
 mod outputs;
 mod overrides;

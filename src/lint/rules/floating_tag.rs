@@ -6,6 +6,7 @@ use crate::dockerfile::InstructionKind;
 use crate::lint::finding::first_line;
 use crate::lint::trace::{Trace, context_key};
 use crate::lint::{Finding, Level, Rule, View};
+use crate::lock::image_name;
 
 pub const RULE: Rule = Rule {
     name: "floating-tag",
@@ -15,7 +16,8 @@ pub const RULE: Rule = Rule {
     why: "`multiarch.lock` pins the images of a project, so that today's build and tomorrow's are the same. An image that is \
           neither in the lock nor named by digest can change under its tag at any time.",
     bad: "FROM example.com/base:1\n--- multiarch.lock\nversion = 1\n",
-    good: "FROM example.com/base:1\n--- multiarch.lock\nversion = 1\n[[image]]\nname = \"example.com/base:1\"\n",
+    good: "FROM example.com/base:1\n--- multiarch.lock\nversion = 1\n[image.\"example.com/base:1\"]\n\
+           digest = \"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n",
     check,
 };
 
@@ -27,15 +29,14 @@ fn check(view: &View<'_>) -> Vec<Finding> {
             let is_context =
                 variant.model.contexts.contains_key(&context_key(&variant.model.contexts, &name));
             let Ok(reference) = name.parse::<Reference>() else { continue };
-            let spellings = [name.clone(), reference.to_string(), reference.familiar()];
-            let is_locked = spellings.iter().any(|spelling| lock.contains(&format!("\"{spelling}\"")));
+            let is_locked = lock.images.contains_key(&image_name(&reference));
             if is_context || is_locked || reference.digest().is_some() || name == "scratch" {
                 continue;
             }
             findings.push(
                 Finding::new(format!("`{name}` is neither in the lock nor named by digest"))
                     .at(place, "can change at any time")
-                    .help("add it to `multiarch.lock`, or name its digest"),
+                    .help("`mab lock` pins it; or name its digest"),
             );
         }
     }

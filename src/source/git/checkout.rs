@@ -42,6 +42,7 @@ impl Sources {
             false => take(git, repository, &work_tree, &pending.folder().join("index"), pinned).await?,
         }
         if has_submodules {
+            self.expect_network(&pinned.git.redacted_remote())?;
             add_submodules(git, &git_dir, &work_tree).await?;
         }
         if has_submodules && !keeps_git_dir {

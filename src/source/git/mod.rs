@@ -27,6 +27,7 @@ impl Sources {
         if let Some(pinned) = pinned_by_itself(git)? {
             return Ok(pinned);
         }
+        self.expect_network(&git.redacted_remote())?;
         let header = header(git, auth)?;
         let command = self.git(git, header.as_ref());
         let name = match &git.reference {

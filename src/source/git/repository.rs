@@ -100,6 +100,7 @@ impl Sources {
     ) -> Result<(), SourceError> {
         let git = inside(git, path);
         if !has(&git, &pinned.object).await {
+            self.expect_network(&pinned.git.redacted_remote())?;
             fetch(&git, pinned).await?;
         }
         let peeled = format!("{}^{{commit}}", pinned.object);

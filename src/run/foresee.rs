@@ -1,0 +1,201 @@
+//! What the builds of a plan need from elsewhere, found out without building anything: for the lock, which learns
+//! of it through the pins. All problems are collected.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+
+use super::worker::PlanWorker;
+use crate::base::{Digest, NodeId, Platform, Reference};
+use crate::diag::Problem;
+use crate::engine::Engine;
+use crate::engine::selection::context_name;
+use crate::lock::Lock;
+use crate::model::{Context, Dockerfile};
+use crate::oci::ImageConfig;
+use crate::plan::{BaseSource, BuildNode, Node, base_source};
+use crate::source::SourceAuth;
+use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, lower};
+
+/// How many images are asked about at one time.
+const AT_ONCE: usize = 8;
+
+/// What is known so far.
+#[derive(Default)]
+struct Foreseen {
+    /// What targets would be, for those that build on them.
+    configs: BTreeMap<(String, Platform), Arc<ImageConfig>>,
+    /// Images that cannot be had. They are not asked for again.
+    failed: BTreeMap<(BaseSource, Platform), Problem>,
+    problems: Vec<Problem>,
+}
+
+/// An image that is not known, which was told of.
+struct Unknown;
+
+impl<E: Engine> PlanWorker<E> {
+    /// Asks for every base and source that the build nodes need; the problems with that.
+    pub async fn foresee(&self) -> Vec<Problem> {
+        let mut foreseen = Foreseen::default();
+        self.resolve_all(&mut foreseen).await;
+        let builds: Vec<NodeId> = self.plan.nodes().map(|(id, _)| id).collect();
+        for id in builds {
+            let Node::Build(node) = self.plan.node(id) else { continue };
+            if let Some(lowered) = self.foresee_node(node, &mut foreseen).await {
+                let key = (node.target.clone(), node.platform.clone());
+                foreseen.configs.insert(key, Arc::new(lowered.config));
+            }
+        }
+        let mut problems: Vec<Problem> = Vec::new();
+        for problem in foreseen.problems {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        problems
+    }
+
+    /// The images that Dockerfiles name, several at a time; what their triggers ask for comes later.
+    async fn resolve_all(&self, foreseen: &mut Foreseen) {
+        let wanted = self.plan.nodes().filter_map(|(_, node)| match node {
+            Node::Resolve(node) => Some(node),
+            Node::Build(_) | Node::Merge(_) | Node::Publish(_) => None,
+        });
+        let wanted = wanted.flat_map(|node| {
+            node.wanted
+                .iter()
+                .map(move |(platform, place)| (node.source.clone(), platform.clone(), place.clone()))
+        });
+        let asked = stream::iter(wanted.collect::<Vec<_>>()).map(|(source, platform, place)| async move {
+            let found = self.bases.base(&source, &platform, place.as_ref()).await;
+            found.err().map(|problem| ((source, platform), *problem))
+        });
+        let failures: Vec<_> = asked.buffered(AT_ONCE).collect().await;
+        for (key, problem) in failures.into_iter().flatten() {
+            foreseen.problems.push(problem.clone());
+            foreseen.failed.insert(key, problem);
+        }
+    }
+
+    /// Asks again for the images of `lock`, for all platforms that it has them for.
+    pub async fn look_at(&self, lock: &Lock) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (name, image) in &lock.images {
+            let Ok(reference) = name.parse::<Reference>() else { continue };
+            let source = BaseSource::Registry(reference);
+            for platform in image.platforms.keys() {
+                problems.extend(self.bases.base(&source, platform, None).await.err().map(|problem| *problem));
+            }
+        }
+        problems
+    }
+
+    async fn foresee_node(&self, node: &BuildNode, foreseen: &mut Foreseen) -> Option<Lowered> {
+        let auth = self.source_auth(node);
+        let args = match self.epoch(node, &auth).await {
+            Ok(epoch) => epoch.args,
+            Err(problem) => {
+                foreseen.problems.push(*problem);
+                return None;
+            }
+        };
+        let setting = Setting::new(&node.dockerfile, &node.variant, &self.tools.build_platform)
+            .with_labels(&node.labels);
+        let setting = Setting { args: &args, ..setting };
+        let mut known = BaseImages::new();
+        let lowered = loop {
+            match lower(&setting, &known) {
+                Ok(lowered) => break lowered,
+                Err(LowerError::Problems(problems)) => {
+                    foreseen.problems.extend(problems);
+                    return None;
+                }
+                Err(LowerError::Missing(requests)) => {
+                    let before = known.len();
+                    for request in requests {
+                        if let Ok(image) = self.foresee_base(node, &request, foreseen).await {
+                            known.insert((request.name, request.platform), image);
+                        }
+                    }
+                    if known.len() == before {
+                        return None;
+                    }
+                }
+            }
+        };
+        self.foresee_sources(node, &lowered, &auth, foreseen).await;
+        Some(lowered)
+    }
+
+    async fn foresee_base(
+        &self,
+        node: &BuildNode,
+        request: &BaseRequest,
+        foreseen: &mut Foreseen,
+    ) -> Result<BaseImage, Unknown> {
+        match base_source(request, &node.variant) {
+            Ok(Some(source)) => {
+                let key = (source, request.platform.clone());
+                if foreseen.failed.contains_key(&key) {
+                    return Err(Unknown);
+                }
+                match self.bases.base(&key.0, &key.1, Some(&request.place)).await {
+                    Ok(base) => Ok(BaseImage::new(base.manifest, base.config)),
+                    Err(problem) => {
+                        foreseen.problems.push((*problem).clone());
+                        foreseen.failed.insert(key, *problem);
+                        Err(Unknown)
+                    }
+                }
+            }
+            Ok(None) => {
+                let target = node.variant.contexts.get(&request.name).map(|context| &context.value);
+                let Some(Context::Target(target)) = target else { return Err(Unknown) };
+                // A target that is not known has told why.
+                let config =
+                    foreseen.configs.get(&(target.clone(), request.platform.clone())).ok_or(Unknown)?;
+                Ok(BaseImage::new(Digest::of(config.to_bytes()), config.clone()))
+            }
+            Err(problem) => {
+                foreseen.problems.push(*problem);
+                Err(Unknown)
+            }
+        }
+    }
+
+    /// What ADD takes from elsewhere, and contexts that are there.
+    async fn foresee_sources(
+        &self,
+        node: &BuildNode,
+        lowered: &Lowered,
+        auth: &SourceAuth,
+        foreseen: &mut Foreseen,
+    ) {
+        for place in 0..lowered.sources.len() {
+            if let Err(problem) = self.pinned_source(lowered, place, auth).await {
+                foreseen.problems.push(*problem);
+            }
+        }
+        let copied = lowered.steps.iter().filter_map(|step| match &step.op {
+            Op::Copy(copy) => context_name(copy),
+            _ => None,
+        });
+        // Its Dockerfile is read, whatever else is.
+        let own = matches!(node.variant.dockerfile, Dockerfile::File(_)).then_some(None);
+        for name in copied.chain(own) {
+            let declared = match &name {
+                None => &node.variant.context,
+                Some(name) => &node.variant.contexts[name],
+            };
+            let Context::Remote { source, .. } = &declared.value else { continue };
+            if let Err(error) = self.tools.sources.pin(source, auth).await {
+                let problem = error.problem();
+                foreseen.problems.push(match &declared.place {
+                    Some(place) => problem.at(place.clone(), "this context"),
+                    None => problem,
+                });
+            }
+        }
+    }
+}
