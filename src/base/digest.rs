@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::SerializableState as _;
 
 /// The SHA-256 of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,6 +116,42 @@ impl Hasher {
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
+
+    /// Where hashing stands, after a multiple of 64 bytes.
+    pub fn state(&self) -> HashState {
+        let mut state = [0; 32];
+        state.copy_from_slice(&self.0.serialize()[..32]);
+        HashState(state)
+    }
+
+    /// Goes on from where hashing stood after `length` bytes; `None` when they are no multiple of 64.
+    pub fn resume(state: &HashState, length: u64) -> Option<Self> {
+        if !length.is_multiple_of(HASH_BLOCK) {
+            return None;
+        }
+        // The words, the number of blocks, and what waits for its block to be full: nothing.
+        let mut serialized = sha2::Sha256::new().serialize();
+        serialized[..32].copy_from_slice(&state.0);
+        serialized[32..40].copy_from_slice(&(length / HASH_BLOCK).to_le_bytes());
+        sha2::Sha256::deserialize(&serialized).ok().map(Self)
+    }
+}
+
+/// The bytes that SHA-256 takes at a time.
+const HASH_BLOCK: u64 = 64;
+
+/// Where a SHA-256 stands between two of its blocks: its eight words, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashState([u8; 32]);
+
+impl HashState {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// Passes reads through and hashes what passed.
@@ -185,6 +222,19 @@ mod tests {
     fn digest_of_nothing_is_the_known_one() {
         assert_eq!(Digest::of("").to_string(), EMPTY);
         assert_eq!(EMPTY.parse(), Ok(Digest::of("")));
+    }
+
+    #[test]
+    fn hashing_goes_on_from_a_state() {
+        let bytes: Vec<u8> = (0..1000_u32).map(|number| number as u8).collect();
+        let mut hasher = Hasher::new();
+        // The first words of SHA-256 are in the standard; what is stored must mean the same in every version.
+        assert_eq!(hasher.state().as_bytes()[..4], 0x6a09_e667_u32.to_le_bytes());
+        hasher.update(&bytes[..640]);
+        let mut other = Hasher::resume(&hasher.state(), 640).unwrap();
+        other.update(&bytes[640..]);
+        assert_eq!(other.finish(), Digest::of(&bytes));
+        assert!(Hasher::resume(&hasher.state(), 641).is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub mod reference;
 pub mod remote;
 pub mod secret;
 
-pub use digest::{Digest, Hasher, HashingReader, HashingWriter};
+pub use digest::{Digest, HashState, Hasher, HashingReader, HashingWriter};
 pub use git_reference::{GitReference, GitTimes};
 pub use http_url::HttpUrl;
 pub use ids::{NodeId, StepId};

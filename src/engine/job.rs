@@ -31,6 +31,8 @@ pub struct BuildJob {
     pub bases: Vec<Base>,
     /// The main context under `None`, named ones under their names.
     pub contexts: BTreeMap<Option<String>, JobContext>,
+    /// Of each step that reads a context the digest of what it reads there.
+    pub selected: BTreeMap<StepId, Digest>,
     /// What comes from elsewhere, in the order of `steps.sources`.
     pub sources: Vec<PinnedSource>,
     /// What those are asked with.

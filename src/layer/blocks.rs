@@ -12,8 +12,9 @@ use std::io::{self, Read};
 use super::compress::{BLOCK_BYTES, Compression};
 use super::index::{Block, Index, IndexedEntry};
 use super::pipeline::{Pipeline, Work};
-use super::reuse::{Earlier, block_key};
+use super::reuse::{Earlier, KnownBlock, Piece, block_key};
 use super::write::FinishedLayer;
+use crate::base::HashState;
 
 /// Names cut no block shorter than this.
 const SHORTEST: usize = BLOCK_BYTES / 8;
@@ -98,18 +99,39 @@ impl Blocks {
         self.fill(&mut &bytes[..], bytes.len() as u64).map(drop)
     }
 
-    /// Appends a whole block; the entries' offsets count from its start.
-    pub(super) fn append_block(&mut self, entries: Vec<IndexedEntry>, bytes: Vec<u8>) -> io::Result<()> {
+    /// Leaves known blocks where they are. Before the first one.
+    pub(super) fn compose(&mut self) {
+        self.pipeline.compose();
+    }
+
+    /// Appends entries without their bytes, of which whole blocks follow; offsets count from the first's start.
+    pub(super) fn append_entries(&mut self, entries: Vec<IndexedEntry>) -> io::Result<()> {
         self.cut()?;
         let start = self.flushed;
         let moved = |entry: IndexedEntry| IndexedEntry { offset: start + entry.offset, ..entry };
         self.entries.extend(entries.into_iter().map(moved));
-        self.block = bytes;
-        self.cut()
+        Ok(())
     }
 
-    /// Ends the tar with `tail`, what follows its last entry.
-    pub(super) fn finish(mut self, tail: &[u8]) -> io::Result<FinishedLayer> {
+    /// A whole block that an earlier blob without compression has.
+    pub(super) fn append_block(&mut self, known: KnownBlock) -> io::Result<()> {
+        let block = known.read()?;
+        self.starts.push(self.flushed);
+        self.flushed += block.len() as u64;
+        self.pipeline.push(Work { block, known: Some(known) })
+    }
+
+    /// As [`append_block`](Self::append_block), without reading it. See [`Pipeline::keep`].
+    pub(super) fn keep_block(&mut self, known: &KnownBlock, after: &HashState) -> io::Result<()> {
+        let range = known.range();
+        self.starts.push(self.flushed);
+        self.flushed += range.end - range.start;
+        self.pipeline.keep(known, after)
+    }
+
+    /// Ends the tar with `tail`, what follows its last entry; also what it is made of, when known blocks were
+    /// left where they are.
+    pub(super) fn finish(mut self, tail: &[u8]) -> io::Result<(FinishedLayer, Option<Vec<Piece>>)> {
         if self.block.len() + tail.len() > BLOCK_BYTES {
             self.cut()?;
         }
@@ -118,14 +140,15 @@ impl Blocks {
         let written = self.pipeline.finish()?;
         let starts = self.starts.iter().zip(&written.starts);
         let blocks = starts.map(|(&uncompressed, &compressed)| Block { uncompressed, compressed }).collect();
-        Ok(FinishedLayer {
+        let finished = FinishedLayer {
             diff_id: written.diff_id,
             digest: written.digest,
             size: written.size,
             uncompressed_size: self.flushed,
             media_type: self.compression.media_type(),
-            index: Index { entries: self.entries, blocks },
-        })
+            index: Index { entries: self.entries, blocks, states: written.states },
+        };
+        Ok((finished, written.pieces))
     }
 
     fn cut(&mut self) -> io::Result<()> {

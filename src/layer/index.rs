@@ -2,7 +2,7 @@
 //!
 //! The index is kept beside the blob so that most questions about a layer never open it. On disk:
 //! ```text
-//! "mabidx" version | count, entries | count, blocks        (see `index_codec`)
+//! "mabidx" version | count, entries | count, blocks | count, states        (see `index_codec`)
 //! ```
 
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::io::Read;
 use super::entry::Entry;
 use super::error::LayerError;
 use super::read::LayerReader;
-use crate::base::Digest;
+use crate::base::{Digest, HashState};
 
 /// The most bytes of names, links and attributes that a layer may have all together.
 pub const MAX_METADATA_BYTES: u64 = 512 << 20;
@@ -21,6 +21,8 @@ pub struct Index {
     pub entries: Vec<IndexedEntry>,
     /// Empty for a layer that others made: it can only be read from the beginning.
     pub blocks: Vec<Block>,
+    /// Where hashing the tar stands at the beginning of each block; of layers without compression alone.
+    pub states: Vec<HashState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ impl Index {
             entries.push(IndexedEntry { entry, offset: layer.content_offset(), content: None });
         }
         let diff_id = layer.finish()?;
-        Ok((Self { entries, blocks: Vec::new() }, diff_id))
+        Ok((Self { entries, ..Self::default() }, diff_id))
     }
 }
 

@@ -9,10 +9,10 @@ use super::entry::{Entry, EntryKind};
 use super::error::LayerError;
 use super::index::{Block, Budget, Index, IndexedEntry};
 use super::path;
-use crate::base::Digest;
+use crate::base::{Digest, HashState};
 
 /// The last byte is the version of the format.
-const MAGIC: &[u8; 7] = b"mabidx\x01";
+const MAGIC: &[u8; 7] = b"mabidx\x02";
 
 impl Index {
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -30,6 +30,8 @@ impl Index {
             put_number(&mut out, block.compressed.wrapping_sub(before.compressed));
             before = *block;
         }
+        put_number(&mut out, self.states.len() as u64);
+        out.extend(self.states.iter().flat_map(HashState::as_bytes));
         out
     }
 
@@ -45,10 +47,11 @@ impl Index {
             entries.push(indexed);
         }
         let blocks = input.blocks()?;
+        let states = input.states(blocks.len())?;
         if !input.0.is_empty() {
             return Err(LayerError::Index("it has bytes after its end"));
         }
-        Ok(Self { entries, blocks })
+        Ok(Self { entries, blocks, states })
     }
 }
 
@@ -264,6 +267,15 @@ impl<'a> Input<'a> {
         }
         Ok(blocks)
     }
+
+    /// None at all, or one for each block.
+    fn states(&mut self, blocks: usize) -> Result<Vec<HashState>, LayerError> {
+        let count = self.number()?;
+        if count != 0 && count != blocks as u64 {
+            return Err(LayerError::Index("its states do not belong to its blocks"));
+        }
+        (0..count).map(|_| self.digest().map(|bytes| HashState::from_bytes(*bytes.as_bytes()))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -309,6 +321,7 @@ mod tests {
     prop_compose! {
         fn indexes()(
             raw in prop::collection::vec(indexed(), 0..20), steps in prop::collection::vec((1u64..1 << 30, 1u64..1 << 30), 0..9),
+            state in any::<Option<[u8; 32]>>(),
         ) -> Index {
             let mut index = Index::default();
             let mut offset = 0;
@@ -320,6 +333,7 @@ mod tests {
             for (uncompressed, compressed) in steps {
                 index.blocks.push(block);
                 block = Block { uncompressed: block.uncompressed + uncompressed, compressed: block.compressed + compressed };
+                index.states.extend(state.map(HashState::from_bytes));
             }
             index
         }

@@ -47,7 +47,7 @@ pub fn recompress(
         tail.clear();
         blocks.fill(&mut tar, u64::MAX)?;
     }
-    blocks.finish(&tail).map_err(LayerError::from)
+    blocks.finish(&tail).map(|(finished, _)| finished).map_err(LayerError::from)
 }
 
 /// Where an entry ends. What others made may store less of a file than its size, and has headers that no

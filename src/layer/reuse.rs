@@ -4,34 +4,45 @@
 //! block's bytes. Equal keys mean equal bytes; under the same compression, equal compressed bytes.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use super::extents::Extents;
 use super::index::{Index, IndexedEntry};
 use super::index_codec::put_metadata;
 use super::tar_header::padding;
-use crate::base::{Digest, Hasher};
+use crate::base::{Digest, HashState, Hasher};
 
 /// A layer whose blocks may serve again in one that is written with the same compression.
 pub struct Earlier {
-    blob: Arc<File>,
+    blob: Arc<Extents>,
     blocks: HashMap<Digest, Range<u64>>,
+    /// Where each block begins in the blob.
+    starts: Vec<u64>,
+    states: Vec<HashState>,
 }
 
 /// A compressed block in an earlier layer's blob.
 #[derive(Clone)]
 pub(super) struct KnownBlock {
-    blob: Arc<File>,
+    blob: Arc<Extents>,
     range: Range<u64>,
+}
+
+/// A part of a blob that is composed of an earlier one and of what is new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A range of the earlier blob.
+    Earlier(Range<u64>),
+    /// So many of the new bytes.
+    New(u64),
 }
 
 impl Earlier {
     /// From a blob and the index that was made with it.
-    pub fn new(blob: File, index: &Index) -> io::Result<Self> {
-        let compressed_end = blob.metadata()?.len();
+    pub fn new(blob: Extents, index: &Index) -> Self {
+        let compressed_end = blob.len();
         let mut blocks = HashMap::with_capacity(index.blocks.len());
         let mut first = 0;
         for (number, block) in index.blocks.iter().enumerate() {
@@ -43,16 +54,49 @@ impl Earlier {
                 blocks.insert(key, compressed);
             }
         }
-        Ok(Self { blob: Arc::new(blob), blocks })
+        Self {
+            blob: Arc::new(blob),
+            blocks,
+            starts: index.blocks.iter().map(|block| block.compressed).collect(),
+            states: index.states.clone(),
+        }
     }
 
     pub(super) fn find(&self, key: &Digest) -> Option<KnownBlock> {
         let range = self.blocks.get(key)?.clone();
         Some(KnownBlock { blob: self.blob.clone(), range })
     }
+
+    /// Where hashing the tar stands after `block`, if that is the block in this place.
+    pub(super) fn state_after(&self, place: usize, block: &KnownBlock) -> Option<HashState> {
+        let is_here = self.starts.get(place) == Some(&block.range.start);
+        self.states.get(place + 1).filter(|_| is_here).copied()
+    }
+
+    /// Whether its blob is in too many pieces to make others of it.
+    pub(super) fn is_worn(&self) -> bool {
+        self.blob.is_worn()
+    }
+}
+
+impl Piece {
+    /// Appends it, as one with the last when it goes on there.
+    pub(super) fn add_to(self, pieces: &mut Vec<Self>) {
+        match (pieces.last_mut(), self) {
+            (Some(Self::Earlier(last)), Self::Earlier(range)) if last.end == range.start => {
+                last.end = range.end
+            }
+            (Some(Self::New(last)), Self::New(length)) => *last += length,
+            (_, piece) => pieces.push(piece),
+        }
+    }
 }
 
 impl KnownBlock {
+    pub(super) fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
     pub(super) fn read(&self) -> io::Result<Vec<u8>> {
         let length = usize::try_from(self.range.end.saturating_sub(self.range.start));
         let mut bytes = vec![0; length.map_err(io::Error::other)?];

@@ -119,9 +119,8 @@ impl UstarHeader {
 
     /// Fills all of a field but its last byte, which stays NUL.
     fn octal(&mut self, field: std::ops::Range<usize>, value: u64) {
-        let digits = field.len() - 1;
-        let text = format!("{value:0digits$o}");
-        self.block[field.start..field.start + digits].copy_from_slice(text.as_bytes());
+        let end = field.end - 1;
+        put_octal(&mut self.block[field.start..end], value);
     }
 
     fn record(&mut self, key: &str, value: impl Into<Vec<u8>>) {
@@ -229,7 +228,16 @@ impl UstarHeader {
     fn seal(&mut self) {
         self.block[148..156].fill(b' ');
         let sum: u64 = self.block.iter().map(|byte| u64::from(*byte)).sum();
-        self.block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        put_octal(&mut self.block[148..154], sum);
+        self.block[154] = 0;
+    }
+}
+
+/// Fills `field` with the digits of a value that fits it.
+fn put_octal(field: &mut [u8], mut value: u64) {
+    for digit in field.iter_mut().rev() {
+        *digit = b'0' + (value & 7) as u8;
+        value >>= 3;
     }
 }
 

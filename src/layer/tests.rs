@@ -168,7 +168,7 @@ fn write_after(files: &[(Entry, Vec<u8>)], earlier: Option<(File, &Index)>) -> (
     let blob = tempfile::tempfile().unwrap();
     let mut writer = LayerWriter::create(blob.try_clone().unwrap(), LayerOptions::default()).unwrap();
     if let Some((blob, index)) = earlier {
-        writer = writer.reusing(Earlier::new(blob, index).unwrap());
+        writer = writer.reusing(Earlier::new(Extents::whole(blob).unwrap(), index));
     }
     for (entry, content) in files {
         writer.append_with_digest(entry, &mut &content[..], Digest::of(content)).unwrap();
@@ -196,7 +196,7 @@ fn blocks_of_an_earlier_layer_serve_again() {
         let (after, reused) = write_after(&files, Some((blob.try_clone().unwrap(), &before.index)));
         assert_eq!(named(&after), named(&expected), "{changed}");
         assert!(bytes_of(&reused) == bytes_of(&fresh));
-        let earlier = Earlier::new(blob.try_clone().unwrap(), &before.index).unwrap();
+        let earlier = Earlier::new(Extents::whole(blob.try_clone().unwrap()).unwrap(), &before.index);
         let new = blocks_not_in(&earlier, &after.index);
         assert!(new <= most_new, "{new} of {blocks} blocks are new after a change at {changed}");
     }
@@ -210,7 +210,39 @@ fn blocks_not_in(earlier: &Earlier, index: &Index) -> usize {
     keys.filter(|key| key.and_then(|key| earlier.find(&key)).is_none()).count()
 }
 
-fn write_later(files: &[(Entry, Vec<u8>)], earlier: Earlier) -> (FinishedLayer, File, Vec<usize>) {
+/// A layer written by [`LaterWriter`].
+struct Later {
+    finished: FinishedLayer,
+    blob: File,
+    /// Of an earlier blob and of `blob`, when it is not `blob` alone.
+    pieces: Option<Vec<Piece>>,
+    /// The numbers of the files that were read.
+    asked: Vec<usize>,
+}
+
+impl Later {
+    /// All of it, in one file.
+    fn whole(&self, earlier: &File) -> File {
+        let mut whole = tempfile::tempfile().unwrap();
+        let (earlier, mut new) = (bytes_of(earlier), &bytes_of(&self.blob)[..]);
+        for piece in self.pieces.as_ref().unwrap_or(&vec![Piece::New(new.len() as u64)]) {
+            match piece {
+                Piece::Earlier(range) => {
+                    whole.write_all(&earlier[range.start as usize..range.end as usize]).unwrap();
+                }
+                Piece::New(length) => {
+                    let (piece, rest) = new.split_at(*length as usize);
+                    whole.write_all(piece).unwrap();
+                    new = rest;
+                }
+            }
+        }
+        assert!(new.is_empty());
+        whole
+    }
+}
+
+fn write_later(files: &[(Entry, Vec<u8>)], earlier: Earlier) -> Later {
     let blob = tempfile::tempfile().unwrap();
     let options = LayerOptions { compression: Compression::None, clamp_mtime: None };
     let writer = LayerWriter::create(blob.try_clone().unwrap(), options).unwrap();
@@ -223,8 +255,11 @@ fn write_later(files: &[(Entry, Vec<u8>)], earlier: Earlier) -> (FinishedLayer, 
     for (number, (entry, content)) in files.iter().enumerate() {
         writer.append(entry, (entry.size() > 0).then(|| (Digest::of(content), number))).unwrap();
     }
-    let finished = writer.finish().unwrap();
-    (finished, blob, asked)
+    let (finished, pieces) = match writer.finish().unwrap() {
+        LaterLayer::Whole(finished) => (finished, None),
+        LaterLayer::Composed(finished, pieces) => (finished, Some(pieces)),
+    };
+    Later { finished, blob, pieces, asked }
 }
 
 #[test]
@@ -232,8 +267,10 @@ fn what_an_earlier_layer_has_is_not_read() {
     let many = (0..3000).map(|n| file(&format!("many/{n:04}"), &noise(n, 3000 + n as usize % 700)));
     let files: Files = every_kind().into_iter().chain(many).chain(MIXED.clone()).collect();
     let (plain, _) = write_with(&files, Compression::None, 2);
-    let nothing = || Earlier::new(tempfile::tempfile().unwrap(), &Index::default()).unwrap();
-    let (before, blob, asked) = write_later(&files, nothing());
+    let nothing = || Earlier::new(Extents::new(Vec::new()).unwrap(), &Index::default());
+    let first = write_later(&files, nothing());
+    assert_eq!(first.pieces, None);
+    let Later { finished: before, blob, asked, .. } = first;
     assert_eq!((before.digest, &before.index.blocks), (plain.digest, &plain.index.blocks));
     assert!(plain.index.blocks.len() > 20, "{}", plain.index.blocks.len());
     assert_eq!(asked.len(), files.iter().filter(|(entry, _)| entry.size() > 0).count());
@@ -241,21 +278,56 @@ fn what_an_earlier_layer_has_is_not_read() {
         let mut files = files.clone();
         files[changed] = file(&String::from_utf8_lossy(&files[changed].0.path), &content);
         let (expected, bytes) = write_with(&files, Compression::None, 2);
-        let earlier = Earlier::new(blob.try_clone().unwrap(), &before.index).unwrap();
-        let (after, written, asked) = write_later(&files, earlier);
+        let earlier = Earlier::new(Extents::whole(blob.try_clone().unwrap()).unwrap(), &before.index);
+        let later = write_later(&files, earlier);
+        let after = &later.finished;
         assert_eq!((after.digest, after.diff_id), (expected.digest, expected.diff_id), "{changed}");
-        assert!(bytes_of(&written) == bytes_of(&bytes));
+        assert_eq!(after.size, expected.size);
+        assert!(bytes_of(&later.whole(&blob)) == bytes_of(&bytes));
+        let asked = &later.asked;
         assert!(asked.contains(&changed) && asked.len() < 800, "{} were read", asked.len());
-        let (known, _, _) = write_later(&files, nothing());
-        assert_eq!(after.index, known.index);
+        assert_eq!(after.index, write_later(&files, nothing()).finished.index);
     }
+}
+
+#[test]
+fn a_layer_of_which_little_changed_is_composed() {
+    let many = |count: usize| (0..count).map(|n| file(&format!("many/{n:04}"), &noise(n as u64, 30_000)));
+    let long = || file("many/0200-long", &noise(7, 5 << 20));
+    let files: Files = many(400).chain([long()]).chain(MIXED.clone()).collect();
+    let before = write_later(&files, Earlier::new(Extents::new(Vec::new()).unwrap(), &Index::default()));
+    let earlier =
+        |blob: &File, index: &Index| Earlier::new(Extents::whole(blob.try_clone().unwrap()).unwrap(), index);
+    for changed in [0, 210, 399, 400, files.len() - 1] {
+        let mut files = files.clone();
+        files[changed].1[0] ^= 1;
+        let later = write_later(&files, earlier(&before.blob, &before.finished.index));
+        let (expected, bytes) = write_with(&files, Compression::None, 2);
+        assert_eq!(later.finished.digest, expected.digest);
+        assert!(bytes_of(&later.whole(&before.blob)) == bytes_of(&bytes), "{changed}");
+        let new = later.blob.metadata().unwrap().len();
+        let long = if changed == 400 { 5 << 20 } else { 0 };
+        assert!(later.pieces.is_some() && new < long + (4 << 20), "{new} bytes are new");
+        assert_eq!(later.asked.contains(&400), changed == 400, "a long file is read when it changed");
+    }
+    // Without the states everything is hashed, with the same outcome.
+    let stateless = Index { states: Vec::new(), ..before.finished.index.clone() };
+    let later = write_later(&files, earlier(&before.blob, &stateless));
+    assert_eq!(later.finished, before.finished);
+    // What has little in common with the one before is written as a whole, and so is what is small.
+    let other: Files = many(20).collect();
+    let later = write_later(&other, earlier(&before.blob, &before.finished.index));
+    assert_eq!(
+        (later.pieces.is_none(), later.finished.size),
+        (true, write_with(&other, Compression::None, 1).0.size)
+    );
 }
 
 #[test]
 fn only_known_contents_are_reused() {
     let files = [file("a", b"one")];
     let (before, blob) = write_with(&files, Compression::GZIP, 1);
-    let earlier = || Earlier::new(blob.try_clone().unwrap(), &before.index).unwrap();
+    let earlier = || Earlier::new(Extents::whole(blob.try_clone().unwrap()).unwrap(), &before.index);
     assert_eq!(blocks_not_in(&earlier(), &before.index), 1, "nobody told the digest of the content");
     let (known, _) = write_after(&files, None);
     assert_eq!(blocks_not_in(&earlier(), &known.index), 1);

@@ -12,7 +12,7 @@ use super::compress::Compression;
 use super::entry::{Entry, EntryKind, EntrySink};
 use super::index::{Index, IndexedEntry};
 use super::pipeline::default_workers;
-use super::reuse::Earlier;
+use super::reuse::{Earlier, Piece};
 use super::tar_header::{self, TAR_BLOCK, TAR_END, padding, refused};
 use crate::base::Digest;
 
@@ -96,11 +96,20 @@ impl LayerWriter {
         if self.failed {
             return Err(io::Error::other("writing the layer has failed before"));
         }
+        self.blocks.finish(&TAR_END).map(|(finished, _)| finished)
+    }
+
+    /// As [`LayerWriter::finish`], with what the blob is made of.
+    pub(super) fn finish_composed(self) -> io::Result<(FinishedLayer, Option<Vec<Piece>>)> {
+        if self.failed {
+            return Err(io::Error::other("writing the layer has failed before"));
+        }
         self.blocks.finish(&TAR_END)
     }
 
-    pub(super) fn append_block(&mut self, entries: Vec<IndexedEntry>, bytes: Vec<u8>) -> io::Result<()> {
-        self.blocks.append_block(entries, bytes)
+    /// For whole blocks.
+    pub(super) fn blocks(&mut self) -> &mut Blocks {
+        &mut self.blocks
     }
 
     pub(super) fn append_entry(

@@ -55,6 +55,7 @@ impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
         let auth = self.source_auth(node);
         let NodeEpoch { seconds: epoch, args } = self.epoch(node, &auth).await?;
+        self.tell_of_timestamps(node, epoch);
         let (lowered, bases) = self.lower(node, &args).await?;
         let pinned = self.pinned(&lowered, &auth).await?;
         let contexts = self.contexts(node, &lowered, &auth).await?;
@@ -99,6 +100,7 @@ impl<E: Engine> PlanWorker<E> {
                 .collect(),
             steps: lowered,
             contexts,
+            selected: sources,
             sources: pinned,
             auth,
             epoch,

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::worker::PlanWorker;
 use crate::base::RemoteSource;
 use crate::diag::{Located, Problem};
 use crate::dockerfile::{InstructionKind, Stage};
 use crate::engine::Engine;
-use crate::model::Context;
+use crate::event::Event;
+use crate::model::{Context, ExportOptions};
 use crate::plan::BuildNode;
 use crate::source::{SourceAuth, SourceError};
 use crate::steps::{BaseImages, BuildArgs, Setting, global_value, lower};
@@ -46,6 +48,14 @@ impl<E: Engine> PlanWorker<E> {
         let text = seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
         args.insert(NAME.to_string(), Located { value: text, place: given.place });
         Ok(NodeEpoch { seconds, args })
+    }
+
+    /// Tells which outputs say of file times what cannot be done.
+    pub(super) fn tell_of_timestamps(&self, node: &BuildNode, epoch: Option<i64>) {
+        let outputs = self.merge_node(&node.target).map(|merge| &merge.outputs[..]).unwrap_or_default();
+        for problem in outputs.iter().filter_map(|output| unfollowed(output.export_options()?, epoch)) {
+            self.tools.events.emit(Event::Notice { node: None, problem: Arc::new(problem) });
+        }
     }
 
     /// The time of what `given` names, if that has one.
@@ -118,6 +128,25 @@ impl<E: Engine> PlanWorker<E> {
             }
             Ok(_) | Err(_) => Err(wrong()),
         }
+    }
+}
+
+/// What an output's `rewrite-timestamp` says in vain, where the build has that epoch or none.
+fn unfollowed(options: &ExportOptions, epoch: Option<i64>) -> Option<Problem> {
+    const CODE: &str = "run::rewrite-timestamp";
+    match (options.rewrite_timestamp?, epoch, options.source_date_epoch) {
+        (true, None, None) => Some(
+            Problem::warning(CODE, "`rewrite-timestamp=true` changes nothing: there is no epoch")
+                .help(format!("set {NAME}, or the output's `source-date-epoch`")),
+        ),
+        (false, Some(_), _) => Some(
+            Problem::warning(
+                CODE,
+                "`rewrite-timestamp=false` is not followed: with an epoch for the build, no layer made here has later times",
+            )
+            .help(format!("instead of {NAME} give the epoch to the output, as `source-date-epoch`")),
+        ),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! the same entries come out. Archives are placed in `unpack`.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use super::op::{Chmod, CopyOp};
 use super::reach::{Item, Selection, Within, clean, copied};
@@ -116,6 +117,7 @@ impl Placement {
     /// The digest of the layer's entries without their times; `None` while a content digest is unknown.
     pub fn digest(&self, content: impl Fn(NodeRef) -> Option<Digest>) -> Option<Digest> {
         let mut hasher = Hasher::new();
+        let mut properties = Vec::new();
         let mut field = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
@@ -123,7 +125,9 @@ impl Placement {
         for placed in &self.entries {
             let entry = &placed.entry;
             field(&entry.path);
-            field(format!("{:?} {:o} {} {}", entry.kind, entry.mode, entry.uid, entry.gid).as_bytes());
+            properties.clear();
+            let _ = write!(properties, "{:?} {:o} {} {}", entry.kind, entry.mode, entry.uid, entry.gid);
+            field(&properties);
             for (name, value) in &entry.xattrs {
                 field(name);
                 field(value);

@@ -24,7 +24,8 @@ impl Placement {
                         && (placed.content == Content::None || has_bytes(node, &placed.content))
                 });
             if !is_repeated {
-                wanted.extend(parents(path).next().map(<[u8]>::to_vec));
+                let parent = parents(path).next().filter(|parent| !wanted.contains(*parent));
+                wanted.extend(parent.map(<[u8]>::to_vec));
             }
             is_repeated
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
+use super::composed::has_blob;
 use super::leases::Item;
 use super::{Inner, StoreError};
 use crate::base::{Digest, Parts};
@@ -119,8 +120,7 @@ impl<'a> Keys<'a> {
     }
 
     fn has_blobs(&self, record: &Record) -> bool {
-        let folder = self.store.path.join("blobs/sha256");
-        record.blobs.iter().all(|digest| folder.join(digest.hex()).exists())
+        record.blobs.iter().all(|digest| has_blob(&self.store.path, digest))
     }
 
     pub fn put(&self, record: &NewRecord<'_>) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@
 //! <store>/                     0700
 //!   oci-layout, index.json     with blobs/ an OCI image layout; the index lists nothing
 //!   blobs/sha256/<hex>         content; the name is its digest
+//!   composed/<hex>             what a blob without a file of its own consists of: ranges of others
 //!   indexes/<hex>              entry index of the layer with that diff id: its SHA-256, then opaque bytes
 //!   snapshots/<kind>/<hex>/fs  a committed file tree
 //!   caches/<hex>/<number>/     a directory that builds keep for the next one, with its lock
@@ -24,6 +25,7 @@
 
 mod blobs;
 mod caches;
+mod composed;
 mod db;
 mod error;
 mod flights;
@@ -47,7 +49,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::base::Digest;
 use crate::diag::Problem;
 
-pub use blobs::{BlobWriter, Blobs};
+pub use blobs::{BlobPart, BlobWriter, Blobs};
 pub use caches::{CacheFolder, CacheUse, Caches, FoundFolder, Occupancy};
 pub use error::StoreError;
 pub use flights::Flight;

@@ -3,13 +3,14 @@
 //! All of it happens under the exclusive gate, so nobody can find a thing that is about to go. Big removals
 //! stay short because blobs are renamed away under the gate and unlinked after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::caches;
+use super::composed::{self, Composition};
 use super::indexes::path_digest;
 use super::keys::{self, Reference};
 use super::leases::{InUse, Item, random_name, remove_if_there};
@@ -49,7 +50,8 @@ pub(super) fn prune(store: &Inner, options: &PruneOptions) -> Result<Pruned, Sto
         .map_or(i64::MIN, |age| store.now().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
     let (mut pruned, condemned) = store.gate.exclusive(|| {
         let in_use = InUse::collect(&store.path)?;
-        let victims = choose(store, &in_use, options, oldest)?;
+        let (compositions, useless) = composed::all(store)?;
+        let victims = choose(store, &in_use, &compositions, options, oldest)?;
         let pruned = Pruned {
             records: victims.records.len(),
             blobs: victims.blobs.len(),
@@ -64,6 +66,12 @@ pub(super) fn prune(store: &Inner, options: &PruneOptions) -> Result<Pruned, Sto
         snapshots::bury_unused(store, &in_use, oldest)?;
         condemned.extend(old_files(store, &in_use, oldest)?);
         keys::delete(store, &victims.records)?;
+        // First, so that none outlives what it is made of.
+        useless.iter().try_for_each(|path| remove_if_there(path))?;
+        for digest in &victims.composed {
+            composed::forget(store, digest)
+                .map_err(|source| StoreError::io("remove", &composed::path(&store.path, digest), source))?;
+        }
         condemned.extend(set_aside(store, &victims.blobs)?);
         Ok((pruned, condemned))
     })?;
@@ -76,14 +84,30 @@ pub(super) fn prune(store: &Inner, options: &PruneOptions) -> Result<Pruned, Sto
 struct Victims {
     records: Vec<i64>,
     blobs: Vec<(Digest, u64)>,
+    /// Those that are composed of others.
+    composed: Vec<Digest>,
 }
 
-fn choose(store: &Inner, in_use: &InUse, options: &PruneOptions, oldest: i64) -> Result<Victims, StoreError> {
-    let references = keys::references(store)?;
+fn choose(
+    store: &Inner,
+    in_use: &InUse,
+    compositions: &BTreeMap<Digest, Composition>,
+    options: &PruneOptions,
+    oldest: i64,
+) -> Result<Victims, StoreError> {
+    let sources =
+        |digest: &Digest| compositions.get(digest).into_iter().flat_map(Composition::sources).copied();
+    let mut references = keys::references(store)?;
+    for reference in &mut references {
+        let sources: Vec<Digest> = reference.blobs.iter().flat_map(sources).collect();
+        reference.blobs.extend(sources);
+    }
+    let used = compositions.keys().filter(|digest| in_use.contains(Item::Blob(**digest)));
+    let used: BTreeSet<Digest> = used.flat_map(sources).collect();
     let mut counts = keys::counted(&references);
     let mut blobs = sizes(store)?;
     let mut victims = Victims::default();
-    let is_needed = |digest: &Digest| in_use.contains(Item::Blob(*digest));
+    let is_needed = |digest: &Digest| in_use.contains(Item::Blob(*digest)) || used.contains(digest);
     for digest in blobs.keys().copied().collect::<Vec<_>>() {
         if !counts.contains_key(&digest) && !is_needed(&digest) {
             victims.blobs.extend(blobs.remove(&digest).map(|size| (digest, size)));
@@ -104,6 +128,8 @@ fn choose(store: &Inner, in_use: &InUse, options: &PruneOptions, oldest: i64) ->
             }
         }
     }
+    let unneeded = compositions.keys().filter(|digest| !counts.contains_key(digest) && !is_needed(digest));
+    victims.composed = unneeded.copied().collect();
     Ok(victims)
 }
 

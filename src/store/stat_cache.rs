@@ -6,7 +6,7 @@
 //! Record: entries of 76 bytes, sorted by device and inode, all numbers little-endian: device u64, inode u64,
 //! size u64, mtime i64, ctime i64 (nanoseconds since the epoch), mode u16, age u16, digest 32 bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{OptionalExtension, params};
@@ -129,25 +129,26 @@ impl<'a> StatCaches<'a> {
 }
 
 fn merge(existing: &[u8], hashed: &[StampedDigest], used: &[Stamp]) -> Vec<u8> {
-    let mut merged: BTreeMap<(u64, u64), [u8; ENTRY_LENGTH]> = BTreeMap::new();
+    let place = |stamp: &Stamp| (stamp.device, stamp.inode);
+    let used: HashMap<(u64, u64), &Stamp> = used.iter().map(|stamp| (place(stamp), stamp)).collect();
+    // Of two digests of one file the later one counts.
+    let hashed: BTreeMap<(u64, u64), &StampedDigest> =
+        hashed.iter().map(|stamped| (place(&stamped.stamp), stamped)).collect();
+    let mut new = hashed.iter().peekable();
+    let mut merged = Vec::with_capacity(existing.len() + hashed.len() * ENTRY_LENGTH);
     for entry in existing.as_chunks().0 {
         let (stamp, age, digest) = decode(entry);
-        if age + 1 < DROPPED_AT_AGE {
-            merged.insert((stamp.device, stamp.inode), encode(&stamp, age + 1, &digest));
+        while let Some((_, stamped)) = new.next_if(|(new, _)| **new <= place(&stamp)) {
+            merged.extend(encode(&stamped.stamp, 0, &stamped.digest));
+        }
+        let is_used = used.get(&place(&stamp)) == Some(&&stamp);
+        let age = if is_used { 0 } else { age + 1 };
+        if age < DROPPED_AT_AGE && !hashed.contains_key(&place(&stamp)) {
+            merged.extend(encode(&stamp, age, &digest));
         }
     }
-    for stamp in used {
-        if let Some(entry) = merged.get_mut(&(stamp.device, stamp.inode)) {
-            let (known, _, digest) = decode(entry);
-            if known == *stamp {
-                *entry = encode(stamp, 0, &digest);
-            }
-        }
-    }
-    for StampedDigest { stamp, digest } in hashed {
-        merged.insert((stamp.device, stamp.inode), encode(stamp, 0, digest));
-    }
-    merged.into_values().flatten().collect()
+    merged.extend(new.flat_map(|(_, stamped)| encode(&stamped.stamp, 0, &stamped.digest)));
+    merged
 }
 
 fn is_sorted(packed: &[u8]) -> bool {

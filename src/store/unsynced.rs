@@ -1,9 +1,10 @@
 //! Which content is not yet known to be on disk.
 //!
 //! Content gets a mark before it gets its final name, so where the name survived a loss of power the mark did
-//! too (file systems keep the order of such changes). [`Unsynced::sync`] syncs the file system once and
-//! clears the marks; marks of an earlier boot say what must not be believed without looking.
+//! too (file systems keep the order of such changes). [`Unsynced::sync`] syncs what is marked, a few files one by one
+//! and more with the whole file system at once, and clears the marks; marks of an earlier boot say what must not be believed without looking.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::sync::OnceLock;
 
 use super::leases::{random_name, remove_if_there};
 use super::lock::Gate;
-use super::{StoreError, snapshots};
+use super::{StoreError, composed, snapshots};
 use crate::base::{Digest, HashingReader};
 
 pub(super) struct Unsynced {
@@ -20,15 +21,32 @@ pub(super) struct Unsynced {
     created: OnceLock<()>,
 }
 
+/// How marks of compositions begin; no kind of snapshot is called that.
+const COMPOSED: &str = "composed";
+
 /// What a mark is about.
 enum Marked {
     Blob(Digest),
-    Snapshot { kind: String, hex: String },
+    /// What a blob is composed of. It shows itself whether it is whole.
+    Composition(Digest),
+    Snapshot {
+        kind: String,
+        hex: String,
+    },
 }
 
 impl Unsynced {
     pub(super) fn new(store: &Path, boot_id: &str) -> Self {
         Self { folder: store.join("unsynced").join(boot_id), created: OnceLock::new() }
+    }
+
+    /// As [`mark`](Self::mark), for what says of what a blob is composed.
+    pub(super) fn mark_composition(&self, blob: &Digest) -> Result<(), StoreError> {
+        self.mark(&format!("{COMPOSED}.{}", blob.hex()))
+    }
+
+    pub(super) fn forget_composition(&self, blob: &Digest) -> Result<(), StoreError> {
+        self.forget(&format!("{COMPOSED}.{}", blob.hex()))
     }
 
     pub(super) fn mark(&self, name: &str) -> Result<(), StoreError> {
@@ -80,8 +98,7 @@ impl Unsynced {
                 return Ok(());
             }
             let failed = |source: io::Error| StoreError::io("sync", store, source);
-            let folder = File::open(store).map_err(failed)?;
-            rustix::fs::syncfs(&folder).map_err(|errno| failed(errno.into()))?;
+            write_out(store, &complete).map_err(failed)?;
             complete.iter().try_for_each(|name| remove_if_there(&self.folder.join(name)))
         })
     }
@@ -108,9 +125,34 @@ impl Unsynced {
     }
 }
 
+/// More files than this are not synced one by one.
+const FEW: usize = 16;
+
+/// Makes durable what has these marks. Syncing the file system is simple, but it waits for everybody's writes.
+fn write_out(store: &Path, marks: &[String]) -> io::Result<()> {
+    let few = marks.iter().map(|name| match Marked::parse(name)? {
+        Marked::Snapshot { .. } => None,
+        file => Some(file.path(store)),
+    });
+    let few: Option<Vec<PathBuf>> = few.take(FEW + 1).collect();
+    let Some(files) = few.filter(|files| files.len() <= FEW) else {
+        return Ok(rustix::fs::syncfs(File::open(store)?)?);
+    };
+    for file in &files {
+        match File::open(file) {
+            // What says how a blob is composed goes when the blob gets a file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => opened?.sync_all()?,
+        }
+    }
+    let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
 impl Marked {
     fn parse(name: &str) -> Option<Self> {
         match name.split_once('.') {
+            Some((COMPOSED, hex)) => format!("sha256:{hex}").parse().ok().map(Self::Composition),
             Some((kind, hex)) => Some(Self::Snapshot { kind: kind.into(), hex: hex.into() }),
             None => format!("sha256:{name}").parse().ok().map(Self::Blob),
         }
@@ -119,6 +161,7 @@ impl Marked {
     fn path(&self, store: &Path) -> PathBuf {
         match self {
             Self::Blob(digest) => store.join("blobs/sha256").join(digest.hex()),
+            Self::Composition(digest) => composed::path(store, digest),
             Self::Snapshot { kind, hex } => store.join("snapshots").join(kind).join(hex),
         }
     }
@@ -133,6 +176,7 @@ fn survived(store: &Path, name: &str) -> Result<bool, StoreError> {
     }
     match marked {
         Marked::Blob(digest) if has_digest(&path, &digest) => Ok(true),
+        Marked::Composition(_) => Ok(true),
         Marked::Blob(_) => remove_if_there(&path).map(|()| false),
         Marked::Snapshot { .. } => snapshots::bury(store, &path, &random_name()?).map(|()| true),
     }

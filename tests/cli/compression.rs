@@ -145,6 +145,24 @@ fn an_output_may_have_an_epoch_of_its_own() {
     assert!(images[1].entry("built").mtime > 1_500_000_000);
     assert_eq!(images[1].config["created"], "2017-07-14T02:40:00Z");
     assert!(images[2].entry("built").mtime > 1_500_000_000);
+    let said = |arguments: &[&str], epoch: &str| {
+        let arguments = [&["bake", "app", "-o"], arguments].concat();
+        project.mab(&arguments).with_env("SOURCE_DATE_EPOCH", epoch).run().succeeded().errors()
+    };
+    let (yes, no) =
+        ("type=oci,dest=a.tar,rewrite-timestamp=true", "type=oci,dest=a.tar,rewrite-timestamp=false");
+    let own = "type=oci,dest=a.tar,rewrite-timestamp=true,source-date-epoch=1500000000";
+    for (output, epoch, expected) in [
+        (yes, "", Some("`rewrite-timestamp=true` changes nothing: there is no epoch")),
+        (no, "1500000000", Some("`rewrite-timestamp=false` is not followed")),
+        (yes, "1500000000", None),
+        (no, "", None),
+        (own, "", None),
+    ] {
+        let said = said(&[output], epoch);
+        assert_eq!(expected.filter(|text| said.contains(text)), expected, "{said}");
+        assert_eq!(said.contains("rewrite-timestamp"), expected.is_some(), "{said}");
+    }
     assert_ne!(images[2].config["created"], "2017-07-14T02:40:00Z");
 }
 
@@ -193,4 +211,49 @@ fn other_tools_read_every_form() {
             .unwrap();
         assert!(run.status.success(), "{form}: {}", String::from_utf8_lossy(&run.stderr));
     }
+}
+
+#[test]
+fn a_layer_of_which_little_changed_is_the_same_as_one_written_anew() {
+    let Some(base) = base() else { return };
+    const COPY: &str = "FROM busybox\nCOPY files /srv\n";
+    const USE: &str = "FROM busybox\nCOPY --from=app /srv/1 /srv/399 /\nRUN --mount=from=app,source=/srv,target=/srv \
+                       cat /srv/* | sha256sum > /sum\n";
+    let project = || {
+        let project = Project::native_app(&base, COPY);
+        (0..400).for_each(|number| write_words(&project, number, 0));
+        project
+    };
+    let bake = |project: &Project, output: &str| {
+        let arguments = ["bake", "app", "-o", output];
+        project.mab(&arguments).with_env("SOURCE_DATE_EPOCH", "1500000000").run().succeeded();
+        fs::read_dir(project.store().join("composed")).map_or(0, Iterator::count)
+    };
+    let outcome = |project: &Project| {
+        let composed = bake(project, "type=cacheonly");
+        bake(project, "type=oci,dest=app.tar");
+        project.write("Dockerfile", format!("{}{}", COPY.replace("busybox\n", "busybox AS app\n"), USE));
+        bake(project, "type=oci,dest=used.tar");
+        let open = |name: &str| Layout::open(&project.path(name)).only_image().layer_digests();
+        project.write("Dockerfile", COPY);
+        (composed, open("app.tar"), open("used.tar"))
+    };
+    let changed = project();
+    assert_eq!(bake(&changed, "type=cacheonly"), 0);
+    write_words(&changed, 10, 5);
+    assert_eq!(bake(&changed, "type=cacheonly"), 1);
+    write_words(&changed, 300, 6);
+    let (composed, app, used) = outcome(&changed);
+    assert_eq!(composed, 2);
+    let fresh = project();
+    write_words(&fresh, 10, 5);
+    write_words(&fresh, 300, 6);
+    let (composed, expected_app, expected_used) = outcome(&fresh);
+    assert_eq!(composed, 0, "there is nothing to compose a first layer of");
+    assert_eq!((app, used), (expected_app, expected_used));
+}
+
+/// A file of some 30 kB, another one for another `version`.
+fn write_words(project: &Project, number: usize, version: usize) {
+    project.write(&format!("files/{number}"), format!("{number} {version} ").repeat(5000));
 }

@@ -123,7 +123,7 @@ mod tests {
             size: 4,
             uncompressed_size: 3,
             media_type: media_type::OCI_LAYER_ZSTD,
-            index: Index { entries: Vec::new(), blocks: Vec::new() },
+            index: Index { entries: Vec::new(), ..Index::default() },
         };
         let made = manifest(&cache("go", "linux/arm64"), &layer);
         assert_eq!(identity(&made), Some(Ok(cache("go", "linux/arm64"))));

@@ -2,13 +2,14 @@
 
 use super::filesystem::{Layer, StepRecord};
 use super::solve::Task;
-use crate::layer::{Earlier, Index};
+use crate::base::Digest;
+use crate::layer::{Earlier, Extents, Index};
 use crate::store::KeyKind;
 
 impl Task {
-    /// The blocks of that layer, if it is still there and was written as this one will be. Whatever stands in
-    /// the way, the new layer is only a little slower to write.
-    pub fn earlier(&self) -> Option<Earlier> {
+    /// That layer's blob and its blocks, if it is still there and was written as this one will be. Whatever
+    /// stands in the way, the new layer is only a little slower to write.
+    pub fn earlier(&self) -> Option<(Digest, Earlier)> {
         if !self.job.may_reuse(&self.step) {
             return None;
         }
@@ -19,6 +20,7 @@ impl Task {
             return None;
         }
         let index = Index::from_bytes(&store.indexes().read(&layer.blob.digest).ok()??).ok()?;
-        Earlier::new(store.blobs().open(&layer.blob.digest).ok()?, &index).ok()
+        let blob = Extents::new(store.blobs().ranges(&layer.blob.digest).ok()?).ok()?;
+        Some((layer.blob.digest, Earlier::new(blob, &index)))
     }
 }

@@ -13,10 +13,10 @@ use crate::base::{Digest, Parts};
 use crate::diag::Problem;
 use crate::engine::SEMANTICS;
 use crate::layer::{
-    Compression, Earlier, EntryKind, EntrySink, FinishedLayer, LaterWriter, LayerWriter, NodeRef,
+    Compression, Earlier, EntryKind, EntrySink, LaterLayer, LaterWriter, LayerWriter, NodeRef, Piece,
 };
 use crate::steps::{Content, Op, Placed, Placement};
-use crate::store::KeyKind;
+use crate::store::{BlobPart, KeyKind};
 
 /// What is written by position, so that each layer and archive is read once from front to back.
 type ByPosition<'p> = BTreeMap<u32, Vec<&'p Placed>>;
@@ -83,18 +83,31 @@ impl Task {
         let options = self.engine.layer_options(self);
         let mut writer = LayerWriter::create(blob.file().try_clone()?, options)?;
         let mut earlier = self.earlier();
-        if let Some(earlier) = earlier
+        if let Some((digest, earlier)) = earlier
             .take_if(|_| options.compression == Compression::None && may_stay_unread(placement, source))
         {
-            let finished = write_unread(placement, source, writer, earlier)?;
-            return self.engine.commit_layer(blob, finished, self);
+            return match write_unread(placement, source, writer, earlier)? {
+                LaterLayer::Whole(finished) => self.engine.commit_layer(blob, finished, self),
+                LaterLayer::Composed(finished, pieces) => {
+                    let parts: Vec<BlobPart> = pieces.into_iter().map(|piece| part(digest, piece)).collect();
+                    let committed = blob.commit_composed(&finished.digest, finished.size, &parts);
+                    Ok(self.engine.remember_layer(committed, finished, self))
+                }
+            };
         }
-        if let Some(earlier) = earlier {
+        if let Some((_, earlier)) = earlier {
             writer = writer.reusing(earlier);
         }
         let later = write_in_order(placement, source, &mut writer)?;
         write_later(&later, source, archives, &mut writer)?;
         self.engine.commit_layer(blob, writer.finish()?, self)
+    }
+}
+
+fn part(earlier: Digest, piece: Piece) -> BlobPart {
+    match piece {
+        Piece::Earlier(range) => BlobPart::Of(earlier, range),
+        Piece::New(length) => BlobPart::Written(length),
     }
 }
 
@@ -110,7 +123,7 @@ fn write_unread(
     source: &FileSource<'_>,
     writer: LayerWriter,
     earlier: Earlier,
-) -> io::Result<FinishedLayer> {
+) -> io::Result<LaterLayer> {
     let entries = &placement.entries;
     let mut read = |number: usize, append: &mut dyn FnMut(&mut dyn io::Read) -> io::Result<()>| match &entries
         [number]

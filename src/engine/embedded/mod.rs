@@ -45,7 +45,7 @@ use crate::oci::Descriptor;
 use crate::registry::Registry;
 use crate::source::Sources;
 use crate::steps::{Lowered, Op};
-use crate::store::{BlobWriter, KeyKind, SnapshotKey, Store};
+use crate::store::{BlobWriter, KeyKind, SnapshotKey, Store, StoreError};
 
 pub use cache_identity::{Beginning, CacheIdentity};
 pub use cache_transfer::{CacheFiles, Placement, StoredCache, stored_caches};
@@ -142,15 +142,22 @@ impl Embedded {
         finished: FinishedLayer,
         task: &Task,
     ) -> std::io::Result<Result<Layer, Problem>> {
-        if let Err(error) = blob.commit(&finished.digest, finished.size) {
-            return Ok(Err(error.problem()));
-        }
-        if let Err(problem) = self.layers.remember(finished.digest, finished.index) {
-            return Ok(Err(*problem));
-        }
+        let committed = blob.commit(&finished.digest, finished.size);
+        Ok(self.remember_layer(committed, finished, task))
+    }
+
+    /// The layer whose blob was committed.
+    fn remember_layer(
+        &self,
+        committed: Result<(), StoreError>,
+        finished: FinishedLayer,
+        task: &Task,
+    ) -> Result<Layer, Problem> {
+        committed.map_err(|error| error.problem())?;
+        self.layers.remember(finished.digest, finished.index).map_err(|problem| *problem)?;
         let blob = Descriptor::new(finished.media_type, finished.digest, finished.size);
         let compression = Some(self.layer_options(task).compression);
-        Ok(Ok(Layer { diff_id: finished.diff_id, blob, compression, base: None, created: task.job.now }))
+        Ok(Layer { diff_id: finished.diff_id, blob, compression, base: None, created: task.job.now })
     }
 }
 

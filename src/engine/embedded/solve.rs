@@ -16,7 +16,6 @@ use super::{Embedded, fault, file_step, merge_step, run_step};
 use crate::base::payload::{Outcome, StepCounts};
 use crate::base::{Digest, Parts, StepId};
 use crate::diag::Problem;
-use crate::engine::selection::{context_of, selection_digest};
 use crate::engine::{BuildJob, Engine as _, SEMANTICS};
 use crate::event::Event;
 use crate::steps::{CopyFrom, CopyOp, Op, Step, step_parts};
@@ -195,7 +194,7 @@ impl Solver {
             parts.digest_of(format!("input {place}"), input.digest());
         }
         if let Op::Copy(copy) = &step.op
-            && let Some(digest) = self.context_digest(step, copy).await?
+            && let Some(digest) = self.context_digest(step, copy)
         {
             parts.digest_of("sources", digest);
         }
@@ -203,14 +202,11 @@ impl Solver {
     }
 
     /// What a COPY reads of a context, where it reads one.
-    async fn context_digest(&self, step: &Step, copy: &CopyOp) -> Result<Option<Digest>, Arc<Problem>> {
-        if let CopyFrom::Remote(place) = copy.from {
-            return Ok(Some(self.job.sources[place].identity().digest()));
+    fn context_digest(&self, step: &Step, copy: &CopyOp) -> Option<Digest> {
+        match copy.from {
+            CopyFrom::Remote(place) => Some(self.job.sources[place].identity().digest()),
+            _ => self.job.selected.get(&step.id).copied(),
         }
-        let Some(context) = context_of(&self.job, copy) else { return Ok(None) };
-        let (context, copy, step) = (context.clone(), copy.clone(), step.clone());
-        let digest = fault::blocking(move || selection_digest(&step, &copy, &context));
-        digest.await.map(Some).map_err(Arc::new)
     }
 }
 

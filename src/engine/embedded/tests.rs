@@ -86,12 +86,17 @@ impl Place {
             ulimits: &[],
         };
         let context = Context::walk(&self.context(), &Ignore::default(), Some(self.store.clone())).unwrap();
+        let steps = Arc::new(lower(&setting, &BaseImages::new()).unwrap());
+        let contexts = BTreeMap::from([(None, Arc::new(context))]);
+        // What is not there fails in the step that reads it, too.
+        let selected = selection_digests(&steps, &contexts, &[]).unwrap_or_default();
         BuildJob {
             target: "t".into(),
             platform: platform.clone(),
-            steps: Arc::new(lower(&setting, &BaseImages::new()).unwrap()),
+            steps,
             bases: Vec::new(),
-            contexts: BTreeMap::from([(None, Arc::new(context))]),
+            contexts,
+            selected,
             sources: Vec::new(),
             auth: SourceAuth::default(),
             epoch: None,

@@ -9,7 +9,7 @@ use super::*;
 fn layer(text: &str) -> Index {
     let lines = text.split(';').map(str::trim).filter(|line| !line.is_empty());
     let entries = lines.map(|line| IndexedEntry { entry: parse(line), offset: 0, content: None }).collect();
-    Index { entries, blocks: Vec::new() }
+    Index { entries, ..Index::default() }
 }
 
 fn parse(line: &str) -> Entry {

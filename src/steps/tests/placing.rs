@@ -10,7 +10,7 @@ pub(super) fn tree(text: &str) -> Tree {
     let lines = text.split(';').map(str::trim).filter(|line| !line.is_empty());
     let entries = lines.map(|line| IndexedEntry { entry: entry(line), offset: 0, content: None }).collect();
     let mut tree = Tree::new();
-    tree.apply(0, &Index { entries, blocks: Vec::new() }).unwrap();
+    tree.apply(0, &Index { entries, ..Index::default() }).unwrap();
     tree
 }
 
@@ -330,7 +330,7 @@ fn a_directory_that_is_copied_gives_its_time_to_the_destination() {
             entries.iter_mut().for_each(|entry| entry.mtime = 5);
             let indexed = |entry| IndexedEntry { entry, offset: 0, content: None };
             let mut tree = Tree::new();
-            tree.apply(0, &Index { entries: entries.map(indexed).into(), blocks: Vec::new() }).unwrap();
+            tree.apply(0, &Index { entries: entries.map(indexed).into(), ..Index::default() }).unwrap();
             tree
         };
         let copy = copy("COPY d /x/y");
