@@ -1,13 +1,15 @@
 //! Files over HTTP: what a URL is now, and its bytes. What was fetched before is asked for with its ETag, so
-//! that an unchanged file does not come twice.
+//! that an unchanged file does not come twice, and one whose connection broke goes on where it was.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{
-    AUTHORIZATION, ETAG, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
+    ACCEPT_RANGES, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
@@ -16,12 +18,14 @@ use super::auth::SourceAuth;
 use super::error::SourceError;
 use super::{Sources, snapshot_key};
 use crate::base::{Digest, Hasher, HttpUrl, Parts, PinnedSource, Secret};
-use crate::http::{innermost, is_certificate_error, parse_retry_after, retrying};
+use crate::http::{Attempts, innermost, is_certificate_error, parse_retry_after};
 use crate::store::{KeyKind, NewRecord, PendingSnapshot, free_space};
 
 const MOST_REDIRECTS: usize = 10;
 /// How many bytes come between two looks at the space that is left.
 const BETWEEN_LOOKS: u64 = 16 << 20;
+/// How often a file goes on after its connection broke, at most, however far it came each time.
+const MOST_RESUMED: u32 = 32;
 
 /// What the store remembers of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,23 +125,64 @@ impl Sources {
             .map_err(|cause| SourceError::Redirect { what: url.to_string(), detail: cause.to_string() })?;
         let credentials = auth.for_http(parsed.host_str().unwrap_or_default(), &url.to_string())?;
         let retries = self.options().retries.clone();
-        retrying(&retries, || self.download_once(url, &parsed, known, credentials.as_ref())).await
+        let mut attempts = Attempts::new(&retries);
+        let (mut part, mut resumed) = (None, 0);
+        loop {
+            let before = part.as_ref().map_or(0, Part::resumes_at);
+            let error = match self.download_once(url, &parsed, known, credentials.as_ref(), &mut part).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if part.as_ref().map_or(0, Part::resumes_at) > before && resumed < MOST_RESUMED {
+                resumed += 1;
+                attempts.reset();
+            }
+            attempts.after(error).await?;
+        }
     }
 
-    async fn download_once(
-        &self,
+    /// `part` is what came before, and what came when this fails.
+    async fn download_once<'s>(
+        &'s self,
         url: &HttpUrl,
         parsed: &Url,
         known: Option<&UrlRecord>,
         credentials: Option<&Secret>,
-    ) -> Result<Answer<'_>, SourceError> {
-        let response = self.get(url, parsed.clone(), known, credentials).await?;
-        if let Some(known) = known
-            && (response.status() == StatusCode::NOT_MODIFIED || has_etag(&response, known))
-        {
-            return Ok(Answer::Unchanged);
+        part: &mut Option<Part<'s>>,
+    ) -> Result<Answer<'s>, SourceError> {
+        let resumed = part.take().filter(|part| part.resumes_at() > 0);
+        let conditions = match &resumed {
+            Some(part) => part.conditions(),
+            None => known.map(conditions).unwrap_or_default(),
+        };
+        let mut response = self.get(url, parsed.clone(), &conditions, credentials).await?;
+        let status = response.status();
+        let goes_on =
+            resumed.filter(|part| status == StatusCode::PARTIAL_CONTENT && part.is_continued_by(&response));
+        if goes_on.is_none() {
+            if let Some(known) = known
+                && (status == StatusCode::NOT_MODIFIED || has_etag(&response, known))
+            {
+                return Ok(Answer::Unchanged);
+            }
+            if status != StatusCode::OK && !(status.is_success() && status != StatusCode::PARTIAL_CONTENT) {
+                let cause =
+                    format!("it was answered with status {} instead of what is missing", status.as_u16());
+                return Err(SourceError::Broken { what: url.to_string(), cause });
+            }
         }
-        self.receive(url, response).await.map(|file| Answer::File(Box::new(file)))
+        let receiving = match goes_on {
+            Some(goes_on) => goes_on,
+            None => self.part(url, &response)?,
+        };
+        let receiving = part.insert(receiving);
+        self.receive(&url.to_string(), &mut response, receiving).await?;
+        let Part { pending, path, hasher, etag, last_modified, .. } =
+            part.take().expect("it was just filled");
+        set_time(&path, last_modified.as_deref().and_then(seconds).unwrap_or(0))
+            .map_err(SourceError::local("set the time of a file in the store"))?;
+        let record = UrlRecord { digest: hasher.finish(), etag, last_modified };
+        Ok(Answer::File(Box::new(Downloaded { pending, record })))
     }
 
     /// Asks, following redirects. Credentials stay with the origin they are for.
@@ -145,7 +190,7 @@ impl Sources {
         &self,
         url: &HttpUrl,
         first: Url,
-        known: Option<&UrlRecord>,
+        conditions: &[(HeaderName, String)],
         credentials: Option<&Secret>,
     ) -> Result<Response, SourceError> {
         let what = url.to_string();
@@ -160,13 +205,15 @@ impl Sources {
                 value.set_sensitive(true);
                 request = request.header(AUTHORIZATION, value);
             }
-            for (name, value) in known.into_iter().flat_map(conditions) {
+            for (name, value) in conditions {
                 request = request.header(name, value);
             }
             let response = self.in_time(&what, &next, request).await?;
             let status = response.status();
             if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return if status.is_success() || (known.is_some() && status == StatusCode::NOT_MODIFIED) {
+                let is_answer =
+                    matches!(status, StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE);
+                return if status.is_success() || (is_answer && !conditions.is_empty()) {
                     Ok(response)
                 } else {
                     Err(refused(what, &response))
@@ -212,39 +259,53 @@ impl Sources {
         }
     }
 
-    /// Writes the body to a folder of its own, under the name it has in the URL.
-    async fn receive(&self, url: &HttpUrl, mut response: Response) -> Result<Downloaded<'_>, SourceError> {
-        let (what, stall) = (url.to_string(), self.options().stall);
-        let header =
-            |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_string);
-        let (etag, last_modified) = (header(ETAG), header(LAST_MODIFIED));
-        self.expect_room(&what, response.content_length().unwrap_or(0))?;
+    /// A file that begins, in a folder of its own, under the name it has in the URL.
+    fn part(&self, url: &HttpUrl, response: &Response) -> Result<Part<'_>, SourceError> {
+        let header = |name| text_of(response.headers(), name);
         let unnamed = PinnedSource::Http { url: url.clone(), digest: Digest::of(b"") };
         let pending = self.store().snapshots().begin(&snapshot_key(&unnamed))?;
         let path = pending.path().join(url.file_name());
         let mut options = std::fs::OpenOptions::new();
         let created = options.write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = created.map_err(SourceError::local("make a file in the store"))?;
-        let mut hasher = Hasher::new();
-        let (mut size, mut looked_at) = (0_u64, 0);
+        Ok(Part {
+            pending,
+            path,
+            file: created.map_err(SourceError::local("make a file in the store"))?,
+            hasher: Hasher::new(),
+            size: 0,
+            takes_ranges: header(ACCEPT_RANGES).as_deref() != Some("none"),
+            etag: header(ETAG),
+            last_modified: header(LAST_MODIFIED),
+        })
+    }
+
+    /// Appends the body.
+    async fn receive(
+        &self,
+        what: &str,
+        response: &mut Response,
+        part: &mut Part<'_>,
+    ) -> Result<(), SourceError> {
+        let stall = self.options().stall;
+        self.expect_room(what, response.content_length().unwrap_or(0))?;
+        let mut looked_at = part.size;
         loop {
             let chunk = match tokio::time::timeout(stall, response.chunk()).await {
                 Ok(Ok(chunk)) => chunk,
-                Ok(Err(error)) => return Err(SourceError::Broken { what, cause: innermost(&error) }),
-                Err(_) => return Err(silent(&what, stall)),
+                Ok(Err(error)) => {
+                    return Err(SourceError::Broken { what: what.to_string(), cause: innermost(&error) });
+                }
+                Err(_) => return Err(silent(what, stall)),
             };
-            let Some(chunk) = chunk else { break };
-            hasher.update(&chunk);
-            file.write_all(&chunk).map_err(SourceError::local("write a file in the store"))?;
-            size += chunk.len() as u64;
-            if size - looked_at > BETWEEN_LOOKS {
-                looked_at = size;
-                self.expect_room(&what, 0)?;
+            let Some(chunk) = chunk else { return Ok(()) };
+            part.hasher.update(&chunk);
+            part.file.write_all(&chunk).map_err(SourceError::local("write a file in the store"))?;
+            part.size += chunk.len() as u64;
+            if part.size - looked_at > BETWEEN_LOOKS {
+                looked_at = part.size;
+                self.expect_room(what, 0)?;
             }
         }
-        set_time(&path, last_modified.as_deref().and_then(seconds).unwrap_or(0))
-            .map_err(SourceError::local("set the time of a file in the store"))?;
-        Ok(Downloaded { pending, record: UrlRecord { digest: hasher.finish(), etag, last_modified } })
     }
 
     /// An error when the store's file system has no room for so many bytes more.
@@ -272,10 +333,49 @@ fn url_key(url: &HttpUrl) -> Digest {
     parts.digest()
 }
 
-fn conditions(known: &UrlRecord) -> impl Iterator<Item = (reqwest::header::HeaderName, &str)> {
-    let etag = known.etag.as_deref().map(|etag| (IF_NONE_MATCH, etag));
-    let date = known.last_modified.as_deref().map(|date| (IF_MODIFIED_SINCE, date));
-    etag.into_iter().chain(date)
+fn conditions(known: &UrlRecord) -> Vec<(HeaderName, String)> {
+    let etag = known.etag.clone().map(|etag| (IF_NONE_MATCH, etag));
+    let date = known.last_modified.clone().map(|date| (IF_MODIFIED_SINCE, date));
+    etag.into_iter().chain(date).collect()
+}
+
+/// A file as far as it came.
+struct Part<'s> {
+    pending: PendingSnapshot<'s>,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+    size: u64,
+    takes_ranges: bool,
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+impl Part<'_> {
+    /// From where on the rest can be asked for; zero where only the whole can. A weak tag may be that of other
+    /// bytes.
+    fn resumes_at(&self) -> u64 {
+        let is_strong = self.etag.as_ref().is_some_and(|etag| etag.starts_with('"'));
+        if is_strong && self.takes_ranges { self.size } else { 0 }
+    }
+
+    fn conditions(&self) -> Vec<(HeaderName, String)> {
+        let etag = self.etag.clone().map(|etag| (IF_RANGE, etag));
+        [(RANGE, format!("bytes={}-", self.size))].into_iter().chain(etag).collect()
+    }
+
+    /// Whether these are the missing bytes of the same file.
+    fn is_continued_by(&self, response: &Response) -> bool {
+        let header = |name| text_of(response.headers(), name);
+        let begins = format!("bytes {}-", self.size);
+        let etag = header(ETAG);
+        header(CONTENT_RANGE).is_some_and(|range| range.starts_with(&begins))
+            && (etag.is_none() || etag == self.etag)
+    }
+}
+
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_string)
 }
 
 /// Some servers send the whole file again, with the tag that was asked about. A weak tag is as good: it names

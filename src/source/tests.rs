@@ -78,3 +78,54 @@ async fn a_file_has_its_own_time_whatever_its_url_is_now() {
         assert_eq!(sources.time(pinned, &auth).await.unwrap(), Some(expected));
     }
 }
+
+/// What `url` is, and its file's text.
+async fn fetched(url: &str) -> String {
+    let folder = tempfile::TempDir::new().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let retries = Retries { attempts: 3, first_pause: Duration::ZERO, ..Retries::default() };
+    let options = SourceOptions { retries, ..SourceOptions::default() };
+    let sources = Sources::new(store, options, Stdin::new(std::io::empty()));
+    let source = RemoteSource::Http { url: HttpUrl::parse(url).unwrap(), checksum: None };
+    let auth = SourceAuth::default();
+    let pinned = sources.pin(&source, &auth).await.unwrap();
+    std::fs::read_to_string(sources.fetch(&pinned, &auth).await.unwrap().join("f")).unwrap()
+}
+
+/// Half of "first", and the connection ends.
+const CUT: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"1\"\r\nContent-Length: 5\r\n\r\nfir";
+
+/// As [`server_of`], but every connection ends after its answer.
+fn closing(answers: &[&'static [u8]]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = answers.to_vec();
+    std::thread::spawn(move || {
+        for (mut client, answer) in listener.incoming().flatten().zip(answers) {
+            let _ = client.read(&mut [0; 4096]);
+            let _ = client.write_all(answer);
+        }
+    });
+    format!("http://{address}/f")
+}
+
+#[tokio::test]
+async fn what_goes_on_is_the_same_file_or_comes_anew() {
+    let check = async |then: &[&'static [u8]], expected: &str| {
+        assert_eq!(fetched(&closing(&[&[CUT], then].concat())).await, expected);
+    };
+    const REST: &[u8] =
+        b"HTTP/1.1 206 x\r\nConnection: close\r\nContent-Range: bytes 3-4/5\r\nContent-Length: 2\r\n\r\nst";
+    const OTHER: &[u8] =
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"2\"\r\nContent-Length: 6\r\n\r\nsecond";
+    check(&[REST], "first").await;
+    check(&[OTHER], "second").await;
+    // A part of another file, another part, and none are not taken; then the whole is asked for.
+    let foreign = b"HTTP/1.1 206 x\r\nConnection: close\r\nETag: \"2\"\r\nContent-Range: bytes 3-5/6\r\nContent-Length: 3\r\n\r\nond";
+    let elsewhere =
+        b"HTTP/1.1 206 x\r\nConnection: close\r\nContent-Range: bytes 2-4/5\r\nContent-Length: 3\r\n\r\nrst";
+    let refused = b"HTTP/1.1 416 x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    for odd in [&foreign[..], elsewhere, refused] {
+        check(&[odd, OTHER], "second").await;
+    }
+}

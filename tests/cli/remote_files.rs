@@ -171,6 +171,25 @@ fn servers_in_trouble_are_asked_again() {
 }
 
 #[test]
+fn a_broken_download_goes_on_where_it_was() {
+    let body: String = (0..30_000).map(|number| format!("{number} ")).collect();
+    let check = |etag: &str, expected: &[&str]| {
+        let web = Web::start();
+        web.page("/f", &body).header("/f", "ETag", etag);
+        for bytes in [50_000, 20_000, 1] {
+            web.fault("/f", Fault::Cut(bytes));
+        }
+        let project = project(&format!("FROM scratch\nADD {} /\n", web.url("/f")));
+        build(&project);
+        assert_eq!(web.requests(), expected);
+        assert_eq!(image(&project).text("f"), body);
+    };
+    let rest = |from: usize| format!("GET /f range=bytes={from}- if-range=\"v1\"");
+    check("\"v1\"", &["GET /f", &rest(50_000), &rest(70_000), &rest(70_001)]);
+    check("W/\"v1\"", &["GET /f"; 4]);
+}
+
+#[test]
 fn tokens_go_to_their_host_alone() {
     let (web, other) = (Web::start(), Web::start());
     other.page("/f", "text");

@@ -157,7 +157,7 @@ impl Request {
 
     fn shown(&self) -> String {
         let mut shown = format!("{} {}", self.method, self.path);
-        for name in ["authorization", "if-none-match", "if-modified-since"] {
+        for name in ["authorization", "if-none-match", "if-modified-since", "range", "if-range"] {
             if let Some(value) = self.header(name) {
                 shown.push_str(&format!(" {name}={value}"));
             }
@@ -207,6 +207,15 @@ fn answer(client: &TcpStream, request: &Request, state: &Mutex<State>) -> bool {
         Some(Fault::Cut(bytes)) => Some(bytes),
         _ => None,
     };
+    let is_same = etag.is_some_and(|(_, etag)| request.header("if-range") == Some(etag));
+    let from = request
+        .header("range")
+        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    if let Some(from) = from.filter(|_| is_same) {
+        let whole = page.body.len();
+        let range = ("Content-Range".to_string(), format!("bytes {from}-{}/{whole}", whole - 1));
+        return send(client, 206, &[&page.headers[..], &[range]].concat(), &page.body[from..], cut);
+    }
     send(client, 200, &page.headers, &page.body, cut)
 }
 

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tokio::process::Command;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, Command};
 
 use crate::base::Secret;
 use crate::base::percent::redacted;
@@ -71,12 +72,13 @@ impl Git<'_> {
         let what = redacted(self.remote);
         let child = self.command(arguments).spawn();
         let child = child.map_err(|cause| SourceError::NoGit { what: what.clone(), cause })?;
+        let group = Group::of(&child);
         let output = child.wait_with_output();
         tokio::pin!(output);
         let output = loop {
             match tokio::time::timeout(free_space::INTERVAL, &mut output).await {
                 Ok(output) => break output.map_err(SourceError::local("wait for git"))?,
-                // Dropping the future ends git.
+                // Dropping the future ends git, and the group what git has started.
                 Err(_) => {
                     if let Some(shortage) = free_space::shortage(self.store) {
                         return Err(SourceError::Full { what, shortage });
@@ -84,6 +86,7 @@ impl Git<'_> {
                 }
             }
         };
+        drop(group);
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -102,6 +105,7 @@ impl Git<'_> {
         }
         command.args(arguments).env_clear();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.process_group(0);
         command.current_dir(self.work_tree.as_deref().or(self.git_dir.as_deref()).unwrap_or(self.store));
         for (name, value) in self.variables() {
             command.env(name, value);
@@ -183,6 +187,25 @@ impl Git<'_> {
     }
 }
 
+/// A process and all it has started that did not leave: `git` leaves transfers to others, which would go on without
+/// it. They end when this is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(leader: &Child) -> Self {
+        Self(leader.id().and_then(|id| Pid::from_raw(id.cast_signed())))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Nobody is left where git ended by itself.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
 /// The setting by which git asks a remote with the credentials that its written name has not. Submodules named
 /// relative to it are named without them, too.
 fn revealed(remote: &str) -> Option<(String, String)> {
@@ -211,4 +234,72 @@ fn said(stderr: &[u8]) -> String {
         said.replace_range(..start, "…");
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::process::CommandExt as _;
+
+    use rustix::process::test_kill_process_group;
+
+    use super::*;
+
+    #[test]
+    fn a_group_ends_as_a_whole() {
+        // The shell waits for one that it started; both keep the pipe open.
+        let (mut read, write) = std::io::pipe().unwrap();
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "cat /dev/zero > /dev/null & wait"]).process_group(0).stdout(write);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        drop(Group(Pid::from_raw(child.id().cast_signed())));
+        assert!(!child.wait().unwrap().success());
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut read, &mut rest).unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_fetch_that_is_dropped_goes_on() {
+        let environment = GitEnvironment { path: std::env::var("PATH").ok(), ..GitEnvironment::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let remote = format!("http://{}/app.git", listener.local_addr().unwrap());
+        let store = tempfile::tempdir().unwrap();
+        let git = Git {
+            environment: &environment,
+            store: store.path(),
+            remote: &remote,
+            header: None,
+            git_dir: None,
+            work_tree: None,
+            index: None,
+            protocols: Protocols::Remote,
+        };
+        // Without git there is nothing to be cancelled.
+        let Ok(mut child) = git.command(&["ls-remote", &remote]).spawn() else { return };
+        let group = Group::of(&child);
+        let leader = group.0.unwrap();
+        // What asks over HTTP is a process of its own, and waits for an answer now.
+        let (_client, _) = tokio::task::spawn_blocking(move || listener.accept().unwrap()).await.unwrap();
+        drop(group);
+        child.wait().await.unwrap();
+        // Those whose parent is gone are waited for by the system, in its own time.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while test_kill_process_group(leader).is_ok() && runs(leader) {
+            assert!(std::time::Instant::now() < deadline, "a helper of git goes on");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether a process of the group is more than a name that nobody has asked for yet.
+    fn runs(group: Pid) -> bool {
+        let stats = std::fs::read_dir("/proc").unwrap().flatten();
+        let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        stats.into_iter().any(|stat| {
+            // `pid (name) state parent group …`
+            let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+            let (state, own) = (fields.next(), fields.nth(1).and_then(|text| text.parse::<i32>().ok()));
+            own == Some(group.as_raw_nonzero().get()) && state != Some("Z")
+        })
+    }
 }
