@@ -9,7 +9,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -104,6 +104,14 @@ impl<'a> Caches<'a> {
         }
     }
 
+    /// Which process has the first folder of a cache to itself, as far as the kernel tells.
+    pub fn holder(&self, key: &Digest) -> Option<u32> {
+        let path = self.store.path.join("caches").join(key.hex());
+        let first = numbers(&path).ok()?.first()?.to_string();
+        let inode = fs::metadata(path.join(first).join("lock")).ok()?.ino();
+        holder_in(&fs::read_to_string("/proc/locks").ok()?, inode)
+    }
+
     /// All folders, by key and number.
     pub fn list(&self) -> Result<Vec<FoundFolder>, StoreError> {
         // Nobody takes a folder meanwhile, so looking whether one is free turns nobody away from it.
@@ -179,6 +187,17 @@ impl<'a> Caches<'a> {
             Some(_) | None => self.attempt(key, usage),
         }
     }
+}
+
+/// Who has an exclusive `flock` on a file, by lines such as `2: FLOCK  ADVISORY  WRITE 4711 fd:00:815 0 EOF`. Those who
+/// wait have an arrow before.
+fn holder_in(locks: &str, inode: u64) -> Option<u32> {
+    let inode = format!(":{inode}");
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", process, file, ..] = words[..] else { return None };
+        file.ends_with(&inode).then(|| process.parse().ok()).flatten()
+    })
 }
 
 /// The folders a cache has, ascending.
@@ -331,6 +350,20 @@ mod tests {
             taken.dedup();
             assert_eq!(taken.len(), 4, "each has his own");
         }
+    }
+
+    #[test]
+    fn the_kernel_tells_who_holds_a_cache() {
+        let (_folder, store) = store();
+        let key = Digest::of("go");
+        assert_eq!(store.caches().holder(&key), None);
+        let held = store.caches().take(&key, CacheUse::Locked).unwrap();
+        assert_eq!(store.caches().holder(&key), Some(std::process::id()));
+        drop(held);
+        assert_eq!(store.caches().holder(&key), None);
+        let locks = "1: FLOCK  ADVISORY  READ 7 fd:00:15 0 EOF\n2: FLOCK  ADVISORY  WRITE 8 fd:00:115 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 9 fd:00:15 0 EOF\n3: FLOCK  ADVISORY  WRITE 10 fd:00:15 0 EOF\n";
+        assert_eq!(holder_in(locks, 15), Some(10));
     }
 
     #[test]

@@ -60,6 +60,27 @@ fn a_command_sees_what_buildkit_shows_it() {
 }
 
 #[test]
+fn a_limit_beyond_what_a_user_may_have_is_explained() {
+    for user in User::with_ids() {
+        let name = user.name;
+        let project = user.project(|base| {
+            let project = Project::native_app(base, "FROM busybox\nRUN ulimit -n\n");
+            keys(&project, "ulimits = [\"nofile=300:300\"]");
+            project
+        });
+        let limited = project.mab(&["bake", "app"]).just_before(&["prlimit", "--nofile=200:200"]).run();
+        // Root may go beyond, where it has that capability.
+        if name != "root" || limited.code != Some(0) {
+            limited
+                .failed(3)
+                .says("cannot set the limit `nofile`")
+                .says("it is at most 200 here")
+                .says("lower `ulimits`");
+        }
+    }
+}
+
+#[test]
 fn heredocs_are_scripts_in_any_language() {
     let Some(base) = base() else { return };
     let text = "FROM busybox\n\

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cache_identity::{Beginning, CacheIdentity};
 use super::filesystem::FileSystem;
@@ -19,6 +20,9 @@ use crate::diag::Problem;
 use crate::dockerfile::Sharing;
 use crate::steps::{CacheMount, MountKind, RunOp};
 use crate::store::{CacheFolder, CacheUse};
+
+/// Waiting no longer than this is not worth a word.
+const UNSAID: Duration = Duration::from_secs(1);
 
 /// The caches of one RUN, taken.
 #[derive(Default)]
@@ -50,7 +54,15 @@ pub(super) async fn take(task: &Task, run: &RunOp, supervisor: &Supervisor) -> R
     let mut caches = Caches::default();
     for (key, wanted) in wanted(task, run) {
         let (store, usage) = (task.engine.store.clone(), wanted.usage);
-        let taken = fault::blocking(move || store.caches().take(&key, usage)).await;
+        let taking = fault::blocking(move || store.caches().take(&key, usage));
+        tokio::pin!(taking);
+        let taken = match tokio::time::timeout(UNSAID, &mut taking).await {
+            Ok(taken) => taken,
+            Err(_) => {
+                task.job.events.notice(waits(task, &wanted, &key));
+                taking.await
+            }
+        };
         let folder = taken.map_err(|error| Arc::new(error.problem()))?;
         let described = wanted.identity.describe(folder.path());
         described.map_err(|error| Arc::new(*fault::io("describe a cache", &error)))?;
@@ -61,6 +73,18 @@ pub(super) async fn take(task: &Task, run: &RunOp, supervisor: &Supervisor) -> R
         caches.kept.push(Box::new(folder));
     }
     Ok(caches)
+}
+
+fn waits(task: &Task, wanted: &Wanted<'_>, key: &Digest) -> Problem {
+    let holder = match task.engine.store.caches().holder(key) {
+        Some(process) if process == std::process::id() => "another step of this run has".to_string(),
+        Some(process) => format!("process {process} has"),
+        None => "another step has".to_string(),
+    };
+    let (text, id) = (&task.step.text, &wanted.cache.id);
+    let message = format!("`{text}` waits for the cache mount `{id}`, which {holder} locked");
+    Problem::warning("build::cache-wait", message)
+        .help("where commands can share it, `sharing=shared` waits for nobody; `sharing=private` takes another folder")
 }
 
 fn wanted<'t>(task: &'t Task, run: &'t RunOp) -> BTreeMap<Digest, Wanted<'t>> {

@@ -304,6 +304,10 @@ fn sandbox_problem(task: &Task, run: &RunOp, error: &SandboxError) -> Arc<Proble
             };
             at(task, Problem::new(Kind::Build, "build::exec", message).help(help))
         }
+        SandboxError::Failed(failure) if failure.is_refused_limit() => {
+            let problem = supervisors::problem(error);
+            at(task, problem.help("lower `ulimits`, or raise this user's hard limits, where they are set: in `limits.conf`, or as `LimitNOFILE=` and its kin of a service"))
+        }
         other => at(task, supervisors::problem(other)),
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::process::SETTING_A_LIMIT;
+
 /// A failed act inside the helper, as it crosses the socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -19,6 +21,11 @@ pub struct Failure {
 impl Failure {
     pub fn new(action: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { action: action.into(), errno: None, detail: Some(detail.into()) }
+    }
+
+    /// Whether a resource limit was beyond what this user may have.
+    pub fn is_refused_limit(&self) -> bool {
+        self.action.starts_with(SETTING_A_LIMIT) && self.errno == Some(libc::EPERM)
     }
 }
 

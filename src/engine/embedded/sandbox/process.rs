@@ -72,15 +72,30 @@ fn drop_from_bounding_set(kept: u64) -> Result<(), Errno> {
     Ok(())
 }
 
+/// How the action begins that fails when a limit is refused.
+pub(super) const SETTING_A_LIMIT: &str = "set the limit `";
+
+/// What an ordinary user may not go beyond.
+fn beyond(resource: u32) -> Option<String> {
+    let limit = syscall::hard_limit(resource).ok()?;
+    Some(format!("it is at most {limit} here"))
+}
+
 /// Sets limits by their Docker names.
 pub(super) fn set_limits(limits: &[Limit]) -> Result<(), Failure> {
     for limit in limits {
         let Some(resource) = resource(&limit.name) else {
-            return Err(Failure::new(format!("set the limit `{}`", limit.name), "there is no such limit"));
+            return Err(Failure::new(format!("{SETTING_A_LIMIT}{}`", limit.name), "there is no such limit"));
         };
         let value = |value: Option<u64>| value.unwrap_or(u64::MAX);
-        syscall::set_limit(resource, value(limit.soft), value(limit.hard))
-            .doing(|| format!("set the limit `{}`", limit.name))?;
+        syscall::set_limit(resource, value(limit.soft), value(limit.hard)).map_err(|error| {
+            let is_beyond = error.raw_os_error() == Some(libc::EPERM);
+            Failure {
+                action: format!("{SETTING_A_LIMIT}{}`", limit.name),
+                errno: error.raw_os_error(),
+                detail: is_beyond.then(|| beyond(resource)).flatten(),
+            }
+        })?;
     }
     Ok(())
 }

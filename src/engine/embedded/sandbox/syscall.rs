@@ -200,6 +200,15 @@ pub(super) fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &limit, std::ptr::null::<u8>()) } as i32)
 }
 
+pub(super) fn hard_limit(resource: u32) -> io::Result<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is live and only written.
+    check(
+        unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<u8>(), &mut limit) } as i32
+    )?;
+    Ok(limit.rlim_max)
+}
+
 fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
