@@ -39,7 +39,7 @@ mod snapshots;
 mod stat_cache;
 mod unsynced;
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -158,6 +158,11 @@ impl Store {
     /// What opening had to repair, for the user.
     pub fn notices(&self) -> &[Notice] {
         &self.inner.notices
+    }
+
+    /// A file without a name, for what is too much for memory. It is where blobs are, which has room for them.
+    pub fn unnamed_file(&self) -> io::Result<File> {
+        tempfile::tempfile_in(self.inner.path.join("tmp"))
     }
 
     /// The folder for the output of build steps.

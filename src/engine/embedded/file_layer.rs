@@ -16,7 +16,7 @@ use crate::layer::{
     Compression, Earlier, EntryKind, EntrySink, LaterLayer, LaterWriter, LayerWriter, NodeRef, Piece,
 };
 use crate::steps::{Content, Op, Placed, Placement};
-use crate::store::{BlobPart, KeyKind};
+use crate::store::{BlobPart, KeyKind, Store};
 
 /// What is written by position, so that each layer and archive is read once from front to back.
 type ByPosition<'p> = BTreeMap<u32, Vec<&'p Placed>>;
@@ -99,7 +99,7 @@ impl Task {
             writer = writer.reusing(earlier);
         }
         let later = write_in_order(placement, source, &mut writer)?;
-        write_later(&later, source, archives, &mut writer)?;
+        write_later(&later, source, archives, store, &mut writer)?;
         self.engine.commit_layer(blob, writer.finish()?, self)
     }
 }
@@ -193,18 +193,19 @@ fn write_later(
     later: &Later<'_>,
     source: &FileSource<'_>,
     archives: &OpenArchives,
+    store: &Store,
     writer: &mut LayerWriter,
 ) -> io::Result<()> {
     for (layer, wanted) in &later.layers {
         let positions: Vec<u32> = wanted.keys().copied().collect();
         source.visit_layer(*layer, &positions, |position, content| {
-            append_all(writer, &wanted[&position], content, source.digest_at(*layer, position))
+            append_all(store, writer, &wanted[&position], content, source.digest_at(*layer, position))
         })?;
     }
     for (archive, wanted) in &later.archives {
         let positions: Vec<u32> = wanted.keys().copied().collect();
         archives.visit(*archive, &positions, source, |position, content| {
-            append_all(writer, &wanted[&position], content, None)
+            append_all(store, writer, &wanted[&position], content, None)
         })?;
     }
     later.links.iter().try_for_each(|link| writer.append(&link.entry, &mut io::empty()))
@@ -212,6 +213,7 @@ fn write_later(
 
 /// Writes one file under all the names it was copied to. All but the last name need the bytes twice.
 fn append_all(
+    store: &Store,
     writer: &mut LayerWriter,
     placed: &[&Placed],
     content: &mut dyn io::Read,
@@ -222,7 +224,7 @@ fn append_all(
         None => writer.append(&placed.entry, content),
     };
     let [only] = placed else {
-        let mut spool = tempfile::tempfile()?;
+        let mut spool = store.unnamed_file()?;
         io::copy(content, &mut spool)?;
         return placed.iter().try_for_each(|placed| {
             io::Seek::rewind(&mut spool)?;

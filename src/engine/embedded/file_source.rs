@@ -10,12 +10,12 @@ use crate::base::Digest;
 use crate::context::Context;
 use crate::engine::selection::position;
 use crate::layer::{ContentReader, Index, LayerError, NodeRef, Tree};
-use crate::store::Blobs;
+use crate::store::Store;
 
 pub(super) enum FileSource<'a> {
     Nothing,
     Context { context: &'a Context, tree: &'a Tree, digests: &'a HashMap<usize, Digest> },
-    Layers { files: &'a FileSystem, indexes: &'a [Arc<Index>], tree: &'a Tree, blobs: Blobs<'a> },
+    Layers { files: &'a FileSystem, indexes: &'a [Arc<Index>], tree: &'a Tree, store: &'a Store },
 }
 
 impl FileSource<'_> {
@@ -47,9 +47,9 @@ impl FileSource<'_> {
                 let position = position(tree, node).ok_or(io::ErrorKind::NotFound)?;
                 context.open(position).map_err(io::Error::other)
             }
-            Self::Layers { tree, .. } => {
+            Self::Layers { tree, store, .. } => {
                 let origin = tree.origin(node).ok_or(io::ErrorKind::NotFound)?;
-                let mut spool = tempfile::tempfile()?;
+                let mut spool = store.unnamed_file()?;
                 self.visit_layer(origin.layer, &[origin.position], |_, content| {
                     io::copy(content, &mut spool).map(drop)
                 })?;
@@ -77,11 +77,11 @@ impl FileSource<'_> {
         positions: &[u32],
         mut visit: impl FnMut(u32, &mut dyn Read) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Self::Layers { files, indexes, blobs, .. } = self else {
+        let Self::Layers { files, indexes, store, .. } = self else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let blob = &files.layers[layer as usize].blob;
-        let file = blobs.open(&blob.digest)?;
+        let file = store.blobs().open(&blob.digest)?;
         let reader = ContentReader::open(file, &blob.media_type, &indexes[layer as usize]);
         reader.visit::<LayerError>(positions, |position, _, content| Ok(visit(position, content)?))?;
         Ok(())

@@ -66,8 +66,8 @@ pub(super) async fn copy(task: &Task, copy: &CopyOp) -> Landed {
             let work = move || {
                 let selection = select(&placing.copy, &tree)
                     .map_err(|error| missing_in_files(&placing.task.step, &error, &tree))?;
-                let blobs = placing.task.engine.store.blobs();
-                let source = FileSource::Layers { files: &files, indexes: &indexes, tree: &tree, blobs };
+                let store = &placing.task.engine.store;
+                let source = FileSource::Layers { files: &files, indexes: &indexes, tree: &tree, store };
                 placing.land(&selection, &tree, &source)
             };
             fault::blocking(work).await.map_err(Arc::new)
