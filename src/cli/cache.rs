@@ -230,14 +230,32 @@ fn export(arguments: &ExportArguments, session: &SessionOptions, facts: &Facts) 
         // Nothing is left to do when standard error is closed.
         let _ = writeln!(std::io::stderr(), "waits for `{identity}`, which a step uses");
     }));
-    printed(exported.map(|caches| caches.iter().map(exported_line).collect()), facts, Progress::Auto)
+    let caches = match exported {
+        Ok(caches) => caches,
+        Err(problems) => return failed(&problems, Progress::Auto, Some(facts)),
+    };
+    let text: String = caches.iter().map(exported_line).collect();
+    if let Some(code) = print_text(&text, facts, Progress::Auto) {
+        return code;
+    }
+    let refused = caches.into_iter().filter_map(|cache| match cache.outcome {
+        ExportOutcome::Refused(problem) => Some(*problem),
+        ExportOutcome::Written(..) | ExportOutcome::Busy | ExportOutcome::Gone => None,
+    });
+    let problems: Vec<Problem> = refused.collect();
+    if problems.is_empty() { ExitCode::SUCCESS } else { failed(&problems, Progress::Auto, Some(facts)) }
 }
 
-fn exported_line(ExportedCache { identity, outcome }: &ExportedCache) -> String {
+fn exported_line(ExportedCache { identity, folders, outcome }: &ExportedCache) -> String {
     match outcome {
         ExportOutcome::Written(digest, bytes) => {
-            format!("exported `{identity}` as {digest}, {bytes} bytes\n")
+            let which = match folders {
+                1 => String::new(),
+                _ => format!("; the first of its {folders} folders, which the next step is given"),
+            };
+            format!("exported `{identity}` as {digest}, {bytes} bytes{which}\n")
         }
+        ExportOutcome::Refused(_) => String::new(),
         ExportOutcome::Busy => format!("left out `{identity}`: a step uses it\n"),
         ExportOutcome::Gone => format!("left out `{identity}`: it was pruned meanwhile\n"),
     }

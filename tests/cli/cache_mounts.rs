@@ -108,6 +108,60 @@ fn a_cache_that_no_layer_can_hold_is_named_with_what_to_do() {
     assert!(ran.stderr.contains("or name the other caches with `--id`"), "{}", ran.stderr);
     assert!(!project.path("caches/index.json").exists());
     assert_eq!(fs::read_dir(project.path("caches/blobs/sha256")).expect("it is there").count(), 0);
+    // It stops none of the others.
+    let others = "id=after,target=/after --mount=type=cache,id=before,target=/before --mount=type=cache,id=go,target=/c";
+    project.edit("Dockerfile", "id=go,target=/c", others);
+    project.bake(&["app"]);
+    let ran = here(&project, &["cache", "export", "caches"]).failed(3).says("`go");
+    assert_eq!(ran.stdout.lines().filter(|line| line.starts_with("exported")).count(), 2, "{}", ran.stdout);
+    assert_eq!(Layout::open(&project.path("caches")).roots().len(), 2);
+}
+
+#[test]
+fn of_several_folders_the_first_is_exported_and_that_is_said() {
+    let Some(base) = base() else { return };
+    let run = |what: &str| {
+        format!(
+            "RUN --mount=type=cache,id=go,target=/c,sharing=private --mount=type=cache,id=meet,target=/meet {what}"
+        )
+    };
+    // Both are in their caches at the same time.
+    let meets = |own: &str, other: &str| {
+        run(&format!("echo {own} > /c/file; touch /meet/{own}; until [ -e /meet/{other} ]; do :; done"))
+    };
+    let text = format!(
+        "FROM busybox AS one\n{}\nFROM busybox AS two\n{}\nFROM one\nCOPY --from=two /etc /two\n",
+        meets("left", "right"),
+        meets("right", "left")
+    );
+    let project = Project::native_app(&base, &text);
+    project.bake(&["app", "--jobs", "4"]);
+    let said = here(&project, &["cache", "export", "caches", "--id", "go"]).succeeded().stdout;
+    assert!(said.contains("; the first of its 2 folders, which the next step is given"), "{said}");
+    let said = here(&project, &["cache", "export", "caches", "--id", "meet"]).succeeded().stdout;
+    assert!(!said.contains("folders"), "{said}");
+}
+
+#[test]
+fn who_waits_for_a_locked_cache_says_for_which_and_for_whom() {
+    let Some(base) = base() else { return };
+    let text = |id: &str, what: &str| {
+        format!(
+            "FROM busybox\nRUN --mount=type=cache,id={id},target=/c,sharing=locked --mount=type=cache,id=meet,target=/meet {what}\n"
+        )
+    };
+    let holds = text("held", "echo started; until [ -e /meet/go ]; do :; done");
+    let project = Project::native_app(&base, &holds);
+    let mut holder = project.mab(&["bake", "app"]).start();
+    holder.wait_for("| started");
+    project.write("Dockerfile", text("held", "true"));
+    let mut waiting = project.mab(&["bake", "app"]).start();
+    waiting.wait_for("waits for the cache mount `held`, which process ");
+    let meet = caches(&project).into_iter().map(|cache| cache.join("fs/source"));
+    // That of the others is nobody's to write to but its holder's, and both are empty.
+    meet.for_each(|cache| fs::write(cache.join("go"), "").expect("the caches are ours"));
+    holder.finish().succeeded();
+    waiting.finish().succeeded();
 }
 
 #[test]

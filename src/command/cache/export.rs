@@ -1,5 +1,6 @@
 //! `mab cache export`: cache mounts, written into the folder of an OCI layout.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::artifact;
@@ -24,19 +25,23 @@ pub struct ExportOptions {
 #[derive(Clone, Debug)]
 pub struct ExportedCache {
     pub identity: CacheIdentity,
+    /// How many folders it has; the first is exported, since it is what the next step is given.
+    pub folders: usize,
     pub outcome: ExportOutcome,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum ExportOutcome {
     /// The digest of its manifest, and the bytes of its layer.
     Written(Digest, u64),
+    /// It has something that no layer can hold.
+    Refused(Box<Problem>),
     Busy,
     /// It was pruned while it was waited for.
     Gone,
 }
 
-/// Writes every selected cache, one after the other; what is written stays when a later one fails. Calls
+/// Writes every selected cache, one after the other; what is written stays when another one fails. Calls
 /// `waits` with each that has to be waited for.
 pub async fn export(
     session: &SessionOptions,
@@ -47,6 +52,10 @@ pub async fn export(
     let store = session::open_store(session, facts).map_err(|problem| vec![*problem])?;
     let mut caches = stored_caches(&store).map_err(|problem| vec![*problem])?;
     // Of several folders the first is what the next step is given.
+    let mut folders: BTreeMap<CacheIdentity, usize> = BTreeMap::new();
+    for cache in &caches {
+        *folders.entry(cache.identity.clone()).or_default() += 1;
+    }
     caches.dedup_by(|later, earlier| later.identity == earlier.identity);
     let known: Vec<&CacheIdentity> = caches.iter().map(|cache| &cache.identity).collect();
     options.selection.check(&known, "the store")?;
@@ -59,7 +68,8 @@ pub async fn export(
     let mut exported = Vec::with_capacity(caches.len());
     for cache in caches {
         let outcome = export.one(&cache, &waits).await.map_err(|problem| vec![*problem])?;
-        exported.push(ExportedCache { identity: cache.identity, outcome });
+        let folders = folders[&cache.identity];
+        exported.push(ExportedCache { identity: cache.identity, folders, outcome });
     }
     Ok(exported)
 }
@@ -93,7 +103,11 @@ impl Export<'_> {
     ) -> Result<Option<ExportOutcome>, Box<Problem>> {
         let blob = self.layout.new_blob().map_err(problem)?;
         let exported = self.files.export(cache, patient, blob.file()).await;
-        let Some(layer) = exported.map_err(with_next_step)? else { return Ok(None) };
+        let layer = match exported {
+            Ok(Some(layer)) => layer,
+            Ok(None) => return Ok(None),
+            Err(problem) => return Ok(Some(ExportOutcome::Refused(not_exported(&cache.identity, *problem)))),
+        };
         blob.finish(&layer.digest).map_err(problem)?;
         self.layout.put(artifact::EMPTY_TYPE, artifact::EMPTY).map_err(problem)?;
         let manifest = artifact::manifest(&cache.identity, &layer);
@@ -106,10 +120,12 @@ impl Export<'_> {
 }
 
 /// A cache may hold what no layer can, such as names that begin with `.wh.`.
-fn with_next_step(problem: Box<Problem>) -> Box<Problem> {
+fn not_exported(identity: &CacheIdentity, problem: Problem) -> Box<Problem> {
     const NEXT: &str =
         "remove what the message names in a RUN that mounts the cache, or name the other caches with `--id`";
-    if problem.help.is_some() { problem } else { Box::new(problem.help(NEXT)) }
+    let message = format!("the cache mount `{identity}` was not exported: {}", problem.message);
+    let problem = Problem { message, ..problem };
+    Box::new(if problem.help.is_some() { problem } else { problem.help(NEXT) })
 }
 
 fn problem(error: OutputError) -> Box<Problem> {
