@@ -104,7 +104,7 @@ pub(super) async fn check_targets(
     let choice = choice(&project.lint)?;
     let build = session::build_platform(facts);
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let mut reader = DockerfileReader::new(facts, session);
+    let mut reader = DockerfileReader::new(facts, session).offline(is_offline);
     let mut found = Found { problems: &mut problems, warnings: &mut warnings };
     let uses = uses(targets, &mut reader, &mut found).await;
     let settings = uses.iter().flat_map(|one| {

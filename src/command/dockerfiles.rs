@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::session::Session;
+use crate::base::RemoteSource;
 use crate::context::read_in_root;
 use crate::diag::{Located, Problem, Source};
 use crate::dockerfile::Dockerfile;
@@ -19,12 +20,18 @@ pub(super) struct DockerfileReader<'a> {
     session: &'a Session<'a>,
     known: BTreeMap<(PathBuf, PathBuf), Option<Arc<Dockerfile>>>,
     inline: usize,
+    is_offline: bool,
 }
 
 /// What was found wrong, and odd, on the way.
 pub(super) struct Found<'a> {
     pub problems: &'a mut Vec<Problem>,
     pub warnings: &'a mut Vec<Problem>,
+}
+
+fn not_fetched(source: &RemoteSource) -> Box<Problem> {
+    let message = format!("the Dockerfile in `{source}` is not looked at: `--offline` fetches nothing");
+    Box::new(Problem::input("check::offline", message).help("leave out `--offline`, or check a copy on disk"))
 }
 
 /// A file to be read.
@@ -38,7 +45,12 @@ struct Wanted {
 
 impl<'a> DockerfileReader<'a> {
     pub fn new(facts: &'a Facts, session: &'a Session<'a>) -> Self {
-        Self { facts, session, known: BTreeMap::new(), inline: 0 }
+        Self { facts, session, known: BTreeMap::new(), inline: 0, is_offline: false }
+    }
+
+    /// Fetches nothing, if so.
+    pub fn offline(self, is_offline: bool) -> Self {
+        Self { is_offline, ..self }
     }
 
     /// How many Dockerfiles were read.
@@ -59,6 +71,7 @@ impl<'a> DockerfileReader<'a> {
             model::Dockerfile::Stdin => self.on_stdin().await,
             model::Dockerfile::File(file) => match &variant.context.value {
                 Context::Directory(root) => return self.on_disk(root, file, variant, found),
+                Context::Remote { source, .. } if self.is_offline => Err(not_fetched(source)),
                 context => self.elsewhere(context, file, variant).await,
             },
         };

@@ -37,6 +37,23 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn an_offline_check_asks_nobody() {
+    let web = Web::start();
+    web.page("/context", "FROM scratch\n");
+    let project = of(&format!("context = \"{}\"", web.url("/context")));
+    let ran = project.mab(&["check", "--offline", "app"]).run().failed(2);
+    assert!(
+        ran.stdout.contains("is not looked at: `--offline` fetches nothing"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    assert_eq!(web.requests(), [""; 0]);
+    project.mab(&["check", "app"]).run().succeeded();
+    assert_eq!(web.requests(), ["GET /context"]);
+}
+
+#[test]
 fn a_repository_is_a_context_with_its_dockerfile() {
     if !needs("git") {
         return;
