@@ -11,10 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mab::config::Disk;
+use mab::command::import::convert;
 use mab::config::import::{self, DEFAULT_FILES, ImportFile, Request};
+use mab::config::{self, Disk, Overrides};
 use mab::diag::{Problem, render};
 use mab::facts::Facts;
+use mab::report::bake_json::bake_json;
 
 fn corpus(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(kind)
@@ -231,4 +233,121 @@ fn expressions_have_the_values_that_bake_gives_them() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a rewritten file may give otherwise, by case and key, and why.
+const OTHERWISE: [(&str, &str, &str); 5] = [
+    ("arguments-as-list", "args", "an argument without value comes from the environment of whoever builds"),
+    ("dot-env", "tags", "`.env` refers to the environment of whoever builds"),
+    ("env-lookup-off", "tags", "a switch of bake's that is not ours"),
+    ("variables-env-lookup-off", "args", "a switch of bake's that is not ours"),
+    ("variables-typed", "args", "bake takes `t` and `F` for truth"),
+];
+
+/// The case as a multiarch.toml, and what is different about what that resolves to.
+fn rewritten(case: &Path) -> Result<Option<(String, Vec<String>)>, String> {
+    let flags = Flags::read(case);
+    let mut facts = Facts::for_test();
+    facts.directories.current = case.to_path_buf();
+    facts.environment.clone_from(&flags.environment);
+    facts.environment.remove("SOURCE_DATE_EPOCH");
+    let request =
+        Request { files: flags.files(case), names: flags.names.clone(), seed: [7; 16], ..Request::default() };
+    let Ok(imported) = import::import(&request, &facts, &Disk) else { return Ok(None) };
+    let said = |problems: Vec<Problem>| {
+        problems.iter().map(|problem| render(problem, false, 100)).collect::<Vec<_>>().join("\n")
+    };
+    let written = convert(flags.files(case), &facts).map_err(said)?;
+    let different = written.warnings.iter().filter(|warning| warning.code == "import::differs");
+    let mut different: Vec<String> = different.map(|warning| warning.message.clone()).collect();
+    let folder = tempfile::tempdir().expect("there is room");
+    // Paths have to be those of the case.
+    let file = case.join(format!(".{}.toml", folder.path().file_name().unwrap_or_default().display()));
+    fs::write(&file, &written.text).expect("the repository is writable");
+    let loaded = config::load(&file, &Disk);
+    let _ = fs::remove_file(&file);
+    let resolved = config::resolve(&loaded, &facts, &Overrides::default());
+    let (project, _) = resolved.map_err(|problems| format!("{}\n{}", written.text, said(problems)))?;
+    let theirs: serde_json::Value = serde_json::from_str(&imported.print()).expect("it is JSON");
+    compare(&theirs, &bake_json(&project), &written.text, &mut different);
+    Ok(Some((written.text, different)))
+}
+
+/// Keys that both print in the same way.
+const PRINTED_ALIKE: [&str; 7] =
+    ["args", "labels", "tags", "target", "dockerfile-inline", "platforms", "context"];
+
+fn compare(theirs: &serde_json::Value, ours: &serde_json::Value, text: &str, different: &mut Vec<String>) {
+    for (name, target) in theirs["target"].as_object().into_iter().flatten() {
+        let Some(own) = ours["target"].get(name) else {
+            let is_explained = text.contains(&format!("`{name}` there"));
+            if !is_explained && !name.starts_with('_') {
+                different.push(format!("there is no target {name}"));
+            }
+            continue;
+        };
+        for key in PRINTED_ALIKE {
+            let is_in_comments = text.contains(&format!("# {key} = ")) || text.contains("# not carried over");
+            let plain =
+                |value: &serde_json::Value| value.to_string().replace("$${", "${").replace("%%{", "%{");
+            let theirs =
+                target.get(key).map(|value| if key == "tags" { with_latest(value) } else { value.clone() });
+            let (theirs, own) = (theirs.as_ref().map(plain), own.get(key).map(plain));
+            let is_default = theirs.is_none() && matches!(key, "platforms");
+            if theirs != own && !is_in_comments && !is_default {
+                different.push(format!("{name}.{key}: {theirs:?} is {own:?}"));
+            }
+        }
+    }
+}
+
+/// A tag in full; bake prints it as it is written.
+fn with_latest(tags: &serde_json::Value) -> serde_json::Value {
+    let full = |tag: &str| match tag.rsplit('/').next().is_some_and(|name| name.contains([':', '@'])) {
+        true => tag.to_string(),
+        false => format!("{tag}:latest"),
+    };
+    tags.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).map(full).collect()
+}
+
+/// Cases whose file is read by people: the text is the expectation.
+fn check_rewrites(kind: &str) {
+    let mut wrong = Vec::new();
+    for case in cases(kind) {
+        let name = case.file_name().unwrap_or_default().display().to_string();
+        match rewritten(&case) {
+            Ok(None) => {}
+            Ok(Some((text, different))) => {
+                let different: Vec<String> = different
+                    .into_iter()
+                    .filter(|one| !OTHERWISE.iter().any(|(case, key, _)| *case == name && one.contains(key)))
+                    .collect();
+                if !different.is_empty() {
+                    wrong.push(format!("{}\n{}\n--- text\n{text}", case.display(), different.join("\n")));
+                }
+                let golden = case.join("rewritten.toml");
+                if golden.exists() || kind == "import" {
+                    check_file(&golden, &text, &mut wrong);
+                }
+            }
+            Err(message) => wrong.push(format!("{} cannot be rewritten:\n{message}", case.display())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{} rewritten files are wrong", wrong.join("\n"), wrong.len());
+}
+
+#[test]
+fn bake_files_are_rewritten_to_the_same_plan() {
+    check_rewrites("bake");
+}
+
+#[test]
+fn compose_files_are_rewritten_to_the_same_plan() {
+    check_rewrites("compose");
+}
+
+/// The files that people are meant to like.
+#[test]
+fn rewritten_files_are_good_to_read() {
+    check_rewrites("import");
 }

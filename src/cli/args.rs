@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
+use super::import::ImportArguments;
 use super::lock::{LockArguments, LockRules};
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
@@ -45,10 +46,21 @@ pub enum Verb {
     Bake(BakeArguments),
     Plan(PlanArguments),
     Check(CheckArguments),
+    Import(ImportArguments),
+    Schema(SchemaArguments),
     Prune(PruneArguments),
     Cache(CacheArguments),
     Lock(LockArguments),
 }
+
+/// Prints the JSON schema of multiarch.toml, which the `#:schema` line of a file names for editors
+#[derive(Debug, Args)]
+#[command(after_long_help = SCHEMA_EXAMPLES)]
+pub struct SchemaArguments {}
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  mkdir -p schema && mab schema > schema/multiarch.schema.json";
 
 /// Which build file, and what of it.
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod args;
 mod cache;
 mod check;
 mod exit;
+mod import;
 mod lock;
 mod signals;
 
@@ -50,6 +51,8 @@ pub fn main() -> ExitCode {
         Verb::Bake(arguments) => bake(&arguments, &mut facts),
         Verb::Plan(arguments) => plan(&arguments, &mut facts),
         Verb::Check(arguments) => check::check(&arguments, &mut facts),
+        Verb::Import(arguments) => import::import(&arguments, &facts),
+        Verb::Schema(_) => printed(Ok(crate::config::schema::json()), &facts, Progress::Auto),
         Verb::Prune(arguments) => prune(&arguments, &facts),
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),

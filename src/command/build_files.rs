@@ -29,12 +29,7 @@ pub fn find(options: &ProjectOptions, facts: &Facts) -> Result<BuildFiles, Failu
     if let Some(own) = config::find(current) {
         return Ok(BuildFiles::Own(own));
     }
-    let from_environment = environment_files(facts);
-    if !from_environment.is_empty() {
-        return Ok(BuildFiles::Foreign(read_all(&from_environment, current)?));
-    }
-    let found: Vec<String> =
-        DEFAULT_FILES.into_iter().filter(|name| current.join(name).is_file()).map(str::to_string).collect();
+    let found = foreign_names(facts);
     if found.is_empty() {
         let message = format!("there is no `{}` in `{}` or above it", config::FILE_NAME, current.display());
         let help = "go to the project's folder, or name the file with `--file`; docker-bake and Compose \
@@ -42,6 +37,16 @@ pub fn find(options: &ProjectOptions, facts: &Facts) -> Result<BuildFiles, Failu
         return Err(vec![Problem::input("config::missing-file", message).help(help)]);
     }
     Ok(BuildFiles::Foreign(read_all(&found, current)?))
+}
+
+/// The names of the files that bake would read here.
+pub fn foreign_names(facts: &Facts) -> Vec<String> {
+    let from_environment = environment_files(facts);
+    if !from_environment.is_empty() {
+        return from_environment;
+    }
+    let is_here = |name: &&str| facts.directories.current.join(name).is_file();
+    DEFAULT_FILES.into_iter().filter(is_here).map(str::to_string).collect()
 }
 
 fn named(files: &[PathBuf], current: &Path) -> Result<BuildFiles, Failure> {
@@ -85,7 +90,7 @@ fn environment_files(facts: &Facts) -> Vec<String> {
     files.map(str::trim).filter(|name| !name.is_empty()).map(str::to_string).collect()
 }
 
-fn read_all(names: &[String], current: &Path) -> Result<Vec<ImportFile>, Failure> {
+pub fn read_all(names: &[String], current: &Path) -> Result<Vec<ImportFile>, Failure> {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for name in names {
         // As in bake: for a file of this machine, when others come from elsewhere.

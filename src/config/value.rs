@@ -119,7 +119,12 @@ impl VarType {
             Self::String => Some(VarValue::text(text)),
             Self::Int => text.trim().parse().ok().map(|number| VarValue::Scalar(Scalar::Integer(number))),
             Self::Number => is_number(text.trim()).then(|| VarValue::text(text.trim())),
-            Self::Bool => text.trim().parse().ok().map(|boolean| VarValue::Scalar(Scalar::Boolean(boolean))),
+            Self::Bool => match text.trim() {
+                // As environments have it.
+                "true" | "1" => Some(VarValue::Scalar(Scalar::Boolean(true))),
+                "false" | "0" => Some(VarValue::Scalar(Scalar::Boolean(false))),
+                _ => None,
+            },
             Self::List if text.trim_start().starts_with('[') => from_json(text),
             Self::List => Some(VarValue::List(fields(text).map(VarValue::text).collect())),
             Self::Map if text.trim_start().starts_with('{') => from_json(text),
@@ -244,6 +249,7 @@ mod tests {
             (VarType::Number, "NaN", None),
             (VarType::Number, "infinity", None),
             (VarType::Bool, "true", Some(VarValue::Scalar(Scalar::Boolean(true)))),
+            (VarType::Bool, "1", Some(VarValue::Scalar(Scalar::Boolean(true)))),
             (VarType::Bool, "yes", None),
             (VarType::List, "", Some(list(&[]))),
             (VarType::List, "a, b", Some(list(&["a", "b"]))),

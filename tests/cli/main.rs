@@ -24,6 +24,7 @@ mod remote_contexts;
 mod remote_files;
 mod repositories;
 mod reproducible;
+mod rewriting;
 mod sandbox;
 mod secrets;
 mod targets;

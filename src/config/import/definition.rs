@@ -22,7 +22,7 @@ pub struct Definition {
 }
 
 /// What a request means.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Selection {
     pub groups: BTreeMap<String, Group>,
     pub targets: BTreeMap<String, Target>,

@@ -19,6 +19,7 @@ mod overrides;
 mod print;
 mod project;
 mod rebase;
+mod rewrite;
 mod target;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub(super) use entries::is_true;
 
 use bake::{BakeFile, Given, Syntax};
 use definition::{Definition, Selection};
+
+pub use rewrite::{Draft, Written, rewrite};
 
 /// The files that bake looks for in the working directory, in the order in which it reads them.
 pub const DEFAULT_FILES: [&str; 8] = [
@@ -107,12 +110,14 @@ pub fn is_foreign(name: &str) -> bool {
 
 /// Reads the files and picks what was asked for. Pure but for `disk`, which Compose files may ask for more.
 pub fn import(request: &Request, facts: &Facts, disk: &(dyn Files + Sync)) -> Result<Imported, Vec<Problem>> {
+    on_large_stack(|| import_here(request, facts, disk))
+}
+
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Vec<Problem>> + Send) -> Result<T, Vec<Problem>> {
     std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new()
-            .stack_size(STACK)
-            .spawn_scoped(scope, || import_here(request, facts, disk));
+        let worker = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         match worker.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(imported)) => imported,
+            Ok(Ok(done)) => done,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             Err(error) => Err(vec![Problem::new(
                 crate::diag::Kind::Host,

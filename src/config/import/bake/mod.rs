@@ -6,6 +6,7 @@ mod matrix;
 mod resolver;
 mod variables;
 
-pub use definitions::{BakeFile, Syntax, read};
-pub use resolver::resolve;
+pub use attributes::{TARGET_ATTRIBUTES, set_target};
+pub use definitions::{BakeFile, BlockDefinition, BlockKind, Definitions, Syntax, VariableDefinition, read};
+pub use resolver::{Locals, Resolver, open, resolve};
 pub use variables::Given;

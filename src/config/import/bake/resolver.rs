@@ -37,6 +37,13 @@ pub fn resolve(
     surroundings: Surroundings,
     base: Definition,
 ) -> Resolved {
+    let mut resolver = open(definitions, given, surroundings);
+    let definition = resolver.finish(base);
+    Resolved { definition, problems: resolver.problems }
+}
+
+/// A resolver that has resolved everything, for those who have more to ask.
+pub fn open<'d>(definitions: &'d Definitions, given: &'d Given, surroundings: Surroundings) -> Resolver<'d> {
     let mut resolver = Resolver {
         definitions,
         given,
@@ -50,8 +57,7 @@ pub fn resolve(
     resolver.environment.blocks =
         BTreeMap::from([("group".into(), BTreeMap::new()), ("target".into(), BTreeMap::new())]);
     resolver.run();
-    let definition = resolver.finish(base);
-    Resolved { definition, problems: resolver.problems }
+    resolver
 }
 
 /// A block, and which of its targets.
@@ -86,6 +92,11 @@ pub struct Resolver<'d> {
 }
 
 impl<'d> Resolver<'d> {
+    /// The targets of a block, or the group that it is.
+    pub fn expansions(&self, block: usize) -> &[Expansion] {
+        &self.expansions[block]
+    }
+
     fn run(&mut self) {
         for (name, text) in &self.given.builtins {
             self.environment.variables.insert(name.as_str().into(), Value::from(text.as_str()));

@@ -110,7 +110,7 @@ fn targets(context: &Context<'_>, problems: &mut Vec<Problem>) -> Definition {
 }
 
 /// The environment, what `.env` adds to it, and `--var`.
-fn variables(given: &Given, facts: &Facts, disk: &(dyn Files + Sync)) -> Result<Variables, Box<Problem>> {
+pub fn variables(given: &Given, facts: &Facts, disk: &(dyn Files + Sync)) -> Result<Variables, Box<Problem>> {
     let mut variables = given.environment.clone();
     if let Ok(text) = disk.read(&facts.directories.current.join(".env")) {
         let known = |name: &str| given.environment.get(name).cloned();

@@ -28,6 +28,9 @@ pub use functions::{Surroundings, clean_path, from_json, is_builtin, type_of};
 pub use json::{Blocks, parse as parse_json};
 pub use mentions::{Mention, mentions};
 pub use number::Number;
-pub use syntax::{Attribute, Block, Body, Expression, ExpressionKind};
+pub use syntax::{
+    Attribute, BinaryOperator, Block, Body, Call, Expression, ExpressionKind, ObjectItem, Part, Template,
+    UnaryOperator,
+};
 pub use types::Type;
 pub use value::{Entries, Value};
