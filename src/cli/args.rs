@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
 use super::import::ImportArguments;
+use super::init::InitArguments;
 use super::lock::{LockArguments, LockRules};
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
@@ -47,6 +48,7 @@ pub enum Verb {
     Plan(PlanArguments),
     Check(CheckArguments),
     Import(ImportArguments),
+    Init(InitArguments),
     Schema(SchemaArguments),
     Prune(PruneArguments),
     Cache(CacheArguments),

@@ -5,6 +5,7 @@ mod cache;
 mod check;
 mod exit;
 mod import;
+mod init;
 mod lock;
 mod signals;
 
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(arguments) => plan(&arguments, &mut facts),
         Verb::Check(arguments) => check::check(&arguments, &mut facts),
         Verb::Import(arguments) => import::import(&arguments, &facts),
+        Verb::Init(arguments) => init::init(&arguments, &facts),
         Verb::Schema(_) => printed(Ok(crate::config::schema::json()), &facts, Progress::Auto),
         Verb::Prune(arguments) => prune(&arguments, &facts),
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),

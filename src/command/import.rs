@@ -138,9 +138,9 @@ fn read_back(text: &str, facts: &Facts) -> Result<Project, Vec<Problem>> {
 }
 
 /// The disk, with one file that is not there yet.
-struct Beside<'a> {
-    path: &'a Path,
-    text: &'a str,
+pub(super) struct Beside<'a> {
+    pub path: &'a Path,
+    pub text: &'a str,
 }
 
 impl Files for Beside<'_> {

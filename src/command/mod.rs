@@ -11,6 +11,7 @@ pub mod cache;
 pub mod check;
 mod dockerfiles;
 pub mod import;
+pub mod init;
 pub mod lock;
 mod lock_file;
 mod new_file;

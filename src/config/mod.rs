@@ -48,6 +48,7 @@ mod text;
 mod value;
 mod var;
 mod vars;
+pub mod write;
 
 use std::path::{Path, PathBuf};
 

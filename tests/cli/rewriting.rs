@@ -47,7 +47,7 @@ fn the_written_file_says_what_the_bake_file_says() {
     }
     let text = project.read("multiarch.toml");
     assert!(text.contains("image = \"example.com/shop/{{ target.name }}\""), "{text}");
-    assert!(text.contains("# `timestamp()` (docker-bake.hcl:22) has no equal here"), "{text}");
+    assert!(text.contains("# `timestamp()` (docker-bake.hcl:21) has no equal here"), "{text}");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn without_a_name_the_file_goes_to_standard_output() {
 #[test]
 fn a_file_that_is_there_stays_unless_it_is_given_up() {
     let project = Project::of("version = 1\n").file("docker-bake.hcl", BAKE);
-    let said = project.mab(&["import", "-o", "multiarch.toml"]).run().failed_with(2).stderr;
+    let said = project.mab(&["import", "-o", "multiarch.toml"]).run().failed(2).stderr;
     assert!(said.contains("there is a `multiarch.toml` already"), "{said}");
     assert_eq!(project.read("multiarch.toml"), "version = 1\n");
     project.mab(&["import", "-o", "multiarch.toml", "--force"]).run().succeeded();
@@ -80,9 +80,9 @@ fn wrong_files_are_told_apart() {
         (&["import", "multiarch.toml"], "`multiarch.toml` is no file of another tool"),
         (&["import", "-o", "../multiarch.toml"], "`../multiarch.toml` is not in the working directory"),
     ] {
-        let said = project.mab(arguments).run().failed_with(2).stderr;
+        let said = project.mab(arguments).run().failed(2).stderr;
         assert!(said.contains(expected), "{said}");
     }
-    let said = Project::new().mab(&["import"]).run().failed_with(2).stderr;
+    let said = Project::new().mab(&["import"]).run().failed(2).stderr;
     assert!(said.contains("there is no bake or Compose file in"), "{said}");
 }

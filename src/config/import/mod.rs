@@ -36,7 +36,7 @@ pub(super) use entries::is_true;
 use bake::{BakeFile, Given, Syntax};
 use definition::{Definition, Selection};
 
-pub use rewrite::{Draft, Written, rewrite};
+pub use rewrite::{Draft, rewrite};
 
 /// The files that bake looks for in the working directory, in the order in which it reads them.
 pub const DEFAULT_FILES: [&str; 8] = [

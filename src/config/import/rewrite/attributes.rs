@@ -12,11 +12,11 @@ use super::inline;
 use super::literal::{self, is_template_key};
 use super::renderer::Renderer;
 use super::translate::{Code, Translator};
-use super::tree::{Tree, escaped};
 use super::variables::{is_constant, text_of};
 use crate::config::import::bake::{Locals, Resolver, set_target};
 use crate::config::import::hcl::{Call, Expression, ExpressionKind as Kind, Value, mentions};
 use crate::config::import::target::Target;
+use crate::config::write::{Tree, escaped};
 use crate::diag::{Place, Source};
 
 /// The targets of a matrix get values that no template tells apart.

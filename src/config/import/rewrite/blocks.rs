@@ -6,16 +6,16 @@ use minijinja::value::Value as MatrixValue;
 
 use super::attributes::{Attributes, BlockTarget, Found, Written};
 use super::comments;
-use super::document::{Document, Item, Kind, Section};
 use super::renderer::{Renderer, var_value};
 use super::translate::Translator;
-use super::tree::Tree;
 use super::variables::{is_constant, value_tree};
 use crate::config::import::bake::{
     BlockDefinition, BlockKind, Definitions, Locals, Resolver, TARGET_ATTRIBUTES,
 };
 use crate::config::import::hcl::{Expression, ExpressionKind};
 use crate::config::value::VarValue;
+use crate::config::write::Tree;
+use crate::config::write::{Document, Item, Kind, Section};
 use crate::diag::Place;
 
 /// Attributes that are added to those of the same target before, instead of replacing them.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::blocks::ADDED;
-use super::document::{Document, Item, Kind};
-use super::tree::Tree;
+use crate::config::write::Tree;
+use crate::config::write::{Document, Item, Kind};
 
 /// Takes away the edges of `inherits` that close a circle, which bake passes over.
 pub fn cut_circles(document: &mut Document) {
@@ -150,7 +150,7 @@ fn built(document: &Document) -> BTreeSet<String> {
     built
 }
 
-fn apply(section: &mut super::document::Section, names: &BTreeMap<String, String>) {
+fn apply(section: &mut crate::config::write::Section, names: &BTreeMap<String, String>) {
     let renamed = |name: &str| names.get(name).cloned().unwrap_or_else(|| name.to_string());
     if section.kind == Kind::Target {
         if let Some(name) = names.get(&section.name) {

@@ -1,8 +1,8 @@
 //! Targets as they came out, as keys and values of multiarch.toml.
 
-use super::tree::{Tree, escaped};
 use crate::config::import::entries::Entry;
 use crate::config::import::target::{Target, Texts};
+use crate::config::write::{Tree, escaped};
 
 /// Keys whose strings are templates.
 const TEMPLATES: [&str; 16] = [

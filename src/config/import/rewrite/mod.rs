@@ -12,7 +12,6 @@
 mod attributes;
 mod blocks;
 mod comments;
-mod document;
 mod inline;
 mod lineage;
 mod literal;
@@ -20,7 +19,6 @@ mod renderer;
 mod services;
 mod shared;
 mod translate;
-mod tree;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,14 +34,11 @@ use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Project;
 
+use crate::config::write::{Document, Item, Kind, Section, Tree, Written};
 use blocks::Blocks;
-use document::{Document, Item, Kind, Section};
 use renderer::Renderer;
 use translate::Translator;
-use tree::Tree;
 use variables::Variables;
-
-pub use document::Written;
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -227,7 +222,7 @@ impl Draft {
                 continue;
             }
             let item = Item::new("platforms", Tree::texts(wanted.into_iter().cloned()))
-                .noted(["those of the targets that use it".to_string()]);
+                .noted([shared::OF_CONSUMERS.to_string()]);
             let name = self.renamed.get(name).unwrap_or(name);
             if let Some(section) = self.document.section_mut(Kind::Target, name) {
                 section.put(item);

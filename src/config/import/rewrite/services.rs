@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::comments;
-use super::document::{Document, Item, Kind, Section};
 use super::literal;
 use super::renderer::Renderer;
-use super::tree::Tree;
 use crate::config::import::definition::Definition;
 use crate::config::import::target::Target;
+use crate::config::write::Tree;
+use crate::config::write::{Document, Item, Kind, Section};
 
 /// Around the name of a variable, in texts that are read for their marks.
 const OPEN: char = '\u{f8f0}';

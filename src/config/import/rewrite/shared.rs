@@ -1,7 +1,10 @@
 //! What all targets agree on goes to `[project]`: platforms, and the repository that all images are in.
 
-use super::document::{Document, Item, Kind, Section};
-use super::tree::Tree;
+use crate::config::write::Tree;
+use crate::config::write::{Document, Item, Kind, Section};
+
+/// What is said of platforms that nobody has written.
+pub const OF_CONSUMERS: &str = "those of the targets that use it";
 
 /// Moves platforms up if all targets that say some say the same, and those that say none inherit them.
 pub fn lift_platforms(document: &mut Document, resolved: &dyn Fn(&str) -> Vec<String>) {
@@ -19,6 +22,7 @@ pub fn lift_platforms(document: &mut Document, resolved: &dyn Fn(&str) -> Vec<St
     }
     let mut item = Item::new("platforms", first.value.clone());
     item.comments.clone_from(&first.comments);
+    item.comments.retain(|comment| comment != OF_CONSUMERS);
     for section in document.sections.iter_mut().filter(|section| section.kind == Kind::Target) {
         section.remove("platforms");
     }

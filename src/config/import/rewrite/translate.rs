@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::inline;
-use super::tree::escaped;
 use crate::config::import::bake::Definitions;
 use crate::config::import::hcl::{
     BinaryOperator, Call, Expression, ExpressionKind as Kind, Part, Template, UnaryOperator, Value,
 };
+use crate::config::write::escaped;
 
 /// References and functions are followed this deep.
 const DEEPEST: usize = 16;
@@ -287,7 +287,8 @@ impl<'d> Translator<'d> {
     }
 
     fn filtered(&mut self, operand: &Expression, filter: &str) -> Option<Code> {
-        Some(Code::atom(format!("{} | {filter}", self.code(operand)?.guarded())).as_filter())
+        // A filter binds tighter than every operator, but is no atom where another postfix follows.
+        Some(Code::compound(format!("{} | {filter}", self.code(operand)?.guarded())))
     }
 
     fn trimmed(&mut self, text: &Expression, affix: &Expression, is_start: bool) -> Option<Code> {
@@ -323,12 +324,6 @@ impl<'d> Translator<'d> {
 }
 
 impl Code {
-    /// Filters bind tighter than every operator but are not atoms where another postfix follows.
-    fn as_filter(mut self) -> Self {
-        self.is_atom = false;
-        self
-    }
-
     /// `not` and an atom.
     fn is_negation(&self) -> bool {
         let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::comments;
-use super::document::{Item, Kind, Section};
 use super::renderer::{Renderer, var_value};
 use super::translate::Translator;
-use super::tree::Tree;
 use crate::config::import::bake::{Definitions, Resolver, VariableDefinition};
 use crate::config::import::hcl::{Body, Expression, ExpressionKind, Value, mentions};
 use crate::config::value::{Scalar, VarType, VarValue};
+use crate::config::write::Tree;
+use crate::config::write::{Item, Kind, Section};
 use crate::diag::Place;
 
 /// Variables that can be written down.
