@@ -8,7 +8,6 @@ group "default" {
 target "app" {
   # Pinned until the next release of the base.
   args = { BASE = "debian:12" }
-  resources = { memory = "2g" }
 }
 
 # The same with a debugger.

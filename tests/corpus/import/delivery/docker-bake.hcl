@@ -1,5 +1,5 @@
 group "default" {
-  targets = ["image", "files", "archive", "cached", "privileged"]
+  targets = ["image", "files", "archive", "privileged"]
 }
 
 variable "CI" {
@@ -17,12 +17,6 @@ target "files" {
 
 target "archive" {
   output = ["type=oci,dest=app.tar"]
-}
-
-target "cached" {
-  cache-from = ["type=gha,scope=app", "example.com/app:cache"]
-  cache-to   = ["type=registry,ref=example.com/app:cache,mode=max"]
-  attest     = ["type=provenance,mode=max", "type=sbom"]
 }
 
 target "privileged" {
