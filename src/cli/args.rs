@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
+use super::explain::ExplainArguments;
 use super::import::ImportArguments;
 use super::init::InitArguments;
 use super::lock::{LockArguments, LockRules};
@@ -47,6 +48,7 @@ pub enum Verb {
     Bake(BakeArguments),
     Plan(PlanArguments),
     Check(CheckArguments),
+    Explain(ExplainArguments),
     Import(ImportArguments),
     Init(InitArguments),
     Schema(SchemaArguments),

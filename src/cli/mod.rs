@@ -4,6 +4,7 @@ mod args;
 mod cache;
 mod check;
 mod exit;
+mod explain;
 mod import;
 mod init;
 mod lock;
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Verb::Bake(arguments) => bake(&arguments, &mut facts),
         Verb::Plan(arguments) => plan(&arguments, &mut facts),
         Verb::Check(arguments) => check::check(&arguments, &mut facts),
+        Verb::Explain(arguments) => explain::explain(&arguments, &mut facts),
         Verb::Import(arguments) => import::import(&arguments, &facts),
         Verb::Init(arguments) => init::init(&arguments, &facts),
         Verb::Schema(_) => printed(Ok(crate::config::schema::json()), &facts, Progress::Auto),

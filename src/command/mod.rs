@@ -10,6 +10,7 @@ mod build_files;
 pub mod cache;
 pub mod check;
 mod dockerfiles;
+pub mod explain;
 pub mod import;
 pub mod init;
 pub mod lock;

@@ -82,6 +82,17 @@ pub(super) fn load_files(
 }
 
 fn load_own(file: &Path, options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failure> {
+    let (loaded, overrides) = read_own(file, options, facts)?;
+    let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
+    Ok(Loaded { project, warnings, names: options.names.clone(), is_foreign: false, folder: loaded.root })
+}
+
+/// multiarch.toml before it is resolved, with what the command line says about it and the facts it asks for.
+pub(super) fn read_own(
+    file: &Path,
+    options: &ProjectOptions,
+    facts: &mut Facts,
+) -> Result<(config::Loaded, Overrides), Failure> {
     let overrides = Overrides {
         vars: options.vars.clone(),
         sets: options.overrides.clone(),
@@ -100,8 +111,7 @@ fn load_own(file: &Path, options: &ProjectOptions, facts: &mut Facts) -> Result<
             ]
         })?;
     }
-    let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
-    Ok(Loaded { project, warnings, names: options.names.clone(), is_foreign: false, folder: loaded.root })
+    Ok((loaded, overrides))
 }
 
 /// Compiles the plan of what `options` names. `call` stands in for what the targets say is to be done.

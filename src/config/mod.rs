@@ -16,6 +16,7 @@ mod braces;
 mod context;
 mod declare;
 mod delivery;
+mod explain;
 mod fault;
 mod files;
 mod filters;
@@ -29,7 +30,7 @@ mod load;
 mod matrix;
 mod names;
 mod output;
-mod path;
+pub mod path;
 mod read;
 mod removal;
 mod resolve;
@@ -52,10 +53,12 @@ pub mod write;
 
 use std::path::{Path, PathBuf};
 
+pub use explain::{How, Step, explain, explain_variable};
 pub use files::{Disk, Entry, Files};
 pub use load::{Loaded, load};
 pub use output::parse as parse_output;
 pub use resolve::{Overrides, resolve};
+pub use shape::{has_entries, key_problem};
 
 /// The name of the build file.
 pub const FILE_NAME: &str = "multiarch.toml";

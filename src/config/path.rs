@@ -3,6 +3,35 @@
 
 use crate::diag::Span;
 
+/// Bake's words for our keys.
+const ALIASES: [(&str, &str); 11] = [
+    ("annotation", "annotations"),
+    ("arg", "args"),
+    ("entitlement", "entitlements"),
+    ("extra-host", "extra-hosts"),
+    ("label", "labels"),
+    ("no-cache-filters", "no-cache-filter"),
+    ("platform", "platforms"),
+    ("secrets", "secret"),
+    ("tag", "tags"),
+    ("target", "stage"),
+    ("ulimit", "ulimits"),
+];
+
+/// A key as our files spell it.
+pub fn our_key(name: &str) -> &str {
+    ALIASES.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| *ours)
+}
+
+/// Of keys that say the same in two ways, the one that layers are asked for.
+pub fn one_spelling(key: &str) -> &str {
+    match key {
+        "image" => "images",
+        "dockerfile-inline" => "dockerfile",
+        other => other,
+    }
+}
+
 /// One name of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {

@@ -29,7 +29,7 @@ pub struct Removal {
 impl Removal {
     /// Takes away the whole of `key`, if there is any.
     pub fn of_key(key: &Text) -> Self {
-        let name = one_spelling(&key.value).to_string();
+        let name = path::one_spelling(&key.value).to_string();
         Self { key: name, entry: None, text: key.clone(), is_lenient: true }
     }
 
@@ -149,16 +149,7 @@ fn parse(section: Section, text: Text) -> Result<Removal, Box<Problem>> {
         ));
     }
     let entry = entry.map(|entry| normal(key, entry));
-    Ok(Removal { key: one_spelling(key).to_string(), entry, text, is_lenient: false })
-}
-
-/// Of keys that say the same in two ways, the one that layers are asked for.
-pub fn one_spelling(key: &str) -> &str {
-    match key {
-        "image" => "images",
-        "dockerfile-inline" => "dockerfile",
-        other => other,
-    }
+    Ok(Removal { key: path::one_spelling(key).to_string(), entry, text, is_lenient: false })
 }
 
 fn normal(key: &str, entry: String) -> String {

@@ -44,17 +44,31 @@ pub fn resolve(
     if loaded.incomplete {
         return Err(in_order(problems));
     }
-    let project = resolve_project(loaded, facts, overrides, &mut problems);
+    let project = prepare(loaded, facts, overrides, &mut problems, |run, problems| {
+        project(loaded, facts, run, problems)
+    });
     let problems = in_order(problems);
     if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((project, problems)) }
 }
 
-fn resolve_project(
+/// A run in which everything is looked up that targets are made of.
+pub struct Run<'w, 'e> {
+    pub world: &'w World<'w, 'e>,
+    pub roster: &'w Roster<'w>,
+    pub sets: &'w Sets,
+    /// The groups that are baked.
+    pub of_run: &'w [Said<'w>],
+    pub by_target: &'w BTreeMap<String, Vec<Said<'w>>>,
+}
+
+/// Looks everything up and hands it to `work`.
+pub fn prepare<R>(
     loaded: &Loaded,
     facts: &Facts,
     overrides: &Overrides,
     problems: &mut Vec<Problem>,
-) -> Project {
+    work: impl FnOnce(&Run<'_, '_>, &mut Vec<Problem>) -> R,
+) -> R {
     let declared = &loaded.declared;
     let vars = vars::resolve(&declared.vars, &overrides.vars, &facts.environment, problems);
     let environment = filters::environment(&facts.environment);
@@ -78,22 +92,27 @@ fn resolve_project(
     let by_target = delivery::by_target(declared, &roster, &of_run);
     delivery::check_agreement(&by_target, problems);
     check_other_groups(&world, &roster, &of_run, problems);
-    let mut targets = BTreeMap::new();
-    for (name, member) in &roster.members {
-        let groups = by_target.get(name).map(Vec::as_slice).unwrap_or_default();
-        let run = OfRun { groups, set: sets.of(name) };
-        targets.insert(name.clone(), target::resolve(&world, &roster, member, run, problems));
-    }
-    let groups = groups::resolve(&world, &roster, &of_run, problems);
     check_wanted(&world, &mut ancestry, &sets, problems);
+    let run = Run { world: &world, roster: &roster, sets: &sets, of_run: &of_run, by_target: &by_target };
+    work(&run, problems)
+}
+
+fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec<Problem>) -> Project {
+    let declared = &loaded.declared;
+    let mut targets = BTreeMap::new();
+    for (name, member) in &run.roster.members {
+        let groups = run.by_target.get(name).map(Vec::as_slice).unwrap_or_default();
+        let of_run = OfRun { groups, set: run.sets.of(name) };
+        targets.insert(name.clone(), target::resolve(run.world, run.roster, member, of_run, problems));
+    }
     Project {
-        name,
+        name: project_name(loaded),
         root: loaded.root.clone(),
         default_branch: declared.project.default_branch.as_ref().map(|text| text.value.clone()),
         targets,
-        groups,
-        left_out: roster.left_out,
-        refusals: delivery::refusals(&of_run, facts.git.as_ref()),
+        groups: groups::resolve(run.world, run.roster, run.of_run, problems),
+        left_out: run.roster.left_out.clone(),
+        refusals: delivery::refusals(run.of_run, facts.git.as_ref()),
         lint: declared.lint.clone(),
     }
 }

@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::keys::Section;
+use super::keys::{self, Section};
 use super::schema;
+use crate::diag::Problem;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -36,6 +37,33 @@ pub fn of(section: Section, key: &str) -> Option<Shape> {
         Section::Append => APPEND.get(key).copied(),
         Section::Group => GROUP.get(key).copied(),
         _ => None,
+    }
+}
+
+/// Whether a target's key is a table with entries by name.
+pub fn has_entries(key: &str) -> bool {
+    of(Section::Target, key) == Some(Shape::Table)
+}
+
+/// Whether a target's value can be asked for by this key, in our spelling; else what is wrong with it. Entries have
+/// names in tables alone.
+pub fn key_problem(key: &str, has_entry: bool) -> Option<Problem> {
+    let shape = match key {
+        "push" | "load" => Some(Shape::Boolean),
+        "inherits" | "matrix" | "on" | "append" | "remove" => None,
+        _ => of(Section::Target, key),
+    };
+    match shape {
+        None if of(Section::Target, key).is_some() => {
+            Some(Problem::input("config::explain", format!("`{key}` is no value of a target")))
+        }
+        None => Some(keys::problem_of(Section::Target, key)),
+        Some(Shape::Table) => None,
+        Some(_) if has_entry => {
+            let message = format!("`{key}` has no entries by name");
+            Some(Problem::input("config::explain", message).help(format!("ask for `{key}`")))
+        }
+        Some(_) => None,
     }
 }
 

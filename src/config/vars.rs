@@ -68,14 +68,22 @@ fn given<'a>(
     overrides: &'a BTreeMap<String, String>,
     environment: &'a BTreeMap<String, String>,
 ) -> Option<Given<'a>> {
-    if let Some(text) = overrides.get(name) {
-        return Some(Given { origin: format!("--var {name}"), text });
-    }
+    let (origin, text) = all_given(name, var, overrides, environment).into_iter().next()?;
+    Some(Given { origin, text })
+}
+
+/// Everything from outside that gives the variable a value, strongest first, with its name.
+pub fn all_given<'a>(
+    name: &str,
+    var: &VarDeclaration,
+    overrides: &'a BTreeMap<String, String>,
+    environment: &'a BTreeMap<String, String>,
+) -> Vec<(String, &'a str)> {
+    let argument = overrides.get(name).map(|text| (format!("--var {name}"), text.as_str()));
     let own = var.env.as_ref().map(|env| env.value.clone());
-    [Some(format!("{PREFIX}{name}")), own].into_iter().flatten().find_map(|origin| {
-        let text = environment.get(&origin)?;
-        Some(Given { origin, text })
-    })
+    let variables = [Some(format!("{PREFIX}{name}")), own].into_iter().flatten();
+    let variables = variables.filter_map(|origin| Some((origin.clone(), environment.get(&origin)?.as_str())));
+    argument.into_iter().chain(variables).collect()
 }
 
 /// A text from outside as the variable's type has it.

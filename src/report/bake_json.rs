@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::base::Platform;
 use crate::diag::Located;
 use crate::model::{
     Annotation, AnnotationLevel, Call, Context, Dest, Dockerfile, Emulate, ExportOptions, Group,
@@ -60,11 +61,36 @@ fn group_json(group: &Group) -> Value {
     Value::Object(object)
 }
 
+/// What a target is for each of its platforms, by key.
+pub fn values(project: &Project, target: &Target) -> Vec<(Platform, Map<String, Value>)> {
+    let of_all = shared_json(project, target);
+    let of = |variant: &Variant| {
+        let mut object = variant_json(project, variant);
+        object.extend(of_all.clone());
+        put(&mut object, "push", target.delivery.push);
+        put(&mut object, "load", target.delivery.load);
+        (variant.platform.value.clone(), object)
+    };
+    target.variants.iter().map(of).collect()
+}
+
 fn target_json(project: &Project, target: &Target) -> Value {
     let mut object = Object::new();
     put(&mut object, "description", target.description.clone());
     let first = target.variants.first().map(|variant| variant_json(project, variant)).unwrap_or_default();
     object.extend(first.clone());
+    object.extend(shared_json(project, target));
+    let further = target.variants.iter().skip(1).filter_map(|variant| {
+        let differs = difference(&first, &variant_json(project, variant));
+        (!differs.is_empty()).then(|| (variant.platform.value.to_string(), Value::Object(differs)))
+    });
+    put_map(&mut object, "on", further);
+    Value::Object(object)
+}
+
+/// What is the same for all platforms.
+fn shared_json(project: &Project, target: &Target) -> Object {
+    let mut object = Object::new();
     put_list(&mut object, "annotations", target.annotations.iter().map(annotation_text));
     put_map(&mut object, "labels", target.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
     put_list(&mut object, "tags", target.tags.iter().map(|tag| tag.value.familiar()));
@@ -73,12 +99,7 @@ fn target_json(project: &Project, target: &Target) -> Value {
     put_list(&mut object, "images", target.images.iter().map(|image| image.value.name()));
     put(&mut object, "call", (target.call == Call::Check).then_some("check"));
     put_list(&mut object, "needs", target.needs.iter().map(|need| need.value.as_str()));
-    let further = target.variants.iter().skip(1).filter_map(|variant| {
-        let differs = difference(&first, &variant_json(project, variant));
-        (!differs.is_empty()).then(|| (variant.platform.value.to_string(), Value::Object(differs)))
-    });
-    put_map(&mut object, "on", further);
-    Value::Object(object)
+    object
 }
 
 /// What is written, with what groups and `--set` say about it.

@@ -1,5 +1,6 @@
 //! Plans and results as documents.
 
 pub mod bake_json;
+pub mod explain;
 pub mod graph;
 pub mod metadata;

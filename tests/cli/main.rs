@@ -11,6 +11,7 @@ mod cache_mounts;
 mod check;
 mod compression;
 mod example;
+mod explain;
 mod files;
 mod hostile;
 mod imports;

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use super::files::Files;
 use crate::base::Platform;
-use crate::diag::{Problem, Source};
+use crate::diag::{Place, Problem, Source};
 use crate::facts::Facts;
 use crate::model::Project;
 
@@ -91,6 +91,11 @@ impl Imported {
     pub fn requested(&self) -> Vec<String> {
         let targets = self.selection.targets.keys();
         targets.filter(|name| !self.selection.linked.contains(*name)).cloned().collect()
+    }
+
+    /// Where the value of a target's attribute stands: the last place that gives it.
+    pub fn place(&self, target: &str, key: &str) -> Option<&Place> {
+        self.selection.targets.get(target)?.places.get(key)
     }
 
     /// The model, of which every platform is kept or only `platforms`.

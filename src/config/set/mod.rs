@@ -28,12 +28,15 @@ use crate::base::Platform;
 use crate::diag::{Located, Problem, Source};
 use crate::pattern::Glob;
 
-use parse::Override;
+pub use parse::Override;
 
 /// The layers by target.
 #[derive(Default)]
 pub struct Sets {
+    overrides: Vec<Override>,
     layers: Vec<SetLayer>,
+    /// Of each layer, the overrides it is made of.
+    chosen: Vec<Vec<usize>>,
     by_target: BTreeMap<String, usize>,
 }
 
@@ -49,6 +52,12 @@ pub struct SetLayer {
 impl Sets {
     pub fn of(&self, target: &str) -> Option<&SetLayer> {
         self.by_target.get(target).map(|at| &self.layers[*at])
+    }
+
+    /// The overrides that change a target, in their order.
+    pub fn said(&self, target: &str) -> impl Iterator<Item = &Override> {
+        let chosen = self.by_target.get(target).into_iter().flat_map(|at| &self.chosen[*at]);
+        chosen.map(|at| &self.overrides[*at])
     }
 
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
@@ -104,12 +113,14 @@ pub fn read(
     let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
     for (target, chosen) in by_target {
         let at = *known.entry(chosen).or_insert_with_key(|chosen| {
-            let chosen: Vec<&Override> = chosen.iter().map(|at| &overrides[*at]).collect();
-            sets.layers.push(layer(&mut reader, &chosen, environment));
+            let all: Vec<&Override> = chosen.iter().map(|at| &overrides[*at]).collect();
+            sets.layers.push(layer(&mut reader, &all, environment));
+            sets.chosen.push(chosen.clone());
             sets.layers.len() - 1
         });
         sets.by_target.insert(target, at);
     }
+    sets.overrides = overrides;
     sets
 }
 

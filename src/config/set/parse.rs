@@ -23,21 +23,6 @@ pub struct Override {
     pub value: Option<Text>,
 }
 
-/// Bake's words for our keys.
-const ALIASES: [(&str, &str); 11] = [
-    ("annotation", "annotations"),
-    ("arg", "args"),
-    ("entitlement", "entitlements"),
-    ("extra-host", "extra-hosts"),
-    ("label", "labels"),
-    ("no-cache-filters", "no-cache-filter"),
-    ("platform", "platforms"),
-    ("secrets", "secret"),
-    ("tag", "tags"),
-    ("target", "stage"),
-    ("ulimit", "ulimits"),
-];
-
 /// What makes a target what it is; and what has another spelling here.
 const FIXED: [&str; 5] = ["inherits", "matrix", "on", "when", "append"];
 
@@ -96,8 +81,7 @@ impl Parser<'_> {
 
     /// Our spelling of a key, and what it takes.
     fn key(&self, name: &str, span: Span, is_on: bool) -> Parsed<(String, Shape)> {
-        let alias = ALIASES.iter().find(|(theirs, _)| *theirs == name);
-        let name = alias.map_or(name, |(_, ours)| *ours);
+        let name = path::our_key(name);
         if FIXED.contains(&name) {
             let problem = self.wrong(span, format!("`{name}` cannot be set"));
             return Err(Box::new(match name {

@@ -1,0 +1,79 @@
+//! `mab explain` on the command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::args::{platform, variable};
+use super::{document, failed};
+use crate::base::Platform;
+use crate::command::ProjectOptions;
+use crate::command::explain::explain as answer;
+use crate::command::plan::Document;
+use crate::facts::Facts;
+use crate::report::explain as report;
+use crate::ui::Progress;
+
+/// Says what a value is, and which layer of which file gives it
+///
+/// The layers of a value are shown weakest first: built-in default, `[project]`, inherited templates, target, its `on`
+/// table, group, `--set`; those that a stronger one overrides are marked. Where platforms differ, each is shown.
+/// Secrets are named and never shown.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct ExplainArguments {
+    /// `TARGET`, `TARGET.KEY`, `TARGET.KEY.ENTRY`, `TARGET.on."PLATFORM".KEY`, or `vars.NAME`
+    #[arg(value_name = "PATH")]
+    path: String,
+    /// Explains what is baked with this group, whose delivery keys count
+    #[arg(long = "group", value_name = "NAME")]
+    groups: Vec<String>,
+    /// The build file, or the folder it is in; or bake and Compose files
+    #[arg(short, long = "file", value_name = "PATH")]
+    files: Vec<PathBuf>,
+    /// Of their platforms, all targets keep only these
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', value_parser = platform)]
+    platform: Vec<Platform>,
+    /// Gives a variable of the file a value
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    vars: Vec<(String, String)>,
+    /// Changes targets, see `mab bake --help`
+    #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+`--json` prints {version, target, explained}: for each path its values by platform and its layers, weakest first, with
+layer, platform, entry, says (gives, adds, removes), text, rendered, file, line, and holds.
+
+Examples:
+  mab explain api                              every value of a target, with its source
+  mab explain api.args.GO                      the layers of one build argument
+  mab explain 'api.on.\"linux/arm64\".args.GO'   for one platform
+  mab explain api.tags --group release         as the group delivers it
+  mab explain vars.version --var version=2";
+
+pub fn explain(arguments: &ExplainArguments, facts: &mut Facts) -> ExitCode {
+    let options = ProjectOptions {
+        files: arguments.files.clone(),
+        vars: arguments.vars.iter().cloned().collect(),
+        overrides: arguments.overrides.clone(),
+        shorthands: Vec::new(),
+        platforms: arguments.platform.clone(),
+        names: arguments.groups.clone(),
+    };
+    match answer(&options, &arguments.path, facts) {
+        Ok((explanation, warnings)) => {
+            let text = match arguments.json {
+                true => format!("{:#}\n", report::json(&explanation)),
+                false => report::text(&explanation),
+            };
+            document(Ok(Document { text, warnings }), facts, Progress::Auto)
+        }
+        Err(problems) => failed(&problems, Progress::Auto, Some(facts)),
+    }
+}
