@@ -14,8 +14,9 @@ use super::init::InitArguments;
 use super::lock::{LockArguments, LockRules};
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
+use crate::command::list::{ListOptions, Listed};
 use crate::command::plan::{Format, plain_request};
-use crate::command::{ProjectOptions, SessionOptions};
+use crate::command::{ChangedOption, ProjectOptions, SessionOptions};
 use crate::config;
 use crate::diag::Problem;
 use crate::facts::Facts;
@@ -114,6 +115,17 @@ pub struct BakeArguments {
     /// Prints the resolved file as JSON in the shape of `docker buildx bake --print`, and builds nothing
     #[arg(long)]
     pub print: bool,
+    /// Only targets whose inputs differ from this git revision [default: where this branch left the default branch]
+    ///
+    /// Inputs are files that steps reach, the Dockerfile, ignore files, and the target's values in the build file;
+    /// untracked files count, files that git ignores do not. Targets that build on changed ones, or need them, are
+    /// changed as well. On the default branch itself only uncommitted work differs: name a revision there, such as
+    /// `--changed=HEAD^`.
+    #[arg(long, value_name = "REV", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "print")]
+    changed: Option<String>,
+    /// Lists the targets or the variables of the file, and builds nothing: `targets`, `variables`, `targets,format=json`
+    #[arg(long, value_name = "WHAT", value_parser = list, conflicts_with = "print")]
+    pub list: Option<ListOptions>,
     /// Pushes every requested image to its tags, after all of them are built
     #[arg(long)]
     push: bool,
@@ -140,6 +152,18 @@ pub struct BakeArguments {
     /// Lets builds that ask for it do more than the sandbox: `network.host`, `security.insecure`
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',', value_parser = entitlement)]
     allow: Vec<Entitlement>,
+    /// Asks for an attestation: `type=sbom`, `type=provenance,mode=max`, `disabled=true`; none can be written yet
+    #[arg(long, value_name = "ATTESTATION")]
+    attest: Vec<String>,
+    /// Short for `--attest type=sbom`; `=false` for none
+    #[arg(long, value_name = "VALUE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sbom: Option<String>,
+    /// Short for `--attest type=provenance`; `=false` for none
+    #[arg(long, value_name = "VALUE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    provenance: Option<String>,
+    /// Where to build: `default`, which is this machine
+    #[arg(long, value_name = "NAME", value_parser = builder)]
+    builder: Option<String>,
     /// Checks the Dockerfiles instead of building them, as `--call check`
     #[arg(long)]
     pub check: bool,
@@ -162,9 +186,11 @@ Examples:
   mab bake                                     everything of `[group.default]`
   mab bake api web --platform linux/arm64      two targets for one of their platforms
   mab bake --set '*.args.GO=1.24'              with a value that is not in the file
+  mab bake --changed=origin/main               what this branch changes, and what builds on it
   mab bake release --push                      a group, pushed to its tags when all of it is built
   mab bake api -o type=oci,dest=api.tar        one image with all platforms as an OCI archive
   mab bake release --locked --push             nothing that `mab lock` has not seen
+  mab bake --list=targets                      what there is to bake
   mab bake --print | jq .target.api            what the file says in the end";
 
 /// Shows the graph of nodes that a bake would run
@@ -173,6 +199,14 @@ Examples:
 pub struct PlanArguments {
     #[command(flatten)]
     pub project: ProjectArguments,
+    /// Only targets whose inputs differ from this git revision [default: where this branch left the default branch]
+    ///
+    /// Inputs are files that steps reach, the Dockerfile, ignore files, and the target's values in the build file;
+    /// untracked files count, files that git ignores do not. Targets that build on changed ones, or need them, are
+    /// changed as well. On the default branch itself only uncommitted work differs: name a revision there, such as
+    /// `--changed=HEAD^`.
+    #[arg(long, value_name = "REV", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    changed: Option<String>,
     /// The folder of the local store, where contexts from elsewhere are kept [default: $XDG_DATA_HOME/mab]
     #[arg(long, value_name = "PATH", env = "MAB_STORE")]
     store: Option<PathBuf>,
@@ -186,6 +220,7 @@ pub struct PlanArguments {
 const PLAN_EXAMPLES: &str = "\
 Examples:
   mab plan                                     a tree: what waits for what
+  mab plan --changed                           what this branch changes, why, and what follows from it
   mab plan release --format svg > plan.svg     a picture for a browser, light and dark
   mab plan --format json | jq '.nodes[].name'  for programs
   mab plan api --format mermaid                for a code block in Markdown
@@ -221,6 +256,7 @@ pub enum ProgressArgument {
     Tty,
     Plain,
     /// One JSON object per event and line
+    #[value(alias = "rawjson")]
     Json,
     /// Failures only
     Quiet,
@@ -230,6 +266,7 @@ pub enum ProgressArgument {
 pub enum CallArgument {
     Build,
     /// Look for mistakes, see `mab check`
+    #[value(alias = "lint")]
     Check,
 }
 
@@ -290,6 +327,7 @@ impl ProjectArguments {
             vars: self.vars.iter().cloned().collect::<BTreeMap<String, String>>(),
             platforms: self.platform.clone(),
             names: self.names.clone(),
+            changed: ChangedOption::All,
         }
     }
 }
@@ -302,7 +340,20 @@ impl SessionArguments {
     }
 }
 
+/// An empty revision is none.
+fn changed(revision: Option<&String>) -> ChangedOption {
+    match revision {
+        None => ChangedOption::All,
+        Some(revision) if revision.is_empty() => ChangedOption::SinceMergeBase,
+        Some(revision) => ChangedOption::Since(revision.clone()),
+    }
+}
+
 impl PlanArguments {
+    pub fn project_options(&self) -> ProjectOptions {
+        ProjectOptions { changed: changed(self.changed.as_ref()), ..self.project.options() }
+    }
+
     pub fn session(&self) -> SessionOptions {
         SessionOptions { store: self.store.clone(), ..self.lock.of(SessionOptions::default()) }
     }
@@ -314,8 +365,17 @@ impl BakeArguments {
         let flags =
             [("push", self.push), ("load", self.load), ("no-cache", self.no_cache), ("pull", self.pull)];
         let given = flags.into_iter().filter(|(_, is_given)| *is_given);
-        let shorthands = given.map(|(key, _)| format!("*.{key}=true")).collect();
-        ProjectOptions { shorthands, ..self.project.options() }
+        let given = given.map(|(key, _)| format!("*.{key}=true"));
+        let asked = |kind: &str, value: &Option<String>| {
+            Some(format!("*.attest={}", attestation(kind, value.as_deref()?)))
+        };
+        let attestations = self.attest.iter().map(|text| format!("*.attest={text}"));
+        let shorthands = given
+            .chain(attestations)
+            .chain(asked("sbom", &self.sbom))
+            .chain(asked("provenance", &self.provenance))
+            .collect();
+        ProjectOptions { shorthands, changed: changed(self.changed.as_ref()), ..self.project.options() }
     }
 
     pub fn options(&self, facts: &Facts) -> Result<BakeOptions, Vec<Problem>> {
@@ -349,6 +409,43 @@ impl PruneArguments {
             keep_bytes: self.keep_bytes,
             is_dry_run: self.dry_run,
         }
+    }
+}
+
+/// `targets`, `type=targets,format=json`
+fn list(text: &str) -> Result<ListOptions, String> {
+    let mut list = ListOptions { what: Listed::Targets, is_json: false };
+    for field in text.split(',') {
+        match field.strip_prefix("type=").unwrap_or(field) {
+            "targets" => list.what = Listed::Targets,
+            "variables" => list.what = Listed::Variables,
+            "format=json" => list.is_json = true,
+            "format=table" => list.is_json = false,
+            other => {
+                return Err(format!(
+                    "`{other}` cannot be listed: there are `targets`, `variables` and `format=json`"
+                ));
+            }
+        }
+    }
+    Ok(list)
+}
+
+/// What `--sbom` and `--provenance` are short for.
+fn attestation(kind: &str, value: &str) -> String {
+    match value {
+        "true" | "1" => format!("type={kind}"),
+        "false" | "0" => format!("type={kind},disabled=true"),
+        attributes => format!("type={kind},{attributes}"),
+    }
+}
+
+fn builder(text: &str) -> Result<String, String> {
+    match text {
+        "" | "default" => Ok("default".to_string()),
+        other => Err(format!(
+            "there is no builder `{other}`: this version builds on this machine alone, as `default`"
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `mab check` on the command line: its arguments, and its answers for people and machines.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,8 @@ use clap::{Args, ValueEnum};
 use super::args::{ProjectArguments, variable};
 use super::{exit, failed, print_text, printed, runtime, surroundings};
 use crate::command::check::{CheckOptions, Checked, dockerfiles_among};
-use crate::command::{self, SessionOptions};
+use crate::command::fix::Fixed;
+use crate::command::{self, Overlay, SessionOptions};
 use crate::diag::{Kind, Problem};
 use crate::facts::Facts;
 use crate::lint;
@@ -16,7 +18,7 @@ use crate::ui::{Progress, report};
 
 /// Looks for mistakes in Dockerfiles, without building them
 ///
-/// Runs BuildKit's rules and rules for images of several platforms. TARGET may be the path of a Dockerfile too; without a
+/// Checks the build file first: all its problems in one run. Then runs BuildKit's rules and rules for images of several platforms. TARGET may be the path of a Dockerfile too; without a
 /// build file, the Dockerfile here is checked for linux/amd64 and linux/arm64.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -38,6 +40,12 @@ pub struct CheckArguments {
     /// Asks no registry about base images
     #[arg(long)]
     offline: bool,
+    /// Makes the edits that findings carry, in Dockerfiles and the build file, and tells what is left
+    #[arg(long)]
+    fix: bool,
+    /// Shows the edits that `--fix` would make, and writes nothing
+    #[arg(long)]
+    diff: bool,
     /// The folder of the local store [default: $XDG_DATA_HOME/mab]
     #[arg(long, value_name = "PATH", env = "MAB_STORE")]
     store: Option<PathBuf>,
@@ -55,7 +63,7 @@ Rules are skipped by `# check=skip=RULE` at the top of a Dockerfile or above an 
 
 `--format json` prints {version, findings, problems}. A finding has rule, level, message, help, url, file,
 start and end (line, column, offset), targets, platforms (empty: all), and edit (start, end, replacement)
-where the remedy is mechanical. `--format sarif` prints SARIF 2.1.0.
+where the remedy is mechanical. Problems are those of the build file, and of Dockerfiles that cannot be built. `--format sarif` prints SARIF 2.1.0.
 
 Exit codes: 0 nothing worse than warnings, 2 errors.
 
@@ -63,6 +71,8 @@ Examples:
   mab check                                    the default group, or every target
   mab check Dockerfile --platform linux/amd64,linux/arm/v7
   mab check --format sarif > check.sarif
+  mab check --fix                              what needs no thought is put right
+  mab check --diff                             what that would change
   mab check --explain arg-not-in-stage";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -87,6 +97,7 @@ impl CheckArguments {
             deny_warnings: self.deny_warnings,
             offline: self.offline,
             session: SessionOptions { store: self.store.clone(), ..SessionOptions::default() },
+            overlay: Overlay::default(),
         }
     }
 }
@@ -100,13 +111,32 @@ pub fn check(arguments: &CheckArguments, facts: &mut Facts) -> ExitCode {
     }
     let options = arguments.options(facts);
     let runtime = runtime();
-    let checked = runtime.block_on(command::check::check(&options, facts));
+    let checked = match arguments.fix || arguments.diff {
+        false => runtime.block_on(command::check::check(&options, facts)),
+        true => runtime
+            .block_on(command::fix::fix(&options, arguments.diff, facts))
+            .map(|fixed| tell_fixes(fixed, arguments.diff, arguments.format)),
+    };
     // A registry that does not answer is not waited for.
     runtime.shutdown_background();
     match checked {
-        Ok(checked) => answer(&checked, arguments.format, facts),
+        Ok(checked) => answer(checked, arguments.format, facts),
         Err(problems) => failed(&problems, Progress::Auto, Some(facts)),
     }
+}
+
+/// Diffs are an answer; that files were written is said beside it.
+fn tell_fixes(fixed: Fixed, is_diff: bool, format: FormatArgument) -> Checked {
+    for file in &fixed.files {
+        let plural = if file.edits == 1 { "" } else { "s" };
+        // Nothing is left to do when the streams are closed.
+        let _ = match (is_diff, format) {
+            (true, FormatArgument::Human) => std::io::stdout().write_all(file.diff().as_bytes()),
+            (true, _) => std::io::stderr().write_all(file.diff().as_bytes()),
+            (false, _) => writeln!(std::io::stderr(), "{}: {} edit{plural}", file.name, file.edits),
+        };
+    }
+    fixed.checked
 }
 
 fn explain(name: &str) -> Result<String, Box<Problem>> {
@@ -120,10 +150,15 @@ fn explain(name: &str) -> Result<String, Box<Problem>> {
     }))
 }
 
-fn answer(checked: &Checked, format: FormatArgument, facts: &Facts) -> ExitCode {
-    if !checked.warnings.is_empty() {
-        failed(&checked.warnings, Progress::Auto, Some(facts));
+fn answer(mut checked: Checked, format: FormatArgument, facts: &Facts) -> ExitCode {
+    match format {
+        FormatArgument::Human if !checked.warnings.is_empty() => {
+            failed(&checked.warnings, Progress::Auto, Some(facts));
+        }
+        FormatArgument::Human => {}
+        FormatArgument::Json | FormatArgument::Sarif => checked.report.problems.append(&mut checked.warnings),
     }
+    let checked = &checked;
     let text = match format {
         FormatArgument::Human => human(checked, facts),
         FormatArgument::Json => format!("{:#}\n", lint::to_json(&checked.report)),
@@ -148,7 +183,10 @@ pub fn human(checked: &Checked, facts: &Facts) -> String {
     }
     let (warnings, errors) = checked.report.counts();
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let files = count(checked.files, "Dockerfile");
+    let files = match checked.files {
+        0 if !checked.report.problems.is_empty() => "the build file".to_string(),
+        files => count(files, "Dockerfile"),
+    };
     text.push_str(&match (errors, warnings) {
         (0, 0) => format!("nothing found in {files}\n"),
         (0, _) => {

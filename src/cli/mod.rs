@@ -68,6 +68,9 @@ fn bake(arguments: &BakeArguments, facts: &mut Facts) -> ExitCode {
     if arguments.print {
         return document(command::plan::print(&arguments.project_options(), facts), facts, progress);
     }
+    if let Some(list) = arguments.list {
+        return document(command::list::list(list, &arguments.project_options(), facts), facts, progress);
+    }
     let options = match arguments.options(facts) {
         Ok(options) => options,
         Err(problems) => return failed(&problems, progress, Some(facts)),
@@ -98,6 +101,11 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
             return code;
         }
     }
+    if let Some(changed) = &baked.changed
+        && !matches!(progress, Progress::Json | Progress::Quiet)
+    {
+        let _ = std::io::stderr().write_all(changed.text().as_bytes());
+    }
     if baked.advice > 0 && !matches!(progress, Progress::Json | Progress::Quiet) {
         let plural = if baked.advice == 1 { "" } else { "s" };
         // Nothing is left to do when standard error is closed.
@@ -119,7 +127,7 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
 
 fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
     let request = command::plan::plain_request(facts);
-    let (project, session) = (arguments.project.options(), arguments.session());
+    let (project, session) = (arguments.project_options(), arguments.session());
     let planned = command::plan::plan(&project, &session, &request, arguments.format.into(), facts);
     let planned = runtime().block_on(planned);
     document(planned, facts, Progress::Auto)

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::Failure;
 use super::advice;
+use super::changed::Changed;
 use super::check::{self, Checked};
 use super::project::{self, Planned, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
@@ -47,6 +48,8 @@ pub struct Baked {
     pub end: Option<RunEnd>,
     /// What failed, told already as events.
     pub failures: Vec<Arc<Problem>>,
+    /// What `--changed` found.
+    pub changed: Option<Changed>,
 }
 
 /// Bakes. Problems from before the run are the error; those of the run are told as events.
@@ -60,7 +63,7 @@ pub async fn bake(
     let session = Session::new(&options.session);
     // What is elsewhere is fetched for it.
     let planning = project::plan(&options.project, &options.request, options.call, facts, &session);
-    let Planned { plan, project, requested, checked: to_check, warnings } =
+    let Planned { plan, project, requested, checked: to_check, warnings, changed } =
         unless_cancelled(&cancel, planning).await?;
     let mut checked = None;
     if !to_check.is_empty() {
@@ -69,8 +72,11 @@ pub async fn bake(
         let is_over = requested.is_empty() || report.report.fails();
         checked = Some(report);
         if is_over {
-            return Ok(Baked { checked, advice: 0, end: None, failures: Vec::new() });
+            return Ok(Baked { checked, advice: 0, end: None, failures: Vec::new(), changed });
         }
+    }
+    if changed.is_some() && requested.is_empty() {
+        return Ok(Baked { checked, advice: 0, end: None, failures: Vec::new(), changed });
     }
     let build = session::build_platform(facts);
     advice::refuse(&plan, &project.lint, &build)?;
@@ -118,7 +124,7 @@ pub async fn bake(
         worker.image(&node.target, &node.platform).is_some_and(|image| image.counts.built > 0)
     };
     let advice = advice::count(&plan, &project.lint, &build, is_built)?;
-    Ok(Baked { checked, advice, end: Some(end), failures })
+    Ok(Baked { checked, advice, end: Some(end), failures, changed })
 }
 
 fn expect_no_push(plan: &Plan, options: &SessionOptions) -> Result<(), Failure> {

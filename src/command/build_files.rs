@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use super::project::ProjectOptions;
 use crate::config::import::{self, DEFAULT_FILES, ImportFile, Imported, Request};
-use crate::config::{self, Disk, Files as _};
+use crate::config::{self, Disk, Files};
 use crate::diag::{Kind, Problem};
 use crate::facts::Facts;
 
@@ -119,8 +119,26 @@ fn read(name: &str, current: &Path) -> std::io::Result<String> {
         .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
+/// The same files from somewhere else than where they were found; those that are not there are left out.
+pub fn read_again(files: Vec<ImportFile>, disk: &dyn Files, facts: &Facts) -> Vec<ImportFile> {
+    let read = |file: ImportFile| match file.name.as_str() {
+        // It can be read but once.
+        "-" => Some(file),
+        name => {
+            let text = disk.read(&facts.directories.current.join(name)).ok()?;
+            Some(ImportFile { text, ..file })
+        }
+    };
+    files.into_iter().filter_map(read).collect()
+}
+
 /// Reads what `options` asks of files of other tools.
-pub fn import(files: Vec<ImportFile>, options: &ProjectOptions, facts: &Facts) -> Result<Imported, Failure> {
+pub fn import(
+    files: Vec<ImportFile>,
+    options: &ProjectOptions,
+    facts: &Facts,
+    disk: &(dyn Files + Sync),
+) -> Result<Imported, Failure> {
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(|error| {
         vec![Problem::new(Kind::Host, "facts::random", format!("the system gives no random bytes: {error}"))]
@@ -132,5 +150,5 @@ pub fn import(files: Vec<ImportFile>, options: &ProjectOptions, facts: &Facts) -
         vars: options.vars.clone(),
         seed,
     };
-    import::import(&request, facts, &Disk)
+    import::import(&request, facts, disk)
 }

@@ -10,14 +10,16 @@ use std::sync::Arc;
 
 use super::Failure;
 use super::bases;
+use super::build_files;
 use super::dockerfiles::{DockerfileReader, Found};
 use super::lock_file;
+use super::overlay::Overlay;
 use super::project::{self, Loaded, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
 use crate::base::Platform;
 use crate::config::{self, Disk, Entry, FILE_NAME, Files, Overrides};
 use crate::context::IgnoreFile;
-use crate::diag::{Located, Problem};
+use crate::diag::{Kind, Located, Problem};
 use crate::dockerfile::Dockerfile;
 use crate::facts::Facts;
 use crate::lint::{self, Choice, Failing, Report, Unit};
@@ -38,6 +40,8 @@ pub struct CheckOptions {
     /// Ask no registry.
     pub offline: bool,
     pub session: SessionOptions,
+    /// Texts that stand in for files.
+    pub overlay: Overlay,
 }
 
 /// What came of it.
@@ -50,24 +54,36 @@ pub struct Checked {
     pub files: usize,
 }
 
-/// Checks what `options` names.
+/// Checks what `options` names. What is wrong with the build file is part of the answer; Dockerfiles are not looked
+/// at then.
 pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked, Failure> {
-    let Loaded { project, warnings, names, .. } = match &options.dockerfiles[..] {
-        [] => project::load(&options.project, facts)?,
-        files => {
-            let (project, warnings) = without_build_file(files, &options.project, facts)?;
+    let loaded = match &options.dockerfiles[..] {
+        [] => build_files::find(&options.project, facts)
+            .and_then(|files| project::load_from(files, &options.project, facts, &options.overlay)),
+        files => without_build_file(files, &options.project, facts).map(|(project, warnings)| {
             let folder = project.root.clone();
             Loaded { project, warnings, names: Vec::new(), is_foreign: false, folder }
+        }),
+    };
+    let Loaded { project, warnings, names, .. } = match loaded {
+        Ok(loaded) => loaded,
+        Err(problems)
+            if problems.iter().all(|problem| problem.kind == Kind::Input && !problem.labels.is_empty()) =>
+        {
+            let report = Report { problems, ..Report::default() };
+            return Ok(Checked { report, ..Checked::default() });
         }
+        Err(problems) => return Err(problems),
     };
     let names = match options.dockerfiles.is_empty() {
-        true => names_to_check(&project, &names),
+        true => project::names_or_all(&project, &names),
         false => project.targets.keys().cloned().collect(),
     };
     let selection = select(&project, &names)?;
     let targets: Vec<Target> = selection.all().map(|target| with_arguments(target, &options.args)).collect();
     let session = Session::new(&options.session);
-    let mut checked = check_targets(&project, &targets, &session, options.offline, facts).await?;
+    let mut reader = DockerfileReader::new(facts, &session).with(&options.overlay).offline(options.offline);
+    let mut checked = check_with(&project, &targets, &mut reader, &session, options.offline, facts).await?;
     checked.warnings.extend(warnings);
     if options.deny_warnings {
         checked.report.deny_warnings();
@@ -75,13 +91,16 @@ pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked,
     Ok(checked)
 }
 
-/// Without names and without a default, everything there is.
-fn names_to_check(project: &Project, names: &[String]) -> Vec<String> {
-    let has_default = project.groups.contains_key("default") || project.targets.contains_key("default");
-    match names.is_empty() && !has_default {
-        true => project.targets.keys().cloned().collect(),
-        false => names.to_vec(),
-    }
+/// The folders whose files belong to what is checked: that of the build file, and the current one.
+pub(super) fn roots(options: &CheckOptions, facts: &Facts) -> Vec<PathBuf> {
+    let current = &facts.directories.current;
+    let file = options.project.files.first().map(|file| current.join(file)).or_else(|| config::find(current));
+    let folder = file.map(|file| match file.is_dir() {
+        true => file,
+        false => file.parent().unwrap_or(current).to_path_buf(),
+    });
+    let roots = folder.filter(|_| options.dockerfiles.is_empty()).into_iter().chain([current.clone()]);
+    roots.filter_map(|root| root.canonicalize().ok()).collect()
 }
 
 fn with_arguments(target: &Target, args: &BTreeMap<String, String>) -> Target {
@@ -101,12 +120,23 @@ pub(super) async fn check_targets(
     is_offline: bool,
     facts: &Facts,
 ) -> Result<Checked, Failure> {
+    let mut reader = DockerfileReader::new(facts, session).offline(is_offline);
+    check_with(project, targets, &mut reader, session, is_offline, facts).await
+}
+
+async fn check_with(
+    project: &Project,
+    targets: &[Target],
+    reader: &mut DockerfileReader<'_>,
+    session: &Session<'_>,
+    is_offline: bool,
+    facts: &Facts,
+) -> Result<Checked, Failure> {
     let choice = choice(&project.lint)?;
     let build = session::build_platform(facts);
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let mut reader = DockerfileReader::new(facts, session).offline(is_offline);
     let mut found = Found { problems: &mut problems, warnings: &mut warnings };
-    let uses = uses(targets, &mut reader, &mut found).await;
+    let uses = uses(targets, reader, &mut found).await;
     let settings = uses.iter().flat_map(|one| {
         one.variants.iter().map(|variant| (Setting::new(&one.dockerfile, variant, &build), *variant))
     });

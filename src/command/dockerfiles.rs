@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::overlay::Overlay;
 use super::session::Session;
 use crate::base::RemoteSource;
 use crate::context::read_in_root;
@@ -21,6 +22,7 @@ pub(super) struct DockerfileReader<'a> {
     known: BTreeMap<(PathBuf, PathBuf), Option<Arc<Dockerfile>>>,
     inline: usize,
     is_offline: bool,
+    overlay: Option<&'a Overlay>,
 }
 
 /// What was found wrong, and odd, on the way.
@@ -45,12 +47,17 @@ struct Wanted {
 
 impl<'a> DockerfileReader<'a> {
     pub fn new(facts: &'a Facts, session: &'a Session<'a>) -> Self {
-        Self { facts, session, known: BTreeMap::new(), inline: 0, is_offline: false }
+        Self { facts, session, known: BTreeMap::new(), inline: 0, is_offline: false, overlay: None }
     }
 
     /// Fetches nothing, if so.
     pub fn offline(self, is_offline: bool) -> Self {
         Self { is_offline, ..self }
+    }
+
+    /// With texts that stand in for files of this machine.
+    pub fn with(self, overlay: &'a Overlay) -> Self {
+        Self { overlay: Some(overlay), ..self }
     }
 
     /// How many Dockerfiles were read.
@@ -147,7 +154,10 @@ impl<'a> DockerfileReader<'a> {
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        let text = read_text(std::fs::File::open(&path));
+        let text = match self.overlay.and_then(|overlay| overlay.get(&path)) {
+            Some(text) => Ok(text.to_string()),
+            None => read_text(std::fs::File::open(&path)),
+        };
         let dockerfile = self.parse_read(text, &self.relative(&path), variant, found);
         self.known.insert(key, dockerfile.clone());
         dockerfile

@@ -10,7 +10,7 @@ use super::project::{self, ProjectOptions};
 use crate::base::Platform;
 use crate::config::import::Imported;
 use crate::config::path::{self, Segment};
-use crate::config::{self, How, Step};
+use crate::config::{self, Disk, How, Step};
 use crate::diag::{Problem, nearest};
 use crate::facts::Facts;
 use crate::model::{Project, Target};
@@ -36,7 +36,7 @@ pub fn explain(
 ) -> Result<(Explanation, Vec<Problem>), Failure> {
     match build_files::find(options, facts)? {
         BuildFiles::Own(file) => {
-            let (loaded, overrides) = project::read_own(&file, options, facts)?;
+            let (loaded, overrides) = project::read_own(&file, options, facts, &Disk)?;
             let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
             if let Some(name) = path.strip_prefix("vars.")
                 && let Some(steps) = config::explain_variable(&loaded, facts, &overrides, name)

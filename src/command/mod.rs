@@ -8,23 +8,45 @@ pub mod bake;
 mod bases;
 mod build_files;
 pub mod cache;
+mod changed;
 pub mod check;
 mod dockerfiles;
 pub mod explain;
+pub mod fix;
 pub mod import;
 pub mod init;
+pub mod list;
 pub mod lock;
 mod lock_file;
 mod new_file;
+mod overlay;
 pub mod plan;
 mod project;
 pub mod prune;
 mod session;
 
-pub use project::ProjectOptions;
+pub use changed::{Changed, Reason};
+pub use overlay::Overlay;
+pub use project::{ChangedOption, ProjectOptions};
 pub use session::SessionOptions;
 
 use crate::diag::Problem;
+
+/// `path` without `.` and `..`, not asking the disk.
+fn clean(path: &std::path::Path) -> std::path::PathBuf {
+    use std::path::Component;
+    let mut cleaned = std::path::PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            other => cleaned.push(other),
+        }
+    }
+    cleaned
+}
 
 /// What kept a command from its result.
 pub type Failure = Vec<Problem>;

@@ -6,6 +6,7 @@ use super::Failure;
 use super::build_files::{self, BuildFiles};
 use super::project::{self, Loaded, Planned, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
+use crate::config::Disk;
 use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Entitlement;
@@ -38,10 +39,21 @@ pub async fn plan(
     facts: &mut Facts,
 ) -> Result<Document, Failure> {
     let session = Session::new(session);
-    let Planned { plan, warnings, .. } = project::plan(options, request, None, facts, &session).await?;
+    let Planned { plan, warnings, changed, .. } =
+        project::plan(options, request, None, facts, &session).await?;
     let text = match format {
-        Format::Text => graph::text(&plan),
-        Format::Json => format!("{:#}\n", graph::json(&plan)),
+        Format::Text => match &changed {
+            Some(changed) if plan.is_empty() => changed.text(),
+            Some(changed) => format!("{}\n{}", changed.text(), graph::text(&plan)),
+            None => graph::text(&plan),
+        },
+        Format::Json => {
+            let mut document = graph::json(&plan);
+            if let Some(changed) = &changed {
+                document["changed"] = changed.json();
+            }
+            format!("{document:#}\n")
+        }
         Format::Dot => graph::dot(&plan),
         Format::Mermaid => graph::mermaid(&plan),
         Format::Svg => graph::svg(&plan),
@@ -52,7 +64,7 @@ pub async fn plan(
 /// The resolved file as bake prints it.
 pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Failure> {
     if let BuildFiles::Foreign(files) = build_files::find(options, facts)? {
-        let imported = build_files::import(files, options, facts)?;
+        let imported = build_files::import(files, options, facts, &Disk)?;
         return Ok(Document { text: imported.print(), warnings: imported.warnings });
     }
     let Loaded { project, warnings, names, .. } = project::load(options, facts)?;

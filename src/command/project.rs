@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::Failure;
 use super::build_files::{self, BuildFiles};
+use super::changed::{self, Changed};
 use super::dockerfiles::{DockerfileReader, Found};
 use super::lock_file;
 use super::session::Session;
 use crate::base::Platform;
-use crate::config::{self, Disk, Overrides};
+use crate::config::{self, Disk, Files, Overrides};
 use crate::diag::Problem;
 use crate::facts::{Facts, GitFacts};
 use crate::model::{Call, Project, Target};
@@ -29,6 +30,18 @@ pub struct ProjectOptions {
     pub platforms: Vec<Platform>,
     /// Targets and groups; `default` when empty.
     pub names: Vec<String>,
+    pub changed: ChangedOption,
+}
+
+/// `--changed`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ChangedOption {
+    /// Not given.
+    #[default]
+    All,
+    /// Only what differs from where this branch left the default branch.
+    SinceMergeBase,
+    Since(String),
 }
 
 /// A project whose plan stands.
@@ -41,6 +54,8 @@ pub struct Planned {
     /// Those of them that are checked instead of being built.
     pub checked: Vec<Target>,
     pub warnings: Vec<Problem>,
+    /// What `--changed` found.
+    pub changed: Option<Changed>,
 }
 
 /// A build file that was read.
@@ -68,11 +83,21 @@ pub(super) fn load_files(
     options: &ProjectOptions,
     facts: &mut Facts,
 ) -> Result<Loaded, Failure> {
+    load_from(files, options, facts, &Disk)
+}
+
+/// The project as `files` say it on another disk.
+pub(super) fn load_from(
+    files: BuildFiles,
+    options: &ProjectOptions,
+    facts: &mut Facts,
+    disk: &(dyn Files + Sync),
+) -> Result<Loaded, Failure> {
     match files {
-        BuildFiles::Own(file) => load_own(&file, options, facts),
+        BuildFiles::Own(file) => load_own(&file, options, facts, disk),
         BuildFiles::Foreign(files) => {
             let folder = build_files::folder(&files, facts);
-            let imported = build_files::import(files, options, facts)?;
+            let imported = build_files::import(files, options, facts, disk)?;
             let (project, more) = imported.project(facts, &options.platforms)?;
             let names = imported.requested();
             let warnings = imported.warnings.into_iter().chain(more).collect();
@@ -81,8 +106,13 @@ pub(super) fn load_files(
     }
 }
 
-fn load_own(file: &Path, options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failure> {
-    let (loaded, overrides) = read_own(file, options, facts)?;
+fn load_own(
+    file: &Path,
+    options: &ProjectOptions,
+    facts: &mut Facts,
+    disk: &(dyn Files + Sync),
+) -> Result<Loaded, Failure> {
+    let (loaded, overrides) = read_own(file, options, facts, disk)?;
     let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
     Ok(Loaded { project, warnings, names: options.names.clone(), is_foreign: false, folder: loaded.root })
 }
@@ -92,6 +122,7 @@ pub(super) fn read_own(
     file: &Path,
     options: &ProjectOptions,
     facts: &mut Facts,
+    disk: &dyn Files,
 ) -> Result<(config::Loaded, Overrides), Failure> {
     let overrides = Overrides {
         vars: options.vars.clone(),
@@ -99,7 +130,13 @@ pub(super) fn read_own(
         names: options.names.clone(),
         platforms: options.platforms.clone(),
     };
-    let loaded = config::load(file, &Disk);
+    if let Some(asked) = options.shorthands.iter().find(|set| asks_for_attestation(set)) {
+        let (_, value) = asked.split_once('=').unwrap_or_default();
+        let message = format!("an attestation (`{value}`) is not supported by this version of mab yet");
+        let help = "take `--sbom`, `--provenance` and `--attest` out, or say `=false`";
+        return Err(vec![Problem::input("config::not-yet", message).help(help)]);
+    }
+    let loaded = config::load(file, disk);
     if config::needs_git(&loaded, &overrides) && facts.git.is_none() {
         facts.git = GitFacts::read(&loaded.root).map_err(|error| {
             vec![
@@ -114,6 +151,11 @@ pub(super) fn read_own(
     Ok((loaded, overrides))
 }
 
+/// `*.attest=type=sbom` and the like, unless it says `disabled`.
+fn asks_for_attestation(set: &str) -> bool {
+    set.strip_prefix("*.attest=").is_some_and(|value| !value.split(',').any(|field| field == "disabled=true"))
+}
+
 /// Compiles the plan of what `options` names. `call` stands in for what the targets say is to be done.
 pub async fn plan(
     options: &ProjectOptions,
@@ -124,7 +166,8 @@ pub async fn plan(
 ) -> Result<Planned, Failure> {
     let loaded = load(options, facts)?;
     session.set_pins(lock_file::pins(&loaded.folder, session.options(), facts)?);
-    plan_loaded(loaded, request, call, facts, session).await
+    let changed = find_changed(options, &loaded, facts, session).await?;
+    plan_chosen(loaded, changed, request, call, facts, session).await
 }
 
 /// Compiles the plan of a project. The session knows its lock already.
@@ -135,12 +178,27 @@ pub(super) async fn plan_loaded(
     facts: &Facts,
     session: &Session<'_>,
 ) -> Result<Planned, Failure> {
+    plan_chosen(loaded, None, request, call, facts, session).await
+}
+
+async fn plan_chosen(
+    loaded: Loaded,
+    changed: Option<Changed>,
+    request: &Request,
+    call: Option<Call>,
+    facts: &Facts,
+    session: &Session<'_>,
+) -> Result<Planned, Failure> {
     let Loaded { project, mut warnings, names, is_foreign, folder: _ } = loaded;
     if !project.refusals.is_empty() {
         return Err(project.refusals);
     }
     let request = &Request { is_lenient: is_foreign, ..request.clone() };
-    let selection = plan::select(&project, &names)?;
+    let selection = match &changed {
+        None => plan::select(&project, &names)?,
+        Some(changed) => plan::select(&project, &names_or_all(&project, &names))?
+            .only(&project, |target| changed.has(&target.name)),
+    };
     let (selection, checked) = match call {
         None => selection.without_checks(&project),
         Some(Call::Build) => (selection, Vec::new()),
@@ -165,7 +223,7 @@ pub(super) async fn plan_loaded(
     let requested = selection.requested.iter().map(|target| target.name.clone()).collect();
     match compiled {
         Ok(plan) if problems.is_empty() => {
-            Ok(Planned { project, plan: Arc::new(plan), requested, checked, warnings })
+            Ok(Planned { project, plan: Arc::new(plan), requested, checked, warnings, changed })
         }
         Ok(_) => Err(problems),
         Err(more) => {
@@ -173,6 +231,32 @@ pub(super) async fn plan_loaded(
             dedup(&mut problems);
             Err(problems)
         }
+    }
+}
+
+/// What of the targets that `options` names has changed, if that is asked for.
+async fn find_changed(
+    options: &ProjectOptions,
+    loaded: &Loaded,
+    facts: &mut Facts,
+    session: &Session<'_>,
+) -> Result<Option<Changed>, Failure> {
+    let revision = match &options.changed {
+        ChangedOption::All => return Ok(None),
+        ChangedOption::SinceMergeBase => None,
+        ChangedOption::Since(revision) => Some(revision.as_str()),
+    };
+    let project = &loaded.project;
+    let selection = plan::select(project, &names_or_all(project, &loaded.names))?;
+    changed::find(&selection, loaded, options, revision, facts, session).await.map(Some)
+}
+
+/// Without names and without a default, everything there is.
+pub(super) fn names_or_all(project: &Project, names: &[String]) -> Vec<String> {
+    let has_default = project.groups.contains_key("default") || project.targets.contains_key("default");
+    match names.is_empty() && !has_default {
+        true => project.targets.keys().cloned().collect(),
+        false => names.to_vec(),
     }
 }
 

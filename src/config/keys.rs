@@ -125,6 +125,22 @@ pub fn problem_of(section: Section, key: &str) -> Problem {
     }
 }
 
+/// What `key` is a slip for beyond doubt: the same word in snake_case, or the only key that is one slip away.
+pub fn sure(section: Section, key: &str) -> Option<String> {
+    if section.later().contains(&key) || section.advice(key).is_some() {
+        return None;
+    }
+    let known = section.known();
+    let kebab = key.replace('_', "-");
+    if kebab != key && known.contains(&kebab) {
+        return Some(kebab);
+    }
+    let mut near =
+        known.into_iter().filter(|known| known.len() > 2 && strsim::damerau_levenshtein(key, known) == 1);
+    let only = near.next()?;
+    near.next().is_none().then_some(only)
+}
+
 /// The problem of something the format has and this version has not.
 pub fn not_yet(what: &str) -> Problem {
     Problem::input("config::not-yet", format!("{what} is not supported by this version of mab yet"))
@@ -216,6 +232,21 @@ mod tests {
                 assert!(!known.iter().any(|known| known == key), "{section:?} {key}");
             }
             assert!(codes(header, "no-such-key").contains(&"config::unknown-key"), "{section:?}");
+        }
+    }
+
+    #[test]
+    fn only_slips_beyond_doubt_are_put_right() {
+        for (section, key, expected) in [
+            (Section::Target, "no_cache", Some("no-cache")),
+            (Section::Target, "platfroms", Some("platforms")),
+            (Section::Target, "contex", Some("context")),
+            (Section::Target, "contexs", None),
+            (Section::Target, "target", None),
+            (Section::Target, "volumes", None),
+            (Section::Root, "targets", Some("target")),
+        ] {
+            assert_eq!(sure(section, key).as_deref(), expected, "{key}");
         }
     }
 

@@ -48,6 +48,7 @@ mod template;
 mod text;
 mod value;
 mod var;
+mod variable;
 mod vars;
 pub mod write;
 
@@ -59,6 +60,7 @@ pub use load::{Loaded, load};
 pub use output::parse as parse_output;
 pub use resolve::{Overrides, resolve};
 pub use shape::{has_entries, key_problem};
+pub use variable::{Variable, variables};
 
 /// The name of the build file.
 pub const FILE_NAME: &str = "multiarch.toml";

@@ -18,12 +18,17 @@ pub fn to_json(problem: &Problem) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut object = json!({
         "code": problem.code,
         "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
         "message": problem.message,
         "labels": labels,
         "details": problem.details,
         "help": problem.help,
-    })
+    });
+    if let Some(edit) = problem.edit() {
+        let span = &edit.place.span;
+        object["edit"] = json!({ "span": [span.start, span.end], "replacement": edit.replacement });
+    }
+    object
 }

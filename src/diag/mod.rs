@@ -4,6 +4,7 @@
 //! miette's (`render`), the machine one is JSON (`json`). The kind of a problem decides the exit code,
 //! in `cli::exit` alone.
 
+mod excerpt;
 mod json;
 mod render;
 mod source;
@@ -43,6 +44,8 @@ pub enum Kind {
 pub struct Label {
     pub place: Place,
     pub text: String,
+    /// What to write here instead, where that needs no thought.
+    pub replacement: Option<String>,
 }
 
 /// What happened, where, and what to do next.
@@ -60,6 +63,13 @@ pub struct Problem {
     pub details: Option<String>,
     /// The next step.
     pub help: Option<String>,
+}
+
+/// Text to put in the place of other text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub place: Place,
+    pub replacement: String,
 }
 
 impl Problem {
@@ -85,13 +95,28 @@ impl Problem {
     }
 
     pub fn at(mut self, place: Place, text: impl Into<String>) -> Self {
-        self.labels.push(Label { place, text: text.into() });
+        self.labels.push(Label { place, text: text.into(), replacement: None });
         self
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// What to write at the place that was added last.
+    pub fn replaced_by(mut self, replacement: impl Into<String>) -> Self {
+        if let Some(label) = self.labels.last_mut() {
+            label.replacement = Some(replacement.into());
+        }
+        self
+    }
+
+    /// How to put it right, where that needs no thought.
+    pub fn edit(&self) -> Option<Edit> {
+        self.labels.iter().find_map(|label| {
+            Some(Edit { place: label.place.clone(), replacement: label.replacement.clone()? })
+        })
     }
 
     pub fn details(mut self, details: impl Into<String>) -> Self {

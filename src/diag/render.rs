@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
+use super::excerpt::excerpt;
 use super::{Label, Problem, Severity, Source};
 
 /// Renders `problem` for a terminal `width` columns wide; without colour the text is plain Unicode.
@@ -34,7 +35,7 @@ struct Report {
 impl Report {
     fn new(problem: &Problem) -> Self {
         let mut groups = group_by_source(&problem.labels).into_iter();
-        let first = groups.next();
+        let (source, labels) = groups.next().map(|group| excerpt_of(&group)).unzip();
         let message = match &problem.details {
             Some(details) => format!("{}\n{}", problem.message, details.trim_end()),
             None => problem.message.clone(),
@@ -45,19 +46,20 @@ impl Report {
             severity: problem.severity,
             help: problem.help.clone(),
             related: groups.map(|group| Self::elsewhere(problem.severity, &group)).collect(),
-            source: first.as_ref().map(named_source),
-            labels: first.map(|group| labeled_spans(&group)).unwrap_or_default(),
+            source,
+            labels: labels.unwrap_or_default(),
         }
     }
 
     fn elsewhere(severity: Severity, group: &SourceLabels<'_>) -> Self {
+        let (source, labels) = excerpt_of(group);
         Self {
             message: format!("see also `{}`", group.0.name),
             code: None,
             severity,
             help: None,
-            source: Some(named_source(group)),
-            labels: labeled_spans(group),
+            source: Some(source),
+            labels,
             related: Vec::new(),
         }
     }
@@ -76,14 +78,13 @@ fn group_by_source(labels: &[Label]) -> Vec<SourceLabels<'_>> {
     groups
 }
 
-fn named_source((source, _): &SourceLabels<'_>) -> NamedSource<String> {
-    NamedSource::new(&source.name, source.text.clone())
-}
-
-fn labeled_spans((source, labels): &SourceLabels<'_>) -> Vec<LabeledSpan> {
+fn excerpt_of((source, labels): &SourceLabels<'_>) -> (NamedSource<String>, Vec<LabeledSpan>) {
     let end = source.text.len();
     let within = |span: &super::Span| span.start.min(end)..span.end.clamp(span.start.min(end), end);
-    labels.iter().map(|label| LabeledSpan::at(within(&label.place.span), label.text.clone())).collect()
+    let spans: Vec<super::Span> = labels.iter().map(|label| within(&label.place.span)).collect();
+    let (text, spans) = excerpt(&source.text, &spans);
+    let labels = labels.iter().zip(spans).map(|(label, span)| LabeledSpan::at(span, label.text.clone()));
+    (NamedSource::new(&source.name, text), labels.collect())
 }
 
 impl fmt::Display for Report {

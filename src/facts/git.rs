@@ -109,7 +109,11 @@ impl Status {
     }
 }
 
-fn run(directory: &Path, arguments: &[&str]) -> Result<String, Error> {
+pub(super) fn run(directory: &Path, arguments: &[&str]) -> Result<String, Error> {
+    run_bytes(directory, arguments).map(|answer| String::from_utf8_lossy(&answer).into_owned())
+}
+
+pub(super) fn run_bytes(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>, Error> {
     let output = Command::new("git")
         .arg("-C")
         .arg(directory)
@@ -124,7 +128,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Result<String, Error> {
             _ => Error::Start(error),
         })?;
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        return Ok(output.stdout);
     }
     let message = String::from_utf8_lossy(&output.stderr).trim().to_string();
     Err(Error::Failed { command: arguments[0].to_string(), message })

@@ -3,6 +3,7 @@
 //! With facts as arguments the compiler from file to plan is a pure function. Does not know what the
 //! values are used for.
 
+mod changes;
 mod ci;
 mod env;
 mod git;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+pub use self::changes::{Changes, ChangesError};
 pub use self::ci::{CiFacts, Event as CiEvent};
 pub use self::git::{Error as GitError, GitFacts};
 pub use self::host::Directories;

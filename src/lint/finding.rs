@@ -1,7 +1,7 @@
 //! What a rule found, before anybody knows whether it is to be told.
 
 use crate::base::Platform;
-use crate::diag::{Label, Place};
+use crate::diag::{Edit, Label, Place};
 
 /// One mistake at one place.
 #[derive(Clone, Debug)]
@@ -16,20 +16,13 @@ pub struct Finding {
     pub platform: Option<Platform>,
 }
 
-/// Text to put in the place of other text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edit {
-    pub place: Place,
-    pub replacement: String,
-}
-
 impl Finding {
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), labels: Vec::new(), help: None, edit: None, platform: None }
     }
 
     pub fn at(mut self, place: Place, text: impl Into<String>) -> Self {
-        self.labels.push(Label { place, text: text.into() });
+        self.labels.push(Label { place, text: text.into(), replacement: None });
         self
     }
 

@@ -23,7 +23,7 @@ mod view;
 pub use bases::{KnownBase, KnownBases, Offer};
 pub use choice::{Choice, Failing};
 pub use documentation::{explanation, list};
-pub use finding::{Edit, Finding};
+pub use finding::Finding;
 pub use json::to_json;
 pub use report::{Report, Reported, Unit, check};
 pub use rule::{Level, Rule};

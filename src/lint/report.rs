@@ -31,7 +31,7 @@ pub struct Unit<'a> {
 pub struct Report {
     /// In the order of files and lines.
     pub findings: Vec<Reported>,
-    /// What keeps a Dockerfile from being built at all.
+    /// What keeps a Dockerfile from being built at all, and what there is to say of the build file.
     pub problems: Vec<Problem>,
 }
 
@@ -181,7 +181,8 @@ impl Report {
     /// How many findings warn, and how many fail.
     pub fn counts(&self) -> (usize, usize) {
         let errors = self.findings.iter().filter(|found| found.severity == Severity::Error).count();
-        (self.findings.len() - errors, errors + self.problems.len())
+        let wrong = self.problems.iter().filter(|problem| problem.is_error()).count();
+        (self.findings.len() - errors + self.problems.len() - wrong, errors + wrong)
     }
 
     pub fn fails(&self) -> bool {
@@ -192,6 +193,9 @@ impl Report {
     pub fn deny_warnings(&mut self) {
         for found in &mut self.findings {
             found.severity = Severity::Error;
+        }
+        for problem in &mut self.problems {
+            problem.severity = Severity::Error;
         }
     }
 }

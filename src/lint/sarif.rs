@@ -9,12 +9,14 @@ use super::report::{Report, Reported};
 use super::rule::{Level, Rule};
 use super::rules::RULES;
 use crate::base::Digest;
-use crate::diag::{Place, Problem, Severity};
+use crate::diag::{Edit, Place, Problem, Severity};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// The rule id of what keeps a Dockerfile from being built.
 const BROKEN: &str = "dockerfile";
+/// The rule id of what is wrong with the build file.
+const BUILD_FILE: &str = "build-file";
 
 /// One run of the tool, with all its rules and everything it found. `version` is that of mab.
 pub fn sarif(report: &Report, version: &str) -> Value {
@@ -30,7 +32,7 @@ pub fn sarif(report: &Report, version: &str) -> Value {
             "tool": { "driver": {
                 "name": "mab",
                 "semanticVersion": version,
-                "rules": RULES.iter().map(|rule| descriptor(rule)).chain([broken_descriptor()]).collect::<Vec<_>>(),
+                "rules": RULES.iter().map(|rule| descriptor(rule)).chain([broken_descriptor(), build_file_descriptor()]).collect::<Vec<_>>(),
             }},
             "columnKind": "unicodeCodePoints",
             "results": results,
@@ -72,28 +74,45 @@ fn broken_descriptor() -> Value {
     })
 }
 
+fn build_file_descriptor() -> Value {
+    json!({
+        "id": BUILD_FILE,
+        "shortDescription": { "text": "The build file does not say what it is meant to" },
+        "fullDescription": { "text": "multiarch.toml, or a bake or Compose file, cannot be read as it is written" },
+        "help": { "text": "What is wrong is said in the message. Dockerfiles are checked when the build file is right." },
+        "defaultConfiguration": { "enabled": true, "level": "error" },
+    })
+}
+
 fn finding(reported: &Reported, fingerprints: &mut Fingerprints) -> Value {
     let problem = reported.problem();
     let mut result = result(&problem, reported.rule.name, fingerprints);
     result["ruleIndex"] = json!(RULES.iter().position(|rule| rule.name == reported.rule.name));
     if let Some(edit) = &reported.finding.edit {
-        result["fixes"] = json!([{
-            "description": { "text": problem.help.as_deref().unwrap_or("as suggested") },
-            "artifactChanges": [{
-                "artifactLocation": { "uri": uri(&edit.place) },
-                "replacements": [{
-                    "deletedRegion": region(&edit.place),
-                    "insertedContent": { "text": edit.replacement },
-                }],
-            }],
-        }]);
+        result["fixes"] = json!([fix(&problem, edit)]);
     }
     result
 }
 
+fn fix(problem: &Problem, edit: &Edit) -> Value {
+    json!({
+        "description": { "text": problem.help.as_deref().unwrap_or("as suggested") },
+        "artifactChanges": [{
+            "artifactLocation": { "uri": uri(&edit.place) },
+            "replacements": [{
+                "deletedRegion": region(&edit.place),
+                "insertedContent": { "text": edit.replacement },
+            }],
+        }],
+    })
+}
+
 fn broken(problem: &Problem, fingerprints: &mut Fingerprints) -> Value {
-    let mut result = result(problem, BROKEN, fingerprints);
-    result["ruleIndex"] = json!(RULES.len());
+    let is_dockerfile = problem.code.starts_with("dockerfile::") || problem.code.starts_with("context::");
+    let (rule, offset) = if is_dockerfile { (BROKEN, 0) } else { (BUILD_FILE, 1) };
+    let mut result = result(problem, rule, fingerprints);
+    result["ruleIndex"] = json!(RULES.len() + offset);
+    result["fixes"] = problem.edit().iter().map(|edit| fix(problem, edit)).collect();
     result
 }
 

@@ -19,16 +19,21 @@ impl<'a> Selection<'a> {
         self.requested.iter().chain(&self.needed).copied()
     }
 
-    /// The selection without the requested targets that are to be checked, which come second. What others build
-    /// on is built all the same.
-    pub fn without_checks(self, project: &'a Project) -> (Self, Vec<&'a Target>) {
-        let is_checked = |target: &&Target| target.call == Call::Check;
-        let (checked, requested): (Vec<&Target>, Vec<&Target>) =
-            self.requested.into_iter().partition(is_checked);
+    /// The selection of those requested targets that `keep` takes, with what they need.
+    pub fn only(self, project: &'a Project, keep: impl Fn(&Target) -> bool) -> Self {
+        let requested = self.requested.into_iter().filter(|target| keep(target)).collect();
         let selection = Selection { requested, needed: Vec::new() };
         let mut selector = Selector { project, selection, problems: Vec::new() };
         selector.add_needed();
-        (selector.selection, checked)
+        selector.selection
+    }
+
+    /// The selection without the requested targets that are to be checked, which come second. What others build
+    /// on is built all the same.
+    pub fn without_checks(self, project: &'a Project) -> (Self, Vec<&'a Target>) {
+        let is_checked = |target: &Target| target.call == Call::Check;
+        let checked = self.requested.iter().copied().filter(|target| is_checked(target)).collect();
+        (self.only(project, |target| !is_checked(target)), checked)
     }
 }
 

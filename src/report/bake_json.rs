@@ -74,7 +74,8 @@ pub fn values(project: &Project, target: &Target) -> Vec<(Platform, Map<String, 
     target.variants.iter().map(of).collect()
 }
 
-fn target_json(project: &Project, target: &Target) -> Value {
+/// One target.
+pub fn target_json(project: &Project, target: &Target) -> Value {
     let mut object = Object::new();
     put(&mut object, "description", target.description.clone());
     let first = target.variants.first().map(|variant| variant_json(project, variant)).unwrap_or_default();

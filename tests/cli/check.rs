@@ -79,7 +79,8 @@ fn the_build_file_chooses_rules() {
     check(&project("skip = [\"JsonArgsRecommended\"]"), &[])
         .failed(2)
         .says("did you mean `JSONArgsRecommended`?");
-    check(&project("skips = []"), &[]).failed(2).says("did you mean `skip`?");
+    let slip = check(&project("skips = []"), &[]).failed(2);
+    assert!(slip.stdout.contains("did you mean `skip`?"), "{}", slip.stdout);
 }
 
 #[test]
@@ -198,4 +199,90 @@ fn a_variable_is_never_meant_by_its_own_name() {
         let ran = check(&Project::new().file("Dockerfile", text), &[]).succeeded();
         assert!(ran.stdout.contains(help), "{}", ran.stdout);
     }
+}
+
+/// A build file and a Dockerfile with slips beyond doubt, and with others.
+const SLIPS: &str = "[project]\nplatforms = [\"linux/amd64\"]\n\n[target.a]\nno_cache = true # in snake case\n\
+                     platfroms = [\"linux/amd64\"]\nvolumes = []\n";
+
+#[test]
+fn mistakes_of_the_build_file_are_answers_too() {
+    let project = Project::of(SLIPS).file("Dockerfile", SUSPICIOUS);
+    let ran = check(&project, &["--format", "json"]).failed(2);
+    let document: Value = serde_json::from_str(&ran.stdout).expect("the answer is JSON");
+    let problems = document["problems"].as_array().unwrap();
+    let codes: Vec<&str> = problems.iter().map(|problem| problem["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["config::unknown-key"; 3], "{document:#}");
+    assert_eq!(problems[0]["edit"]["replacement"], "no-cache");
+    let ran = check(&project, &["--format", "sarif"]).failed(2);
+    let sarif: Value = serde_json::from_str(&ran.stdout).expect("the answer is JSON");
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3);
+    let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    for result in results {
+        assert_eq!(result["ruleId"], "build-file");
+        assert_eq!(rules[result["ruleIndex"].as_u64().unwrap() as usize]["id"], "build-file");
+        assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "multiarch.toml");
+    }
+    let bake = "variable \"x\" {\n  default =\n}\n";
+    let project = Project::new().file("docker-bake.hcl", bake);
+    let ran = check(&project, &["--format", "json"]).failed(2);
+    let document: Value = serde_json::from_str(&ran.stdout).expect("the answer is JSON");
+    assert_eq!(document["problems"][0]["labels"][0]["file"], "docker-bake.hcl");
+    let ran = check(&Project::of("[target.a]\nx = 1\n"), &[]).failed(2);
+    assert!(ran.stdout.contains("1 error in the build file"), "{}", ran.stdout);
+}
+
+#[test]
+fn slips_beyond_doubt_are_put_right() {
+    let project = Project::of(SLIPS)
+        .file("Dockerfile", "from scratch as one\nMAINTAINER me\nFROM scratch\nCOPY a /a\nCMD run\n");
+    let before = (project.read("multiarch.toml"), project.read("Dockerfile"));
+    let ran = check(&project, &["--diff"]).failed(2);
+    for line in [
+        "-no_cache = true # in snake case",
+        "+no-cache = true # in snake case",
+        "+platforms = [\"linux/amd64\"]",
+    ] {
+        assert!(ran.stdout.contains(line), "{line} is not in\n{}", ran.stdout);
+    }
+    assert_eq!(before, (project.read("multiarch.toml"), project.read("Dockerfile")), "nothing is written");
+
+    let ran = check(&project, &["--fix"]).failed(2).says("multiarch.toml: 2 edits");
+    assert!(ran.stdout.contains("a target has no key `volumes`"), "{}", ran.stdout);
+    assert!(project.read("multiarch.toml").contains("no-cache = true # in snake case\nplatforms ="));
+    assert_eq!(
+        before.1,
+        project.read("Dockerfile"),
+        "Dockerfiles are not looked at before the build file is right"
+    );
+
+    project.edit("multiarch.toml", "volumes = []\n", "");
+    check(&project, &["--fix"]).succeeded();
+    let fixed = project.read("Dockerfile");
+    assert!(fixed.contains("FROM scratch AS one") || fixed.contains("from scratch as one"), "{fixed}");
+    assert!(
+        check(&project, &["--fix"]).succeeded().stderr.is_empty(),
+        "the second time there is nothing to do"
+    );
+    assert_eq!(fixed, project.read("Dockerfile"));
+    assert_eq!(std::fs::read_dir(project.path("")).unwrap().count(), 2, "no other file is left behind");
+}
+
+#[test]
+fn fixes_stay_within_the_project_and_keep_the_file_sound() {
+    // The key that is meant is there already.
+    let twice = "[target.a]\nno-cache = true\nno_cache = true\n";
+    let project = Project::of(twice).file("Dockerfile", "FROM scratch\nCOPY a /a\n");
+    check(&project, &["--fix"]).failed(2);
+    assert_eq!(project.read("multiarch.toml"), twice);
+
+    let outside = Project::new().file("Dockerfile", "FROM scratch\nCOPY a /a\nCMD run\n");
+    let text = format!("[target.a]\ncontext = \"{}\"\n", outside.path("").display());
+    let project = Project::of(&text);
+    std::os::unix::fs::symlink(outside.path("Dockerfile"), project.path("linked")).unwrap();
+    check(&project, &["--fix"]).succeeded();
+    check(&project, &["--fix", "--dockerfile", "linked"]).succeeded();
+    assert!(outside.read("Dockerfile").ends_with("CMD run\n"), "{}", outside.read("Dockerfile"));
+    assert!(project.path("linked").is_symlink());
 }

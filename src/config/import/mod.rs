@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::files::Files;
+use super::variable::Variable;
 use crate::base::Platform;
 use crate::diag::{Place, Problem, Source};
 use crate::facts::Facts;
@@ -78,6 +79,10 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Imported {
     selection: Selection,
+    /// Those of bake files; Compose files have none of their own.
+    pub variables: Vec<Variable>,
+    /// The groups that files declare, with their members.
+    pub groups: Vec<(String, Vec<String>)>,
     pub warnings: Vec<Problem>,
 }
 
@@ -168,7 +173,9 @@ fn import_here(
         Ok(mut selection) => {
             problems.append(&mut selection.warnings);
             give_epoch(&mut selection, facts);
-            Ok(Imported { selection, warnings: problems })
+            let groups = definition.groups.iter().map(|group| (group.name.clone(), group.targets.clone()));
+            let groups = groups.collect();
+            Ok(Imported { selection, variables: resolved.variables, groups, warnings: problems })
         }
         Err(problem) => {
             problems.push(*problem);

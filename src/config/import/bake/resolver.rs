@@ -17,6 +17,7 @@ use crate::config::import::hcl::{
     Value, convert, is_builtin, mentions, type_of,
 };
 use crate::config::import::target::{Group, Target};
+use crate::config::variable::Variable;
 use crate::diag::{Place, Problem, Source, Span};
 
 /// How far resolution may follow references.
@@ -27,6 +28,7 @@ pub type Locals = Vec<(Rc<str>, Value)>;
 /// What the files define, and what is wrong with them.
 pub struct Resolved {
     pub definition: Definition,
+    pub variables: Vec<Variable>,
     pub problems: Vec<Problem>,
 }
 
@@ -38,8 +40,9 @@ pub fn resolve(
     base: Definition,
 ) -> Resolved {
     let mut resolver = open(definitions, given, surroundings);
+    let variables = variables::listed(definitions, &resolver.environment);
     let definition = resolver.finish(base);
-    Resolved { definition, problems: resolver.problems }
+    Resolved { definition, variables, problems: resolver.problems }
 }
 
 /// A resolver that has resolved everything, for those who have more to ask.

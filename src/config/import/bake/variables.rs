@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::definitions::Definitions;
 use crate::config::import::entries::{fields, is_true};
-use crate::config::import::hcl::{Entries, Number, Type, Value, convert, from_json};
+use crate::config::import::hcl::{Entries, Environment, Number, Type, Value, convert, from_json, to_json};
+use crate::config::variable::Variable;
 
 /// Where variables get their values besides their files.
 #[derive(Clone, Debug, Default)]
@@ -120,4 +122,21 @@ fn from_csv(text: &str, kind: &Type) -> Result<Value, String> {
         }
         other => Err(format!("a {} cannot be given as CSV", other.name())),
     }
+}
+
+/// The variables of the files as lists show them.
+pub fn listed(definitions: &Definitions, environment: &Environment) -> Vec<Variable> {
+    let listed = definitions.variables.iter().map(|(name, variable)| {
+        let text = |attribute: &str| {
+            let attribute = variable.body.attribute(attribute)?;
+            variable.source.text.get(attribute.value.span.clone()).map(str::to_string)
+        };
+        let described = text("description").map(|quoted| quoted.trim_matches('"').to_string());
+        let value = environment.variables.get(name).map(|value| match value {
+            Value::String(text) => text.to_string(),
+            other => to_json(other),
+        });
+        Variable { name: name.to_string(), description: described, kind: text("type"), value }
+    });
+    listed.collect()
 }

@@ -304,9 +304,11 @@ impl<'s> Reader<'s> {
                     format!("`{name}` is set twice"),
                     "again here",
                 );
-                problem
-                    .labels
-                    .push(crate::diag::Label { place: first.place, text: "first here".to_string() });
+                problem.labels.push(crate::diag::Label {
+                    place: first.place,
+                    text: "first here".to_string(),
+                    replacement: None,
+                });
                 return Err(problem);
             }
         }

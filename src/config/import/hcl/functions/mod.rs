@@ -21,7 +21,7 @@ mod texts;
 mod types;
 mod versions;
 
-pub use json::from_json;
+pub use json::{from_json, to_json};
 pub use texts::clean_path;
 pub use types::type_of;
 

@@ -1,0 +1,233 @@
+//! Which changed files a target's steps reach. Paths are matched as texts, since files that are gone count as well;
+//! links that sources lead through are followed where they are still there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Reason;
+use crate::base::{Digest, Platform};
+use crate::command::clean;
+use crate::context::IgnoreFile;
+use crate::dockerfile::Dockerfile;
+use crate::facts::Changes;
+use crate::model::{self, Context, Variant};
+use crate::oci::ImageConfig;
+use crate::pattern::{Glob, Ignore};
+use crate::steps::{
+    BaseImage, BaseImages, CopyFrom, CopyOp, LowerError, Lowered, Op, Setting, Step, lower, lowered_parts,
+};
+
+/// What identifies the steps of a build, bases by name; nothing when it has no meaning.
+pub(super) fn parts(dockerfile: &Dockerfile, variant: &Variant, build: &Platform) -> Option<Digest> {
+    lowered(dockerfile, variant, build).map(|lowered| lowered_parts(&lowered).digest())
+}
+
+/// Lowered with bases of which nothing is known but their names: triggers of theirs are not seen.
+fn lowered(dockerfile: &Dockerfile, variant: &Variant, build: &Platform) -> Option<Lowered> {
+    let setting = Setting::new(dockerfile, variant, build);
+    let mut bases = BaseImages::new();
+    loop {
+        match lower(&setting, &bases) {
+            Ok(lowered) => return Some(lowered),
+            Err(LowerError::Problems(_)) => return None,
+            Err(LowerError::Missing(requests)) => {
+                let known = bases.len();
+                for request in requests {
+                    let manifest = Digest::of(format!("{} {}", request.name, request.platform).as_bytes());
+                    let image = BaseImage::new(manifest, ImageConfig::default().into());
+                    bases.insert((request.name, request.platform), image);
+                }
+                if bases.len() == known {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn reasons(
+    changes: &Changes,
+    dockerfile: &Dockerfile,
+    variant: &Variant,
+    build: &Platform,
+) -> Vec<Reason> {
+    let Some(lowered) = lowered(dockerfile, variant, build) else { return Vec::new() };
+    let needed = lowered.needed();
+    let copies =
+        lowered.steps.iter().filter(|step| needed.contains(&step.id)).filter_map(|step| match &step.op {
+            Op::Copy(copy) => Some((step, copy)),
+            _ => None,
+        });
+    let mut trees: BTreeMap<Option<&str>, Option<FileTree>> = BTreeMap::new();
+    let mut reasons = Vec::new();
+    for (step, copy) in copies {
+        let name = match &copy.from {
+            CopyFrom::MainContext => None,
+            CopyFrom::Context(name) => Some(name.as_str()),
+            CopyFrom::Remote(_) | CopyFrom::Step(_) => continue,
+        };
+        let tree = trees.entry(name).or_insert_with(|| FileTree::of(changes, variant, name));
+        let Some(tree) = tree else { continue };
+        reasons.extend(tree.reasons(changes, step, copy));
+    }
+    reasons
+}
+
+/// A directory that is a context, and what has changed in it.
+struct FileTree {
+    root: PathBuf,
+    /// Absolute, of the ignore file if that has changed.
+    changed_rules: Option<PathBuf>,
+    /// Relative to the root, without what is ignored.
+    changed: Vec<PathBuf>,
+}
+
+impl FileTree {
+    fn of(changes: &Changes, variant: &Variant, name: Option<&str>) -> Option<Self> {
+        let context = match name {
+            Some(name) => variant.contexts.get(name)?,
+            None => &variant.context,
+        };
+        let Context::Directory(root) = &context.value else { return None };
+        // Work trees may be reached through links, and git names what these lead to.
+        let root = fs::canonicalize(root).unwrap_or_else(|_| clean(root));
+        let dockerfile = match (&variant.dockerfile, name) {
+            (model::Dockerfile::File(file), None) => Some(clean(&root.join(&file.value))),
+            _ => None,
+        };
+        let found = IgnoreFile::find(&root, dockerfile.as_deref()).ok().flatten();
+        // One that is gone has changed, too.
+        let own = dockerfile.map(|path| PathBuf::from(format!("{}.dockerignore", path.display())));
+        let places = own.into_iter().chain([root.join(".dockerignore")]);
+        let changed_rules = places
+            .take_while(|path| found.as_ref().is_none_or(|found| found.path != *path))
+            .chain(found.as_ref().map(|found| found.path.clone()))
+            .find(|path| changes.has(path));
+        let rules = found.and_then(|found| found.parse().ok()).unwrap_or_default();
+        let within = changes
+            .within(&root)
+            .filter_map(|path| changes.root.join(path).strip_prefix(&root).ok().map(Path::to_path_buf));
+        let changed = within.filter(|path| !rules.matches(path.as_os_str().as_bytes())).collect();
+        Some(Self { root, changed_rules, changed })
+    }
+
+    fn reasons(&self, changes: &Changes, step: &Step, copy: &CopyOp) -> Vec<Reason> {
+        let relative = |path: &Path| changes.below(path).unwrap_or_else(|| path.to_path_buf());
+        let rules = self.changed_rules.iter().map(|path| Reason::IgnoreFile { path: relative(path) });
+        let reach = Reach::of(copy, &self.root);
+        let files =
+            self.changed.iter().filter(|path| reach.has(path, self.root.join(path).is_dir())).map(|path| {
+                Reason::File {
+                    path: relative(&self.root.join(path)),
+                    step: step.text.clone(),
+                    place: step.place.clone(),
+                }
+            });
+        rules.chain(files).collect()
+    }
+}
+
+/// What one COPY takes of a directory, by the texts of paths.
+struct Reach {
+    sources: Vec<Source>,
+    exclude: Ignore,
+}
+
+/// A path whose components are patterns; with `--parents`, a further pattern for what is below.
+struct Source {
+    components: Vec<Component>,
+    below: Option<Ignore>,
+}
+
+enum Component {
+    Name(Vec<u8>),
+    Pattern(Glob),
+}
+
+impl Reach {
+    fn of(copy: &CopyOp, root: &Path) -> Self {
+        let exclude = Ignore::from_patterns(copy.exclude.iter().map(String::as_bytes)).unwrap_or_default();
+        let mut sources = Vec::new();
+        for source in &copy.sources {
+            let (path, below) = match copy.parents {
+                true => source.split_once("/./").unwrap_or(("", source)),
+                false => (source.as_str(), ""),
+            };
+            let below = below.trim_matches('/');
+            let below =
+                (!below.is_empty()).then(|| Ignore::from_patterns([below.as_bytes()]).unwrap_or_default());
+            let components = components(path, copy.is_mounted);
+            if below.is_none() {
+                let links = linked(root, &components).into_iter();
+                sources.extend(links.map(|path| Source { components: components_of(&path), below: None }));
+            }
+            sources.push(Source { components, below });
+        }
+        Self { sources, exclude }
+    }
+
+    /// Whether `path` is taken; of a submodule, which is one changed path, something below it.
+    fn has(&self, path: &Path, is_directory: bool) -> bool {
+        let names: Vec<&[u8]> = path.components().map(|name| name.as_os_str().as_bytes()).collect();
+        self.sources.iter().any(|source| {
+            let begins =
+                source.components.iter().zip(&names).all(|(component, name)| component.matches(name));
+            let rest = names.get(source.components.len()..).unwrap_or_default().join(&b'/');
+            if !begins || rest.is_empty() {
+                return begins;
+            }
+            let is_meant = source
+                .below
+                .as_ref()
+                .is_none_or(|below| below.matches(&rest) || is_directory && below.may_match_below(&rest));
+            is_meant && !self.exclude.matches(&rest)
+        })
+    }
+}
+
+impl Component {
+    fn matches(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Name(own) => own == name,
+            Self::Pattern(pattern) => pattern.matches(name),
+        }
+    }
+}
+
+fn components(path: &str, is_literal: bool) -> Vec<Component> {
+    let cleaned = clean(&Path::new("/").join(path.trim_start_matches('/')));
+    let names = cleaned.components().skip(1).map(|name| name.as_os_str().as_bytes().to_vec());
+    names
+        .map(|name| match Glob::parse(&name) {
+            Ok(pattern) if !is_literal && Glob::is_wild(&name) => Component::Pattern(pattern),
+            _ => Component::Name(name),
+        })
+        .collect()
+}
+
+fn components_of(path: &Path) -> Vec<Component> {
+    path.components().map(|name| Component::Name(name.as_os_str().as_bytes().to_vec())).collect()
+}
+
+/// Where sources lead that go through links: paths relative to the root.
+fn linked(root: &Path, components: &[Component]) -> Vec<PathBuf> {
+    let mut paths = vec![root.to_path_buf()];
+    for component in components {
+        paths = match component {
+            Component::Name(name) => {
+                paths.iter().map(|path| path.join(std::ffi::OsStr::from_bytes(name))).collect()
+            }
+            Component::Pattern(pattern) => paths
+                .iter()
+                .filter_map(|path| fs::read_dir(path).ok())
+                .flat_map(|entries| entries.flatten())
+                .filter(|entry| pattern.matches(entry.file_name().as_bytes()))
+                .map(|entry| entry.path())
+                .collect(),
+        };
+    }
+    let led = paths.iter().filter_map(|path| fs::canonicalize(path).ok().filter(|led| led != path));
+    led.filter_map(|led| led.strip_prefix(root).ok().map(Path::to_path_buf)).collect()
+}
