@@ -57,9 +57,16 @@ pub fn has_wildcard(pattern: &str) -> bool {
     pattern.contains(['*', '?'])
 }
 
+/// A pattern looks at more than [`MOST_ENTRIES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMuch;
+
+/// How many names of directories a pattern may look at.
+pub const MOST_ENTRIES: usize = 500_000;
+
 /// The files that match `pattern`, sorted. `*` and `?` match within one name, `**` any number of
 /// directories; neither matches a leading dot. Directories that cannot be read match nothing.
-pub fn glob(files: &dyn Files, directory: &Path, pattern: &str) -> Vec<PathBuf> {
+pub fn glob(files: &dyn Files, directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, TooMuch> {
     let (mut start, mut pieces) = (directory.to_path_buf(), Vec::new());
     for component in Path::new(pattern).components() {
         match component.as_os_str().to_str() {
@@ -68,37 +75,45 @@ pub fn glob(files: &dyn Files, directory: &Path, pattern: &str) -> Vec<PathBuf> 
             _ => start.push(component),
         }
     }
-    let mut found = BTreeSet::new();
-    descend(files, &clean(&start), &pieces, DEEPEST, &mut found);
-    found.into_iter().collect()
+    let mut walk = Walk { files, found: BTreeSet::new(), seen: 0 };
+    walk.descend(&clean(&start), &pieces, DEEPEST)?;
+    Ok(walk.found.into_iter().collect())
 }
 
-fn descend(
-    files: &dyn Files,
-    directory: &Path,
-    pieces: &[&str],
-    depth: usize,
-    found: &mut BTreeSet<PathBuf>,
-) {
-    let Some((piece, rest)) = pieces.split_first() else { return };
-    if *piece == "**" {
-        descend(files, directory, rest, depth, found);
-    } else if !has_wildcard(piece) && !rest.is_empty() {
-        return descend(files, &directory.join(piece), rest, depth, found);
-    }
-    for entry in files.list(directory).unwrap_or_default() {
+struct Walk<'f> {
+    files: &'f dyn Files,
+    found: BTreeSet<PathBuf>,
+    seen: usize,
+}
+
+impl Walk<'_> {
+    fn descend(&mut self, directory: &Path, pieces: &[&str], depth: usize) -> Result<(), TooMuch> {
+        let Some((piece, rest)) = pieces.split_first() else { return Ok(()) };
         if *piece == "**" {
-            if entry.is_directory && !entry.name.starts_with('.') && depth > 0 {
-                descend(files, &directory.join(&entry.name), pieces, depth - 1, found);
-            }
-        } else if matches(piece, &entry.name) {
-            let path = directory.join(&entry.name);
-            if !rest.is_empty() {
-                descend(files, &path, rest, depth, found);
-            } else if !entry.is_directory {
-                found.insert(path);
+            self.descend(directory, rest, depth)?;
+        } else if !has_wildcard(piece) && !rest.is_empty() {
+            return self.descend(&directory.join(piece), rest, depth);
+        }
+        let entries = self.files.list(directory).unwrap_or_default();
+        self.seen += entries.len();
+        if self.seen > MOST_ENTRIES {
+            return Err(TooMuch);
+        }
+        for entry in entries {
+            if *piece == "**" {
+                if entry.is_directory && !entry.name.starts_with('.') && depth > 0 {
+                    self.descend(&directory.join(&entry.name), pieces, depth - 1)?;
+                }
+            } else if matches(piece, &entry.name) {
+                let path = directory.join(&entry.name);
+                if !rest.is_empty() {
+                    self.descend(&path, rest, depth)?;
+                } else if !entry.is_directory {
+                    self.found.insert(path);
+                }
             }
         }
+        Ok(())
     }
 }
 
@@ -157,7 +172,7 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
         let check = |pattern: &str, expected: &[&str]| {
-            let found = glob(&Disk, root, pattern);
+            let found = glob(&Disk, root, pattern).unwrap();
             let found: Vec<_> =
                 found.iter().map(|p| p.strip_prefix(root).unwrap().to_str().unwrap()).collect();
             assert_eq!(found, expected, "{pattern}");

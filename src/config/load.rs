@@ -1,18 +1,21 @@
 //! The root file and its includes to declarations, names that are declared twice reported.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::DeTable;
 
 use super::declare::Declarations;
-use super::files::{self, Files};
+use super::files::{self, Files, MOST_ENTRIES, TooMuch};
 use super::read::{self, FileDeclarations, Rank};
-use super::table::Reader;
+use super::table::{MOST_PROBLEMS, Reader};
 use super::text::{File, Text, clean};
 use crate::diag::{Place, Problem, Source};
+
+/// All build files of a project together.
+const MOST_BYTES: usize = 32 << 20;
 
 /// Everything read and nothing resolved.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Loaded {
     /// A file could not be read or parsed, so that names may be missing.
     pub(super) incomplete: bool,
     pub(super) uses_git: bool,
+    /// Of all files together.
+    bytes: usize,
 }
 
 /// Reads `root_file`, an absolute path, and what it includes. Never fails: problems are part of the result
@@ -37,14 +42,17 @@ pub fn load(root_file: &Path, files: &dyn Files) -> Loaded {
         problems: Vec::new(),
         incomplete: false,
         uses_git: false,
+        bytes: 0,
     };
     let include = loaded.load_file(&root_file, files, Rank::Root, None);
-    let mut seen = vec![root_file];
+    let mut seen = HashSet::from([root_file]);
     for pattern in &include {
         for path in loaded.matching(pattern, files) {
-            if !seen.contains(&path) {
+            if loaded.is_too_much(pattern) {
+                return loaded;
+            }
+            if seen.insert(path.clone()) {
                 loaded.load_file(&path, files, Rank::Included, Some(pattern));
-                seen.push(path);
             }
         }
     }
@@ -52,12 +60,28 @@ pub fn load(root_file: &Path, files: &dyn Files) -> Loaded {
 }
 
 impl Loaded {
-    fn matching(&self, pattern: &Text, files: &dyn Files) -> Vec<PathBuf> {
-        if files::has_wildcard(&pattern.value) {
-            files::glob(files, &pattern.file.directory, &pattern.value)
-        } else {
-            vec![pattern.resolve_path(&pattern.value)]
+    fn matching(&mut self, pattern: &Text, files: &dyn Files) -> Vec<PathBuf> {
+        if !files::has_wildcard(&pattern.value) {
+            return vec![pattern.resolve_path(&pattern.value)];
         }
+        files::glob(files, &pattern.file.directory, &pattern.value).unwrap_or_else(|TooMuch| {
+            let message = format!("`{}` looks at more than {MOST_ENTRIES} files", pattern.value);
+            let problem = Problem::input("config::too-many", message).at(pattern.place(), "too wide");
+            self.problems.push(problem.help("name the folders: `services/*/multiarch.toml`"));
+            self.incomplete = true;
+            Vec::new()
+        })
+    }
+
+    /// Whether what was read is more than any project has, which is said at `pattern`.
+    fn is_too_much(&mut self, pattern: &Text) -> bool {
+        if self.bytes <= MOST_BYTES {
+            return false;
+        }
+        let message = format!("the build files are larger than {} MiB together", MOST_BYTES >> 20);
+        self.problems.push(Problem::input("config::too-many", message).at(pattern.place(), "with these"));
+        self.incomplete = true;
+        true
     }
 
     /// Reads one file into the declarations; gives its include patterns.
@@ -76,6 +100,7 @@ impl Loaded {
                 return Vec::new();
             }
         };
+        self.bytes += text.len();
         let file = Arc::new(File {
             source: Source::new(name, text),
             directory: path.parent().unwrap_or(Path::new("/")).to_path_buf(),
@@ -84,7 +109,8 @@ impl Loaded {
         if !errors.is_empty() {
             // What recovery made of the rest would give problems that are not there.
             self.incomplete = true;
-            self.problems.extend(errors.iter().map(|error| syntax_problem(&file, error)));
+            let errors = errors.iter().take(MOST_PROBLEMS);
+            self.problems.extend(errors.map(|error| syntax_problem(&file, error)));
             return Vec::new();
         }
         let mut reader = Reader { file: file.clone(), problems: &mut self.problems, uses_git: false };

@@ -12,6 +12,7 @@ use super::layers::{Ancestry, OfRun};
 use super::load::Loaded;
 use super::roster::{self, Roster};
 use super::set::{self, Sets};
+use super::table::MOST_PROBLEMS;
 use super::target::{self, World};
 use super::template::Templates;
 use super::vars;
@@ -40,6 +41,13 @@ pub fn resolve(
     overrides: &Overrides,
 ) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
     let mut problems = loaded.problems.clone();
+    if problems.len() >= MOST_PROBLEMS {
+        problems.push(
+            Problem::input("config::too-many", format!("there are more than {MOST_PROBLEMS} problems"))
+                .help("put these right first; the others are told then"),
+        );
+        return Err(in_order(problems));
+    }
     // With a file missing every name in it would be reported as unknown.
     if loaded.incomplete {
         return Err(in_order(problems));
@@ -101,16 +109,23 @@ fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec
     let declared = &loaded.declared;
     let mut targets = BTreeMap::new();
     for (name, member) in &run.roster.members {
+        if run.roster.is_cut || problems.len() >= MOST_PROBLEMS {
+            break;
+        }
         let groups = run.by_target.get(name).map(Vec::as_slice).unwrap_or_default();
         let of_run = OfRun { groups, set: run.sets.of(name) };
         targets.insert(name.clone(), target::resolve(run.world, run.roster, member, of_run, problems));
     }
+    let groups = match run.roster.is_cut {
+        true => BTreeMap::new(),
+        false => groups::resolve(run.world, run.roster, run.of_run, problems),
+    };
     Project {
         name: project_name(loaded),
         root: loaded.root.clone(),
         default_branch: declared.project.default_branch.as_ref().map(|text| text.value.clone()),
         targets,
-        groups: groups::resolve(run.world, run.roster, run.of_run, problems),
+        groups,
         left_out: run.roster.left_out.clone(),
         refusals: delivery::refusals(run.of_run, facts.git.as_ref()),
         lint: declared.lint.clone(),

@@ -12,6 +12,9 @@ use super::target::World;
 use super::text::Text;
 use crate::diag::{Place, Problem};
 
+/// A project of more targets is refused.
+const MOST_TARGETS: usize = 20_000;
+
 /// The targets of a run, and what has become of the other names.
 #[derive(Default)]
 pub struct Roster<'a> {
@@ -20,6 +23,8 @@ pub struct Roster<'a> {
     pub matrices: BTreeMap<&'a str, Vec<String>>,
     /// Where the `when` of each target stands that is left out.
     pub left_out: BTreeMap<String, Place>,
+    /// There were too many, so that names are missing.
+    pub is_cut: bool,
 }
 
 /// One target to be resolved.
@@ -39,6 +44,16 @@ pub fn call<'a>(
 ) -> Roster<'a> {
     let mut roster = Roster::default();
     for (name, declaration) in &world.declared.targets {
+        if roster.members.len() > MOST_TARGETS {
+            let message = format!("there are more than {MOST_TARGETS} targets");
+            problems.push(
+                Problem::input("config::too-many", message)
+                    .at(declaration.place.clone(), "one of them")
+                    .help("split the project; a matrix is as many targets as it has combinations"),
+            );
+            roster.is_cut = true;
+            return roster;
+        }
         let lineage = ancestry.lineage(name, problems);
         if is_template(name) {
             problems.extend(declaration.matrix.is_some().then(|| matrix_of_template(name, declaration)));

@@ -28,6 +28,9 @@ pub enum Role {
     Raw,
 }
 
+/// More problems than anybody reads: when there are so many, what is wrong besides is not told.
+pub const MOST_PROBLEMS: usize = 500;
+
 /// One file while it is read.
 pub struct Reader<'p> {
     pub file: Arc<File>,
@@ -42,7 +45,9 @@ impl Reader<'_> {
     }
 
     pub fn report(&mut self, problem: Problem) {
-        self.problems.push(problem);
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(problem);
+        }
     }
 
     pub fn mismatch(&mut self, key: &str, value: &Value<'_>, wanted: &str) {
@@ -52,10 +57,18 @@ impl Reader<'_> {
     }
 
     pub fn unknown_key(&mut self, section: Section, key: &Key<'_>) {
+        // What is meant takes a while to find.
+        if self.problems.len() >= MOST_PROBLEMS {
+            return;
+        }
         let problem = keys::problem_of(section, key.get_ref());
         let label = if problem.code == "config::not-yet" { "not supported yet" } else { "unknown key" };
         let place = self.place(key.span());
-        self.report(problem.at(place, label));
+        let problem = problem.at(place, label);
+        self.report(match keys::sure(section, key.get_ref()) {
+            Some(meant) => problem.replaced_by(meant),
+            None => problem,
+        });
     }
 
     /// A name of a variable, group or target as it is declared.
