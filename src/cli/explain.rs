@@ -8,9 +8,9 @@ use clap::Args;
 use super::args::{platform, variable};
 use super::{document, failed};
 use crate::base::Platform;
-use crate::command::ProjectOptions;
 use crate::command::explain::explain as answer;
 use crate::command::plan::Document;
+use crate::command::{ChangedOption, ProjectOptions};
 use crate::facts::Facts;
 use crate::report::explain as report;
 use crate::ui::Progress;
@@ -65,6 +65,7 @@ pub fn explain(arguments: &ExplainArguments, facts: &mut Facts) -> ExitCode {
         shorthands: Vec::new(),
         platforms: arguments.platform.clone(),
         names: arguments.groups.clone(),
+        changed: ChangedOption::All,
     };
     match answer(&options, &arguments.path, facts) {
         Ok((explanation, warnings)) => {

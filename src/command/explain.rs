@@ -52,7 +52,7 @@ pub fn explain(
         BuildFiles::Foreign(files) => {
             let question = Question::parse(path).map_err(|problem| vec![*problem])?;
             let options = ProjectOptions { names: vec![question.target.clone()], ..options.clone() };
-            let imported = build_files::import(files, &options, facts)?;
+            let imported = build_files::import(files, &options, facts, &Disk)?;
             let (project, warnings) = imported.project(facts, &options.platforms)?;
             let target = target_of(&project, &question).map_err(|problem| vec![*problem])?;
             let platforms = platforms_of(target, &question).map_err(|problem| vec![*problem])?;

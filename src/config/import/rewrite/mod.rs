@@ -139,7 +139,7 @@ fn everything(
     match selected {
         Ok(mut selection) => {
             problems.append(&mut selection.warnings);
-            Ok(Imported { selection, warnings: problems })
+            Ok(Imported { selection, variables: Vec::new(), groups: Vec::new(), warnings: problems })
         }
         Err(problem) => {
             problems.push(*problem);
