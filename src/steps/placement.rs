@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use super::op::{Chmod, CopyOp};
+use super::op::{Chmod, CopyFrom, CopyOp};
 use super::reach::{Item, Selection, Within, clean, copied};
 use super::surface::{Links, Standing, Surface};
 use super::unpack::Archives;
@@ -205,10 +205,20 @@ impl<'a> Placer<'a> {
             self.make_parents(&into)?;
             return self.place_node(source, item.node, &into);
         }
+        let is_new = self.surface.at(&into).is_none();
         // What is mounted is the directory itself.
         match copy.is_mounted {
             true => self.place_node(source, item.node, &into)?,
             false => self.make_directories(&into, self.made)?,
+        }
+        // As in BuildKit a repository becomes the directory, where it is not said to go into one.
+        if is_new
+            && matches!(copy.from, CopyFrom::Remote(_))
+            && !copy.destination.ends_with('/')
+            && let Some(chmod) = self.chmod
+            && let Some(placed) = self.surface.placed_mut(&into)
+        {
+            placed.entry.mode = chmod.apply(placed.entry.mode, true);
         }
         // Of the uppermost directory nothing else is copied but its time.
         if source.origin(item.node).is_some()

@@ -124,7 +124,7 @@ impl BuildKit {
             let blobs = Blobs(vec![output.clone(), workshop.base.clone()]);
             record.0.extend(image::record(&image::manifests_in(&output), &blobs, base).0);
         }
-        Ok(record)
+        Ok(workshop.settled(record))
     }
 }
 
@@ -147,6 +147,9 @@ fn arguments(workshop: &Workshop, case: &Case, platforms: &str, index: usize) ->
     }
     for id in case.options.secrets.keys() {
         flag("--secret", format!("id={id},src={}", workshop.secret(case, id).display()));
+    }
+    if case.options.ssh {
+        flag("--ssh", format!("default={}", workshop.agent().display()));
     }
     for entitlement in &case.options.entitlements {
         flag("--allow", entitlement.clone());

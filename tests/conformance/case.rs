@@ -6,6 +6,8 @@
 //!   case.toml        options, all of them optional
 //!   context          the main context, as context.rs describes it
 //!   context.NAME     a further named context
+//!   pages            what a web server has for it, as a context; `{web}` in the Dockerfile is where
+//!   repository       what a git repository has at its tag `v1`, as a context; `{git}` is where
 //!   image.txt        BuildKit's answer, recorded
 //!   image.mab.txt    ours, where `differs` says why it is another one
 //!   error.txt        for what must fail: our exit code and message
@@ -32,6 +34,9 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// There is an SSH agent; it has nothing to say.
+    #[serde(default)]
+    pub ssh: bool,
     #[serde(default)]
     pub entitlements: Vec<String>,
     /// Named contexts that are the images of other cases of the same theme.

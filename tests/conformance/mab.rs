@@ -62,7 +62,7 @@ fn records(workshop: &Workshop, cases: &[&Case]) -> BTreeMap<String, Result<Reco
     let record = |case: &&Case| {
         let own = digests.iter().filter(|((name, _), _)| *name == case.name);
         let manifests: Vec<Value> = own.flat_map(|(_, digest)| blobs.manifests_of(digest)).collect();
-        (case.name.clone(), Ok(image::record(&manifests, &blobs, &base)))
+        (case.name.clone(), Ok(workshop.settled(image::record(&manifests, &blobs, &base))))
     };
     cases.iter().map(record).collect()
 }

@@ -14,6 +14,7 @@ mod support;
 mod buildkit;
 mod case;
 mod context;
+mod elsewhere;
 mod image;
 mod mab;
 mod record;
@@ -26,12 +27,12 @@ use std::time::{Duration, SystemTime};
 use buildkit::BuildKit;
 use case::Case;
 use record::{Record, difference};
-use support::surroundings::{base, needs_root};
+use support::surroundings::{base, needs, needs_root};
 use workshop::{Times, Workshop};
 
-/// The base that cases build on; only root makes the files that some contexts hold.
+/// The base that cases build on; only root makes the files that some contexts hold, and git repositories.
 fn ready() -> Option<PathBuf> {
-    if needs_root() { base() } else { None }
+    if needs_root() && needs("git") { base() } else { None }
 }
 
 fn is_set(name: &str) -> bool {
@@ -126,7 +127,7 @@ fn failure_of(workshop: &Workshop, case: &Case) -> String {
     workshop.project.write(&file, workshop.build_file([case]));
     let ran = workshop.project.mab(&["bake", "-f", &file, "--progress", "quiet", "-j", "1"]).run();
     let code = ran.code.map_or("killed".to_string(), |code| code.to_string());
-    format!("exit {code}\n{}\n", ran.errors())
+    workshop.without_address(&format!("exit {code}\n{}\n", ran.errors()))
 }
 
 #[test]

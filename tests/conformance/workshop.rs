@@ -1,12 +1,16 @@
-//! The cases made on disk, ready for both builders: contexts, Dockerfiles, secrets.
+//! The cases made on disk, ready for both builders: contexts, Dockerfiles, secrets, an SSH agent; and what they
+//! fetch, on a server of this machine (`elsewhere`).
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
 use crate::case::Case;
 use crate::context;
+use crate::elsewhere::Elsewhere;
+use crate::record::Record;
 use crate::support::Project;
 
 /// A project whose targets are cases.
@@ -14,6 +18,9 @@ pub struct Workshop {
     pub project: Project,
     pub base: PathBuf,
     times: Times,
+    elsewhere: Elsewhere,
+    /// Its socket is there as long as this is.
+    _agent: UnixListener,
 }
 
 /// The times of the cases' files.
@@ -29,9 +36,27 @@ pub enum Times {
 
 impl Workshop {
     pub fn new<'c>(base: &Path, cases: impl IntoIterator<Item = &'c Case>, times: Times) -> Self {
-        let workshop = Self { project: Project::new(), base: base.to_path_buf(), times };
+        let project = Project::new();
+        let agent = UnixListener::bind(project.path("agent")).expect("the path is short enough");
+        let elsewhere = Elsewhere::new(project.path("served"));
+        let workshop = Self { project, base: base.to_path_buf(), times, elsewhere, _agent: agent };
         cases.into_iter().for_each(|case| workshop.prepare(case));
         workshop
+    }
+
+    pub fn agent(&self) -> PathBuf {
+        self.project.path("agent")
+    }
+
+    /// A text as it is wherever the server is.
+    pub fn without_address(&self, text: &str) -> String {
+        self.elsewhere.without_address(text)
+    }
+
+    /// The same for a record.
+    pub fn settled(&self, record: Record) -> Record {
+        let settled = |(platform, text): (String, String)| (platform, self.elsewhere.without_address(&text));
+        Record(record.0.into_iter().map(settled).collect())
     }
 
     fn prepare(&self, case: &Case) {
@@ -45,6 +70,7 @@ impl Workshop {
         let dockerfile = folder.join(case.dockerfile());
         if !dockerfile.exists() && case.file("Dockerfile").exists() {
             let text = fs::read(case.file("Dockerfile")).expect("the corpus is readable");
+            let text = self.elsewhere.serve(case).map_or(text.clone(), |served| served.in_text(&text));
             fs::create_dir_all(dockerfile.parent().expect("it is a file")).expect("the context is writable");
             fs::write(&dockerfile, text).expect("the context is writable");
             context::set_time(&dockerfile, time + 99, 0);
@@ -128,6 +154,7 @@ impl Workshop {
         put(!options.args.is_empty(), "args", texts(&options.args));
         put(!options.labels.is_empty(), "labels", texts(&options.labels));
         put(!options.secrets.is_empty(), "secret", Value::Array(secrets.collect()));
+        put(options.ssh, "ssh", list(vec![format!("default={}", self.agent().display())]));
         put(!options.entitlements.is_empty(), "entitlements", list(options.entitlements.clone()));
         let stage = options.stage.clone().unwrap_or_default();
         put(!stage.is_empty(), "stage", Value::from(stage));
