@@ -95,7 +95,8 @@ struct ExportArguments {
 }
 
 const EXPORT_EXAMPLES: &str = "\
-Exit codes: 0 done, 2 no such cache, or DEST cannot be a layout, 3 the machine or the store cannot do it.
+Exit codes: 0 done, 2 no such cache, or DEST cannot be a layout, 3 a cache has what no layer can hold, or
+the machine or the store cannot do it.
 
 Examples:
   mab cache export caches
