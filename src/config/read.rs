@@ -82,6 +82,9 @@ fn check_version(reader: &mut Reader<'_>, value: &Value<'_>) {
     }
 }
 
+/// Of one kind in one file; a project of more is refused.
+const MOST_DECLARED: usize = 20_000;
+
 /// The members of a table of declarations.
 fn declared<T>(
     reader: &mut Reader<'_>,
@@ -93,6 +96,11 @@ fn declared<T>(
     let mut members = Vec::new();
     for (name, value) in reader.table(key, value).into_iter().flatten() {
         let place = reader.place(name.span());
+        if members.len() >= MOST_DECLARED {
+            let message = format!("there are more than {MOST_DECLARED} {kind}s");
+            reader.report(Problem::input("config::too-many", message).at(place, "one of them"));
+            break;
+        }
         // The members are read in any case, for the problems in them.
         let member = read_one(reader, place, value);
         if let (Some(name), Some(member)) = (reader.name(kind, name), member) {

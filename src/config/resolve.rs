@@ -49,7 +49,8 @@ pub fn resolve(
         return Err(in_order(problems));
     }
     // With a file missing every name in it would be reported as unknown.
-    if loaded.incomplete {
+    let is_cut = |problem: &Problem| problem.code == "config::too-many";
+    if loaded.incomplete || problems.iter().any(is_cut) {
         return Err(in_order(problems));
     }
     let project = prepare(loaded, facts, overrides, &mut problems, |run, problems| {

@@ -1,6 +1,6 @@
 //! Which targets a request means: names, groups, and what those need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::diag::{Problem, nearest};
 use crate::model::{Call, Context, Group, Project, Target};
@@ -23,7 +23,7 @@ impl<'a> Selection<'a> {
     pub fn only(self, project: &'a Project, keep: impl Fn(&Target) -> bool) -> Self {
         let requested = self.requested.into_iter().filter(|target| keep(target)).collect();
         let selection = Selection { requested, needed: Vec::new() };
-        let mut selector = Selector { project, selection, problems: Vec::new() };
+        let mut selector = Selector { project, selection, known: HashSet::new(), problems: Vec::new() };
         selector.add_needed();
         selector.selection
     }
@@ -41,7 +41,8 @@ impl<'a> Selection<'a> {
 pub fn select<'a>(project: &'a Project, names: &[String]) -> Result<Selection<'a>, Vec<Problem>> {
     let default = ["default".to_string()];
     let wanted = if names.is_empty() { &default[..] } else { names };
-    let mut selector = Selector { project, selection: Selection::default(), problems: Vec::new() };
+    let mut selector =
+        Selector { project, selection: Selection::default(), known: HashSet::new(), problems: Vec::new() };
     for name in wanted {
         selector.request(name);
     }
@@ -52,6 +53,8 @@ pub fn select<'a>(project: &'a Project, names: &[String]) -> Result<Selection<'a
 struct Selector<'a> {
     project: &'a Project,
     selection: Selection<'a>,
+    /// What was requested already.
+    known: HashSet<&'a str>,
     problems: Vec<Problem>,
 }
 
@@ -81,7 +84,7 @@ impl<'a> Selector<'a> {
     }
 
     fn request_target(&mut self, target: &'a Target) {
-        if !self.selection.requested.iter().any(|known| known.name == target.name) {
+        if self.known.insert(&target.name) {
             self.selection.requested.push(target);
         }
     }
