@@ -128,6 +128,7 @@ fn two_runs_give_the_same_bytes() {
 fn the_schema_is_fresh() {
     let mut wrong = Vec::new();
     check_file(&repository().join("schema/multiarch.schema.json"), &config::schema::json(), &mut wrong);
+    check_file(&repository().join("schema/config.schema.json"), &config::user::schema::json(), &mut wrong);
     finish(&wrong);
 }
 

@@ -585,3 +585,47 @@ async fn debians_registry_takes_and_gives_an_image() {
     let absent = client.resolve(&names[0].with_tag("none").unwrap()).await;
     assert!(matches!(absent, Err(RegistryError::NotFound { .. })), "{absent:?}");
 }
+
+/// A client for which `mirror` stands before the registry of `reference`.
+fn mirrored(reference: &Reference, mirror: String) -> Registry {
+    let retries = Retries { first_pause: Duration::ZERO, attempts: 2, ..Retries::default() };
+    let mirrors = BTreeMap::from([(reference.registry().to_string(), vec![mirror])]);
+    let secret = Credential::Basic { username: "user".into(), password: Secret::new("word") };
+    let credentials = Credentials::fixed(reference.registry(), secret);
+    Registry::new(RegistryOptions { credentials, retries, mirrors, ..RegistryOptions::default() })
+}
+
+#[tokio::test]
+async fn mirrors_are_asked_first_and_only_for_what_is_pulled() {
+    let (own, mirror) =
+        (FaultyRegistry::start(Access::Everybody).await, FaultyRegistry::start(Access::Everybody).await);
+    let place = format!("{}/hub", mirror.reference("x").registry());
+    let image = own.reference("app:1");
+    let client = mirrored(&image, place);
+    mirror.put_blob("hub/app", LAYER);
+    mirror.put_manifest("hub/app", "1", media_type::OCI_MANIFEST, b"{}");
+    assert_eq!(client.resolve(&image).await.unwrap().bytes, b"{}");
+    assert_eq!(pull_layer(&client, &image).await.unwrap(), LAYER);
+    assert!(own.requests("app").is_empty(), "{:?}", own.requests("app"));
+    // What is the registry's own is not told to others.
+    assert!(mirror.authorizations().iter().all(Option::is_none));
+    push_layer(&client, &image, &[]).await.unwrap();
+    assert!(own.requests("app").iter().any(|request| request.starts_with("POST")));
+    assert!(!mirror.requests("app").iter().any(|request| request.starts_with("POST")));
+}
+
+#[tokio::test]
+async fn what_a_mirror_does_not_have_comes_from_the_registry() {
+    let (own, mirror) =
+        (FaultyRegistry::start(Access::Everybody).await, FaultyRegistry::start(Access::Everybody).await);
+    let image = own.reference("app:1");
+    own.put_blob("app", LAYER);
+    own.put_manifest("app", "1", media_type::OCI_MANIFEST, b"{}");
+    let client = mirrored(&image, mirror.reference("x").registry().to_string());
+    assert_eq!(client.resolve(&image).await.unwrap().bytes, b"{}");
+    assert_eq!(pull_layer(&client, &image).await.unwrap(), LAYER);
+    assert!(!mirror.requests("app").is_empty());
+    // Nobody listens there.
+    let client = mirrored(&image, "127.0.0.1:1".to_string());
+    assert_eq!(pull_layer(&client, &image).await.unwrap(), LAYER);
+}

@@ -16,12 +16,12 @@ use crate::base::Platform;
 use crate::command::bake::BakeOptions;
 use crate::command::list::{ListOptions, Listed};
 use crate::command::plan::{Format, plain_request};
-use crate::command::{ChangedOption, ProjectOptions, SessionOptions};
+use crate::command::{self, ChangedOption, Grant, ProjectOptions, SessionOptions};
 use crate::config;
+use crate::config::user::UserConfig;
 use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Call;
-use crate::model::Entitlement;
 use crate::plan::Request;
 use crate::store::PruneOptions;
 use crate::ui::Progress;
@@ -58,10 +58,14 @@ pub enum Verb {
     Lock(LockArguments),
 }
 
-/// Prints the JSON schema of multiarch.toml, which the `#:schema` line of a file names for editors
+/// Prints the JSON schema of multiarch.toml or config.toml, which the `#:schema` line of a file names for editors
 #[derive(Debug, Args)]
 #[command(after_long_help = SCHEMA_EXAMPLES)]
-pub struct SchemaArguments {}
+pub struct SchemaArguments {
+    /// The schema of the user's config.toml instead
+    #[arg(long)]
+    pub config: bool,
+}
 
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
@@ -149,9 +153,13 @@ pub struct BakeArguments {
     /// those that multiarch.lock pins: `mab lock --update` looks at them again
     #[arg(long)]
     pull: bool,
-    /// Lets builds that ask for it do more than the sandbox: `network.host`, `security.insecure`
-    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',', value_parser = entitlement)]
-    allow: Vec<Entitlement>,
+    /// Lets builds that ask for it do more than the sandbox (`network.host`, `security.insecure`), and files of
+    /// others reach out of their folder (`ssh`, `env=NAME`, `fs.read=PATH`, `fs.write=PATH`, `fs=PATH`)
+    ///
+    /// A build file is that of others where CI builds a pull request, where it comes from standard input, or with
+    /// MAB_BORDER=on (`off` takes every file for your own). MAB_ALLOW grants the same, with commas between.
+    #[arg(long, value_name = "GRANT", value_delimiter = ',', value_parser = Grant::parse)]
+    allow: Vec<Grant>,
     /// Asks for an attestation: `type=sbom`, `type=provenance,mode=max`, `disabled=true`; none can be written yet
     #[arg(long, value_name = "ATTESTATION")]
     attest: Vec<String>,
@@ -161,8 +169,8 @@ pub struct BakeArguments {
     /// Short for `--attest type=provenance`; `=false` for none
     #[arg(long, value_name = "VALUE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     provenance: Option<String>,
-    /// Where to build: `default`, which is this machine
-    #[arg(long, value_name = "NAME", value_parser = builder)]
+    /// Where to build: `default`, which is this machine, or a builder of the user's configuration
+    #[arg(long, value_name = "NAME")]
     builder: Option<String>,
     /// Checks the Dockerfiles instead of building them, as `--call check`
     #[arg(long)]
@@ -174,8 +182,8 @@ pub struct BakeArguments {
     #[arg(long)]
     keep_going: bool,
     /// How progress is shown
-    #[arg(long, value_name = "HOW", default_value = "auto", env = "MAB_PROGRESS")]
-    pub progress: ProgressArgument,
+    #[arg(long, value_name = "HOW", env = "MAB_PROGRESS")]
+    progress: Option<ProgressArgument>,
     /// Writes digests of what was built to this file, as JSON
     #[arg(long, value_name = "PATH")]
     metadata_file: Option<PathBuf>,
@@ -191,7 +199,9 @@ Examples:
   mab bake api -o type=oci,dest=api.tar        one image with all platforms as an OCI archive
   mab bake release --locked --push             nothing that `mab lock` has not seen
   mab bake --list=targets                      what there is to bake
-  mab bake --print | jq .target.api            what the file says in the end";
+  mab bake --print | jq .target.api            what the file says in the end
+  MAB_BORDER=on mab bake --allow fs.read=../shared --allow env=CI_*
+                                               a file that somebody else wrote";
 
 /// Shows the graph of nodes that a bake would run
 #[derive(Debug, Args)]
@@ -232,10 +242,10 @@ Examples:
 pub struct PruneArguments {
     #[command(flatten)]
     pub session: SessionArguments,
-    /// Keeps what was used in the last so many days
-    #[arg(long, value_name = "DAYS", default_value_t = 14)]
-    unused_for: u64,
-    /// Removes the least recently used until blobs take no more than this many bytes
+    /// Keeps what was used in the last so many days [default: `[store] keep` of the user's configuration, or 14]
+    #[arg(long, value_name = "DAYS")]
+    unused_for: Option<u64>,
+    /// Removes the least recently used until blobs take no more than this many bytes [default: `[store] budget`]
     #[arg(long, value_name = "BYTES")]
     keep_bytes: Option<u64>,
     /// Says what would be removed, and removes nothing
@@ -328,6 +338,7 @@ impl ProjectArguments {
             platforms: self.platform.clone(),
             names: self.names.clone(),
             changed: ChangedOption::All,
+            grants: Vec::new(),
         }
     }
 }
@@ -360,6 +371,12 @@ impl PlanArguments {
 }
 
 impl BakeArguments {
+    /// The flag and its variable, then the user's configuration.
+    pub fn progress(&self, user: &UserConfig) -> Progress {
+        let configured = || ProgressArgument::from_str(user.progress.as_deref()?, false).ok();
+        self.progress.or_else(configured).unwrap_or(ProgressArgument::Auto).into()
+    }
+
     /// With what flags mean for bake files, so that `--print` shows it.
     pub fn project_options(&self) -> ProjectOptions {
         let flags =
@@ -375,10 +392,18 @@ impl BakeArguments {
             .chain(asked("sbom", &self.sbom))
             .chain(asked("provenance", &self.provenance))
             .collect();
-        ProjectOptions { shorthands, changed: changed(self.changed.as_ref()), ..self.project.options() }
+        ProjectOptions {
+            shorthands,
+            changed: changed(self.changed.as_ref()),
+            grants: self.allow.clone(),
+            ..self.project.options()
+        }
     }
 
-    pub fn options(&self, facts: &Facts) -> Result<BakeOptions, Vec<Problem>> {
+    pub fn options(&self, user: &UserConfig, facts: &Facts) -> Result<BakeOptions, Vec<Problem>> {
+        if let Some(name) = self.builder.as_ref().filter(|name| !matches!(name.as_str(), "" | "default")) {
+            return Err(vec![command::user::no_builder(name, user)]);
+        }
         let outputs = self.output.iter().map(|text| config::parse_output(text, &facts.directories.current));
         let outputs: Vec<_> = outputs.collect::<Result<_, _>>()?;
         let request = Request {
@@ -387,7 +412,7 @@ impl BakeArguments {
             outputs: (!outputs.is_empty()).then_some(outputs),
             no_cache: self.no_cache,
             pull: self.pull,
-            allowed: self.allow.iter().copied().collect(),
+            allowed: command::entitlements(&self.allow, facts).map_err(|problem| vec![*problem])?,
             ..plain_request(facts)
         };
         Ok(BakeOptions {
@@ -402,11 +427,13 @@ impl BakeArguments {
 }
 
 impl PruneArguments {
-    pub fn options(&self) -> PruneOptions {
-        const DAY: u64 = 24 * 60 * 60;
+    pub fn options(&self, user: &UserConfig) -> PruneOptions {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const FORTNIGHT: Duration = DAY.saturating_mul(14);
+        let days = |count: u64| DAY.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         PruneOptions {
-            unused_for: Some(Duration::from_secs(self.unused_for.saturating_mul(DAY))),
-            keep_bytes: self.keep_bytes,
+            unused_for: Some(self.unused_for.map(days).or(user.keep).unwrap_or(FORTNIGHT)),
+            keep_bytes: self.keep_bytes.or(user.budget),
             is_dry_run: self.dry_run,
         }
     }
@@ -440,24 +467,8 @@ fn attestation(kind: &str, value: &str) -> String {
     }
 }
 
-fn builder(text: &str) -> Result<String, String> {
-    match text {
-        "" | "default" => Ok("default".to_string()),
-        other => Err(format!(
-            "there is no builder `{other}`: this version builds on this machine alone, as `default`"
-        )),
-    }
-}
-
 pub(super) fn platform(text: &str) -> Result<Platform, String> {
     text.parse().map_err(|error: crate::base::platform::ParsePlatformError| error.to_string())
-}
-
-fn entitlement(text: &str) -> Result<Entitlement, String> {
-    Entitlement::parse(text).ok_or_else(|| {
-        let names = Entitlement::ALL.map(Entitlement::name).join("` and `");
-        format!("there are `{names}`; nothing else needs to be allowed")
-    })
 }
 
 pub(super) fn variable(text: &str) -> Result<(String, String), String> {

@@ -59,6 +59,7 @@ Examples:
 
 pub fn explain(arguments: &ExplainArguments, facts: &mut Facts) -> ExitCode {
     let options = ProjectOptions {
+        grants: Vec::new(),
         files: arguments.files.clone(),
         vars: arguments.vars.iter().cloned().collect(),
         overrides: arguments.overrides.clone(),

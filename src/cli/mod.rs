@@ -21,6 +21,8 @@ use crate::command::bake::Baked;
 use crate::command::plan::Document;
 use crate::command::prune::PrunedStore;
 use crate::command::{self, Failure};
+use crate::config;
+use crate::config::user::{self, Color, UserConfig};
 use crate::diag::{Kind, Problem, to_json};
 use crate::event::RunEnd;
 use crate::facts::Facts;
@@ -49,29 +51,39 @@ pub fn main() -> ExitCode {
             return failed(&[Problem::new(Kind::Host, "facts::current", message)], Progress::Auto, None);
         }
     };
+    let user = match command::user::config(&facts) {
+        Ok(user) => user,
+        Err(problems) => return failed(&problems, Progress::Auto, Some(&facts)),
+    };
+    if user.color == Some(Color::Never) {
+        facts.environment.entry("NO_COLOR".to_string()).or_insert_with(|| "1".to_string());
+    }
     match arguments.verb {
-        Verb::Bake(arguments) => bake(&arguments, &mut facts),
+        Verb::Bake(arguments) => bake(&arguments, &user, &mut facts),
         Verb::Plan(arguments) => plan(&arguments, &mut facts),
         Verb::Check(arguments) => check::check(&arguments, &mut facts),
         Verb::Explain(arguments) => explain::explain(&arguments, &mut facts),
         Verb::Import(arguments) => import::import(&arguments, &facts),
         Verb::Init(arguments) => init::init(&arguments, &facts),
-        Verb::Schema(_) => printed(Ok(crate::config::schema::json()), &facts, Progress::Auto),
-        Verb::Prune(arguments) => prune(&arguments, &facts),
+        Verb::Schema(arguments) => {
+            let schema = if arguments.config { user::schema::json() } else { config::schema::json() };
+            printed(Ok(schema), &facts, Progress::Auto)
+        }
+        Verb::Prune(arguments) => prune(&arguments, &user, &facts),
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
     }
 }
 
-fn bake(arguments: &BakeArguments, facts: &mut Facts) -> ExitCode {
-    let progress = arguments.progress.into();
+fn bake(arguments: &BakeArguments, user: &UserConfig, facts: &mut Facts) -> ExitCode {
+    let progress = arguments.progress(user);
     if arguments.print {
         return document(command::plan::print(&arguments.project_options(), facts), facts, progress);
     }
     if let Some(list) = arguments.list {
         return document(command::list::list(list, &arguments.project_options(), facts), facts, progress);
     }
-    let options = match arguments.options(facts) {
+    let options = match arguments.options(user, facts) {
         Ok(options) => options,
         Err(problems) => return failed(&problems, progress, Some(facts)),
     };
@@ -133,8 +145,8 @@ fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
     document(planned, facts, Progress::Auto)
 }
 
-fn prune(arguments: &PruneArguments, facts: &Facts) -> ExitCode {
-    let options = arguments.options();
+fn prune(arguments: &PruneArguments, user: &UserConfig, facts: &Facts) -> ExitCode {
+    let options = arguments.options(user);
     let pruned = runtime().block_on(command::prune::prune(&arguments.session.options(), &options, facts));
     let what = if options.is_dry_run { "would remove" } else { "removed" };
     let text = pruned.map(|PrunedStore { pruned, cache_bytes }| {

@@ -13,6 +13,7 @@ pub mod check;
 mod dockerfiles;
 pub mod explain;
 pub mod fix;
+mod grants;
 pub mod import;
 pub mod init;
 pub mod list;
@@ -24,8 +25,10 @@ pub mod plan;
 mod project;
 pub mod prune;
 mod session;
+pub mod user;
 
 pub use changed::{Changed, Reason};
+pub use grants::{Grant, entitlements};
 pub use overlay::Overlay;
 pub use project::{ChangedOption, ProjectOptions};
 pub use session::SessionOptions;

@@ -8,6 +8,7 @@ use super::Failure;
 use super::build_files::{self, BuildFiles};
 use super::changed::{self, Changed};
 use super::dockerfiles::{DockerfileReader, Found};
+use super::grants::{self, Grant};
 use super::lock_file;
 use super::session::Session;
 use crate::base::Platform;
@@ -31,6 +32,8 @@ pub struct ProjectOptions {
     /// Targets and groups; `default` when empty.
     pub names: Vec<String>,
     pub changed: ChangedOption,
+    /// `--allow`
+    pub grants: Vec<Grant>,
 }
 
 /// `--changed`
@@ -77,7 +80,7 @@ pub fn load(options: &ProjectOptions, facts: &mut Facts) -> Result<Loaded, Failu
     load_files(build_files::find(options, facts)?, options, facts)
 }
 
-/// The project that `files` resolve to.
+/// The project that `files` resolve to, if it asks for nothing that is not granted.
 pub(super) fn load_files(
     files: BuildFiles,
     options: &ProjectOptions,
@@ -88,6 +91,23 @@ pub(super) fn load_files(
 
 /// The project as `files` say it on another disk.
 pub(super) fn load_from(
+    files: BuildFiles,
+    options: &ProjectOptions,
+    facts: &mut Facts,
+    disk: &(dyn Files + Sync),
+) -> Result<Loaded, Failure> {
+    let loaded = load_ungranted(files, options, facts, disk)?;
+    // What is wrong with the names is said by whoever needs them.
+    let selection = plan::select(&loaded.project, &loaded.names);
+    let targets: Vec<&Target> = match &selection {
+        Ok(selection) => selection.all().collect(),
+        Err(_) => loaded.project.targets.values().collect(),
+    };
+    grants::check(&loaded.project, &targets, options, facts).map_err(|problem| vec![*problem])?;
+    Ok(loaded)
+}
+
+fn load_ungranted(
     files: BuildFiles,
     options: &ProjectOptions,
     facts: &mut Facts,

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use super::user;
 use crate::base::{Platform, Secret};
+use crate::config::user::UserConfig;
 use crate::diag::{Kind, Problem};
 use crate::engine::embedded::{Embedded, EmbeddedOptions};
 use crate::event::EventSink;
@@ -104,10 +106,11 @@ pub fn bases(options: &SessionOptions, facts: &Facts) -> Result<Bases, Box<Probl
     Ok(Bases::new(open_store(options, facts)?, registry(facts, options.is_offline)?, Pins::default()))
 }
 
-/// The client of all registries.
+/// The client of all registries, as the user wants them reached.
 pub fn registry(facts: &Facts, is_offline: bool) -> Result<Registry, Box<Problem>> {
     let credentials = credentials(facts)?;
-    Ok(Registry::new(RegistryOptions { credentials, is_offline, ..RegistryOptions::default() }))
+    let options = user::registries(&user_config(facts)?)?;
+    Ok(Registry::new(RegistryOptions { credentials, is_offline, ..options }))
 }
 
 /// The platform that builds run on.
@@ -115,9 +118,15 @@ pub fn build_platform(facts: &Facts) -> Platform {
     facts.host.clone()
 }
 
-/// The store of `--store`, of `MAB_STORE`, or the user's own.
+/// What is wrong with it was told at the start, all at once.
+fn user_config(facts: &Facts) -> Result<UserConfig, Box<Problem>> {
+    user::config(facts).map_err(|mut problems| Box::new(problems.swap_remove(0)))
+}
+
+/// The store of `--store` or `MAB_STORE`, of the user's configuration, or the usual one.
 pub fn open_store(options: &SessionOptions, facts: &Facts) -> Result<Store, Box<Problem>> {
-    let path = match (&options.store, &facts.directories.data) {
+    let configured = if options.store.is_none() { user_config(facts)?.store } else { None };
+    let path = match (options.store.as_ref().or(configured.as_ref()), &facts.directories.data) {
         (Some(path), _) => facts.directories.current.join(path),
         (None, Some(data)) => data.join("mab"),
         (None, None) => {

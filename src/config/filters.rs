@@ -3,8 +3,8 @@
 //! The environment starts empty: of minijinja's own, only those are taken over that cannot make a long
 //! text out of short ones. What can is capped here.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::value::{Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, filters, tests as conditions};
@@ -32,8 +32,11 @@ pub const FILTERS: [&str; 16] = [
     "upper",
 ];
 
+/// The environment variables that templates asked for and got.
+pub type Asked = Arc<Mutex<BTreeSet<String>>>;
+
 /// The functions and filters of templates.
-pub fn environment(variables: &BTreeMap<String, String>) -> Environment<'static> {
+pub fn environment(variables: &BTreeMap<String, String>, asked: Asked) -> Environment<'static> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_debug(true);
@@ -60,7 +63,10 @@ pub fn environment(variables: &BTreeMap<String, String>) -> Environment<'static>
     let variables = Arc::new(variables.clone());
     environment.add_function("env", move |name: String, default: Rest<Value>| {
         match (variables.get(&name), default.first()) {
-            (Some(value), _) => Ok(Value::from(value)),
+            (Some(value), _) => {
+                asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+                Ok(Value::from(value))
+            }
             (None, Some(default)) => Ok(default.clone()),
             (None, None) => Err(Error::new(
                 ErrorKind::UndefinedError,

@@ -1,6 +1,7 @@
 //! What to say about a key: known, not in this version yet, another tool's word, or a slip.
 
 use super::schema;
+use super::user::schema as user;
 use crate::diag::{Problem, nearest};
 
 /// A table of the file with its own set of keys.
@@ -19,6 +20,14 @@ pub enum Section {
     On,
     Secret,
     Ssh,
+    /// Of the user's own file, as the following.
+    User,
+    UserStore,
+    UserUi,
+    UserRegistry,
+    Builder,
+    Worker,
+    Tls,
 }
 
 impl Section {
@@ -38,6 +47,13 @@ impl Section {
             Self::On => schema::keys_of::<schema::On>(),
             Self::Secret => schema::keys_of::<schema::SecretTable>(),
             Self::Ssh => schema::keys_of::<schema::SshTable>(),
+            Self::User => schema::keys_of::<user::UserFile>(),
+            Self::UserStore => schema::keys_of::<user::Store>(),
+            Self::UserUi => schema::keys_of::<user::Ui>(),
+            Self::UserRegistry => schema::keys_of::<user::Registry>(),
+            Self::Builder => schema::keys_of::<user::Builder>(),
+            Self::Worker => schema::keys_of::<user::Worker>(),
+            Self::Tls => schema::keys_of::<user::Tls>(),
         }
     }
 
@@ -65,6 +81,8 @@ impl Section {
             Self::GroupAppend => &["attest", "cache", "cache-to", "tag-rules"],
             Self::Append => &["attest", "cache", "cache-from", "cache-to", "policy", "tag-rules"],
             Self::Secret | Self::Ssh => &[],
+            Self::User | Self::UserStore | Self::UserUi | Self::UserRegistry => &[],
+            Self::Builder | Self::Worker | Self::Tls => &[],
         }
     }
 
@@ -105,6 +123,13 @@ impl Section {
             Self::On => "an `on` table",
             Self::Secret => "a secret",
             Self::Ssh => "an `ssh` table",
+            Self::User => "the user's configuration",
+            Self::UserStore => "`[store]`",
+            Self::UserUi => "`[ui]`",
+            Self::UserRegistry => "a registry",
+            Self::Builder => "a builder",
+            Self::Worker => "a worker",
+            Self::Tls => "a `tls` table",
         }
     }
 }

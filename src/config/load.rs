@@ -156,7 +156,7 @@ fn insert_all<T>(
     }
 }
 
-fn syntax_problem(file: &File, error: &toml::de::Error) -> Problem {
+pub(super) fn syntax_problem(file: &File, error: &toml::de::Error) -> Problem {
     let message = error.message().replace('\n', ", ");
     let span = error.span().unwrap_or_default();
     Problem::input("config::syntax", message).at(file.place(span), "not TOML")

@@ -46,6 +46,7 @@ mod table;
 mod target;
 mod template;
 mod text;
+pub mod user;
 mod value;
 mod var;
 mod variable;

@@ -1,12 +1,13 @@
 //! Declarations, facts and overrides to the model; every problem of the run in one list.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use minijinja::value::Value;
 
 use super::declare::Declarations;
 use super::delivery::{self, Said};
-use super::filters;
+use super::filters::{self, Asked};
 use super::groups;
 use super::layers::{Ancestry, OfRun};
 use super::load::Loaded;
@@ -17,7 +18,7 @@ use super::target::{self, World};
 use super::template::Templates;
 use super::vars;
 use crate::base::Platform;
-use crate::diag::{Problem, Severity};
+use crate::diag::{Place, Problem, Severity};
 use crate::facts::{CiFacts, Facts, GitFacts};
 use crate::model::Project;
 
@@ -68,6 +69,9 @@ pub struct Run<'w, 'e> {
     /// The groups that are baked.
     pub of_run: &'w [Said<'w>],
     pub by_target: &'w BTreeMap<String, Vec<Said<'w>>>,
+    overrides: &'w Overrides,
+    /// What templates have taken from the environment so far.
+    asked: &'w Asked,
 }
 
 /// Looks everything up and hands it to `work`.
@@ -80,7 +84,8 @@ pub fn prepare<R>(
 ) -> R {
     let declared = &loaded.declared;
     let vars = vars::resolve(&declared.vars, &overrides.vars, &facts.environment, problems);
-    let environment = filters::environment(&facts.environment);
+    let asked = Asked::default();
+    let environment = filters::environment(&facts.environment, asked.clone());
     let name = project_name(loaded);
     let mut shared = vec![
         ("vars", Value::from_pairs(vars.values.iter().map(|(name, value)| (name.as_str(), value)))),
@@ -102,7 +107,15 @@ pub fn prepare<R>(
     delivery::check_agreement(&by_target, problems);
     check_other_groups(&world, &roster, &of_run, problems);
     check_wanted(&world, &mut ancestry, &sets, problems);
-    let run = Run { world: &world, roster: &roster, sets: &sets, of_run: &of_run, by_target: &by_target };
+    let run = Run {
+        world: &world,
+        roster: &roster,
+        sets: &sets,
+        of_run: &of_run,
+        by_target: &by_target,
+        overrides,
+        asked: &asked,
+    };
     work(&run, problems)
 }
 
@@ -128,6 +141,7 @@ fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec
         targets,
         groups,
         left_out: run.roster.left_out.clone(),
+        environment: asked_environment(declared, run.overrides, facts, run.asked),
         refusals: delivery::refusals(run.of_run, facts.git.as_ref()),
         lint: declared.lint.clone(),
     }
@@ -177,6 +191,35 @@ fn check_other_groups(
             target::resolve(world, roster, member, OfRun { groups: &groups, set: None }, problems);
         }
     }
+}
+
+/// What the file has taken from the environment: by `env()`, and for variables that name one of their own.
+fn asked_environment(
+    declared: &Declarations,
+    overrides: &Overrides,
+    facts: &Facts,
+    asked: &Asked,
+) -> BTreeMap<String, Option<Place>> {
+    let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut found: BTreeMap<String, Option<Place>> =
+        asked.iter().map(|name| (name.clone(), place_of_call(declared, name))).collect();
+    for (name, var) in &declared.vars {
+        let is_given = overrides.vars.contains_key(name)
+            || facts.environment.contains_key(&format!("{}{name}", vars::PREFIX));
+        let own = var.env.as_ref().filter(|env| !is_given && facts.environment.contains_key(&env.value));
+        found.extend(own.map(|env| (env.value.clone(), Some(env.place()))));
+    }
+    found
+}
+
+/// Where `env("NAME")` stands in the files of the targets.
+fn place_of_call(declared: &Declarations, name: &str) -> Option<Place> {
+    let calls = [format!("env(\"{name}\""), format!("env('{name}'"), format!("env(\\\"{name}\\\"")];
+    let mut sources = declared.targets.values().map(|target| &target.file.source);
+    sources.find_map(|source| {
+        let call = calls.iter().find_map(|call| Some((source.text.find(call)?, call.len())));
+        call.map(|(at, length)| Place::new(source, at..at + length))
+    })
 }
 
 fn project_name(loaded: &Loaded) -> String {

@@ -352,7 +352,7 @@ mod tests {
         let file = Arc::new(File { source: Source::new("f", source.clone()), directory: "/".into() });
         let text = Text::new(value, &file, 0..source.len());
         let variables = BTreeMap::from([("HOME".to_string(), "/root".to_string())]);
-        let environment = environment(&variables);
+        let environment = environment(&variables, Default::default());
         let templates =
             Templates::new(&environment, BTreeMap::from([("x".to_string(), "set it".to_string())]));
         let scope = Scope::new([

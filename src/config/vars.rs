@@ -12,7 +12,7 @@ use crate::base::Secret;
 use crate::diag::Problem;
 
 /// Before the name of a variable in the environment.
-const PREFIX: &str = "MAB_VAR_";
+pub const PREFIX: &str = "MAB_VAR_";
 
 /// Variables with their values, and those that have none.
 #[derive(Default)]

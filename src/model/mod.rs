@@ -29,6 +29,8 @@ pub struct Project {
     pub groups: BTreeMap<String, Group>,
     /// Targets that are not part of this run, and the `when` that says so.
     pub left_out: BTreeMap<String, Place>,
+    /// Environment variables that the file asked for and that were set, and where it did.
+    pub environment: BTreeMap<String, Option<Place>>,
     /// What the groups of this run require and the work tree has not: it can be looked at, not built.
     pub refusals: Vec<Problem>,
     pub lint: Lint,

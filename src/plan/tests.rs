@@ -29,6 +29,7 @@ fn world() -> World {
         root: "/p".into(),
         default_branch: None,
         left_out: BTreeMap::new(),
+        environment: BTreeMap::new(),
         refusals: Vec::new(),
         targets: BTreeMap::new(),
         groups: BTreeMap::new(),

@@ -27,6 +27,8 @@ pub struct RegistryOptions {
     /// Registries that may be spoken to without TLS, as a reference names them: `registry.local:5000`. Those on
     /// loopback always may.
     pub insecure: Vec<String>,
+    /// By the name of a registry: hosts, perhaps with a folder, that are asked first for what is pulled.
+    pub mirrors: BTreeMap<String, Vec<String>>,
     /// Roots that are trusted besides the system's, each in PEM.
     pub root_certificates: Vec<Vec<u8>>,
     /// How many exchanges with one registry run at once.
@@ -45,6 +47,7 @@ impl Default for RegistryOptions {
             retries: Retries::default(),
             user_agent: concat!("mab/", env!("CARGO_PKG_VERSION")).to_string(),
             insecure: Vec::new(),
+            mirrors: BTreeMap::new(),
             root_certificates: Vec::new(),
             concurrency: 8,
             connect_timeout: Duration::from_secs(20),
@@ -72,6 +75,24 @@ impl Registry {
 
     pub(super) fn retries(&self) -> &Retries {
         &self.transport.options().retries
+    }
+
+    /// Where something may be pulled from: mirrors in their order, then the registry itself.
+    pub(super) fn sources(&self, reference: &Reference) -> Vec<Reference> {
+        let host = Host::of(reference.registry());
+        let mirrors = self.transport.options().mirrors.iter();
+        let mirrors = mirrors.filter(|(name, _)| Host::of(name) == host).flat_map(|(_, mirrors)| mirrors);
+        let digest = reference.digest();
+        let mirrored = mirrors.filter_map(|mirror| {
+            let name = format!("{}/{}", mirror.trim_end_matches('/'), reference.repository());
+            let name = name.parse::<Reference>().ok()?;
+            let name = match reference.tag() {
+                Some(tag) => name.with_tag(tag).ok()?,
+                None => name,
+            };
+            Some(digest.map_or(name.clone(), |digest| name.with_digest(digest)))
+        });
+        mirrored.chain([reference.clone()]).collect()
     }
 
     pub(super) async fn repository(&self, reference: &Reference) -> Result<Repository, RegistryError> {

@@ -37,7 +37,27 @@ impl Registry {
     }
 
     /// The manifest or index a reference names; a digest in it goes before its tag.
+    ///
+    /// Mirrors are asked first. One that fails in whatever way is passed over: the registry itself knows better.
     pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
+        let mut sources = self.sources(reference);
+        let own = sources.pop().unwrap_or_else(|| reference.clone());
+        for mirror in &sources {
+            if let Ok(resolved) = self.resolve_once(mirror).await {
+                return Ok(resolved);
+            }
+        }
+        self.resolve_at(&own).await
+    }
+
+    /// Without waiting for a mirror to come to itself.
+    async fn resolve_once(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
+        let repository = self.repository(reference).await?;
+        let _permit = repository.permit().await;
+        get_once(&repository, reference).await
+    }
+
+    async fn resolve_at(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
         let repository = self.repository(reference).await?;
         let _permit = repository.permit().await;
         retrying(self.retries(), || get_once(&repository, reference)).await

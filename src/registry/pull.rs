@@ -21,6 +21,8 @@ const PATIENCE_FOR_A_BLOB: u32 = 8;
 impl Registry {
     /// Writes a blob, and succeeds only if what was written has the descriptor's size and digest; until then the
     /// caller must not use it.
+    ///
+    /// Mirrors are asked first; what one of them has begun, the next source goes on with.
     pub async fn pull_blob(
         &self,
         repository: &Reference,
@@ -28,10 +30,35 @@ impl Registry {
         to: &mut (impl Write + Send),
         progress: Progress<'_>,
     ) -> Result<(), RegistryError> {
+        let mut begun = (0, Hasher::new());
+        let mut sources = self.sources(repository);
+        let own = sources.pop().unwrap_or_else(|| repository.clone());
+        for mirror in &sources {
+            let what = format!("blob {} of `{}`", blob.digest, mirror.name());
+            let Ok(repository) = self.repository(mirror).await else { continue };
+            let _permit = repository.permit().await;
+            let mut pull = Pull { repository: &repository, blob, what, done: begun.0, hasher: begun.1 };
+            match pull.attempt(to, progress).await {
+                Ok(()) => return pull.verified(),
+                Err(_) => begun = (pull.done, pull.hasher),
+            }
+        }
+        self.pull_own(&own, blob, begun, to, progress).await
+    }
+
+    /// From the registry itself, with as much patience as a blob gets.
+    async fn pull_own(
+        &self,
+        repository: &Reference,
+        blob: &Descriptor,
+        (done, hasher): (u64, Hasher),
+        to: &mut (impl Write + Send),
+        progress: Progress<'_>,
+    ) -> Result<(), RegistryError> {
         let what = format!("blob {} of `{}`", blob.digest, repository.name());
         let repository = self.repository(repository).await?;
         let _permit = repository.permit().await;
-        let mut pull = Pull { repository: &repository, blob, what, done: 0, hasher: Hasher::new() };
+        let mut pull = Pull { repository: &repository, blob, what, done, hasher };
         let mut attempts = Attempts::new(self.retries());
         let mut left = self.retries().attempts.saturating_mul(PATIENCE_FOR_A_BLOB);
         loop {

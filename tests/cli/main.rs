@@ -6,6 +6,7 @@
 mod support;
 
 mod bad_input;
+mod border;
 mod build_platform;
 mod cache_mounts;
 mod changed;
@@ -31,3 +32,4 @@ mod rewriting;
 mod sandbox;
 mod secrets;
 mod targets;
+mod user_config;

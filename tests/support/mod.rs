@@ -19,7 +19,7 @@ pub mod web;
 
 pub use account::Account;
 pub use image::{Image, Kind, Layout, sha256};
-pub use mab::Ran;
+pub use mab::{Mab, Ran};
 pub use project::Project;
 pub use registry::Registry;
 pub use repository::Repository;

@@ -41,7 +41,7 @@ pub fn project(
     let groups = groups.collect();
     let root = facts.directories.current.clone();
     let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let left_out = BTreeMap::new();
+    let (left_out, environment) = (BTreeMap::new(), BTreeMap::new());
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
@@ -53,6 +53,7 @@ pub fn project(
             targets,
             groups,
             left_out,
+            environment,
             refusals: Vec::new(),
             lint: Default::default(),
         },

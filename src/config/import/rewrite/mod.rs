@@ -84,7 +84,7 @@ fn rewrite_here(request: &Request, facts: &Facts, disk: &(dyn Files + Sync)) -> 
     let resolver = bake::open(&definitions, &given, surroundings());
     let mut variables = variables::collect(&definitions, &resolver);
     let marked = marked_services(&compose, &given, facts, disk, &mut variables);
-    let environment = filters::environment(&BTreeMap::new());
+    let environment = filters::environment(&BTreeMap::new(), filters::Asked::default());
     let mut document = Document::default();
     let renderer = Renderer::new(&environment, &variables.values);
     let names: BTreeMap<String, String> =

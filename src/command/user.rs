@@ -1,0 +1,69 @@
+//! The user's own configuration: where it is, and what it means for the clients of a run.
+
+use std::path::PathBuf;
+
+use super::Failure;
+use crate::config::user::{self, UserConfig};
+use crate::diag::{Problem, nearest};
+use crate::facts::Facts;
+use crate::registry::RegistryOptions;
+
+/// The file that `MAB_CONFIG` names (empty: none), else the one of the XDG base directories if it is there.
+pub fn config(facts: &Facts) -> Result<UserConfig, Failure> {
+    let named = facts.environment.get("MAB_CONFIG");
+    let path: PathBuf = match (named.map(String::as_str), &facts.directories.config) {
+        (Some(""), _) => return Ok(UserConfig::default()),
+        (Some(named), _) => facts.directories.current.join(named),
+        (None, Some(directory)) => directory.join(user::FILE_NAME),
+        (None, None) => return Ok(UserConfig::default()),
+    };
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
+            return Ok(UserConfig::default());
+        }
+        Err(error) => {
+            let problem = Problem::input("config::unreadable", format!("cannot read `{name}`: {error}"));
+            return Err(vec![problem.help("set MAB_CONFIG to another file, or to nothing for none")]);
+        }
+    };
+    let directory = path.parent().map(PathBuf::from).unwrap_or_default();
+    user::read(&name, &text, directory)
+}
+
+/// Mirrors, certificates and exceptions of registries. Credentials are added by whoever makes the client.
+pub fn registries(config: &UserConfig) -> Result<RegistryOptions, Box<Problem>> {
+    let mut options = RegistryOptions::default();
+    for (host, settings) in &config.registries {
+        if settings.insecure {
+            options.insecure.push(host.clone());
+        }
+        if !settings.mirrors.is_empty() {
+            options.mirrors.insert(host.clone(), settings.mirrors.clone());
+        }
+        if let Some(path) = &settings.ca {
+            let read = std::fs::read(path).map_err(|error| {
+                let message = format!("cannot read `{}`, the `ca` of `{host}`: {error}", path.display());
+                Box::new(Problem::input("config::unreadable", message))
+            });
+            options.root_certificates.push(read?);
+        }
+    }
+    Ok(options)
+}
+
+/// Why `--builder NAME` cannot be honoured.
+pub fn no_builder(name: &str, config: &UserConfig) -> Problem {
+    let known = config.builders.keys().map(String::as_str);
+    if config.builders.contains_key(name) {
+        let message =
+            format!("builder `{name}` cannot be used yet: this version builds on this machine alone");
+        return Problem::input("builder::not-yet", message).help("leave `--builder` out");
+    }
+    let problem = Problem::input("builder::unknown", format!("there is no builder `{name}`"));
+    match nearest(name, known) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.help("builders are in `[builder.NAME]` of the user's configuration"),
+    }
+}

@@ -1,0 +1,54 @@
+//! The user's own configuration: where it is found, what is stronger, what is said about a wrong one.
+
+use crate::support::Project;
+
+const FILE: &str = "[target.default]\ndockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /a\\n\"\n";
+
+fn project(config: &str) -> Project {
+    let project = Project::of(FILE);
+    // Beside `work`, below the home that tests have.
+    project.write("../home/.config/mab/config.toml", config);
+    project
+}
+
+#[test]
+fn a_wrong_file_is_told_at_once_and_can_be_left_out() {
+    let project = project("[store]\nbudgets = \"1GB\"\nkeep = 3\n[registri.x]\n");
+    let said = project.mab(&["bake", "--print"]).run().failed(2).stderr;
+    for expected in ["did you mean `budget`?", "`keep` must be a string", "did you mean `registry`?"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    project.mab(&["bake", "--print"]).with_env("MAB_CONFIG", "").run().succeeded();
+    let said = project.mab(&["bake", "--print"]).with_env("MAB_CONFIG", "none.toml").run().failed(2).stderr;
+    assert!(said.contains("cannot read `") && said.contains("none.toml"), "{said}");
+}
+
+#[test]
+fn builders_are_known_and_not_used_yet() {
+    let project = project("[builder.farm]\nworkers = [{ endpoint = \"tcp://10.0.0.7:1234\" }]\n");
+    for (name, expected) in [
+        ("farm", "builder `farm` cannot be used yet"),
+        ("fram", "did you mean `farm`?"),
+        ("else", "there is no builder `else`"),
+    ] {
+        let said = project.mab(&["bake", "--builder", name]).run().failed(2).stderr;
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_is_kept_by_default_is_the_users_choice() {
+    let project = project("[store]\npath = \"elsewhere\"\nbudget = \"1b\"\nkeep = \"1w\"\n");
+    let prune = |more: &[&str]| project.mab(&["prune", "--dry-run"]).with(more).run().succeeded().stdout;
+    assert!(prune(&[]).starts_with("would remove 0 records"));
+    // The harness names the store in the environment, which is stronger than the file.
+    assert!(project.store().exists());
+}
+
+#[test]
+fn the_schema_of_the_file_is_printed() {
+    let project = Project::new();
+    let text = project.mab(&["schema", "--config"]).run().succeeded().stdout;
+    assert!(text.contains("\"mirrors\""), "{text}");
+    assert!(project.mab(&["schema"]).run().succeeded().stdout.contains("\"tags\""));
+}
