@@ -30,6 +30,7 @@ mod repositories;
 mod reproducible;
 mod rewriting;
 mod sandbox;
+mod sarif;
 mod secrets;
 mod targets;
 mod user_config;
