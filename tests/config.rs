@@ -12,7 +12,7 @@ use mab::config::{self, Disk, Entry, Files, Overrides};
 use mab::diag::{Problem, render};
 use mab::facts::{CiFacts, Facts, GitFacts};
 use mab::model::Project;
-use mab::report::bake_json::bake_json;
+use mab::report::bake_json::{bake_json, document};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -98,6 +98,29 @@ fn valid_files_resolve() {
         }
     }
     finish(&wrong);
+}
+
+/// What `mab bake --print` writes is the same project when it is read.
+#[test]
+fn printed_files_are_read_back() {
+    for case in cases("valid") {
+        let (mut project, _) = resolve(&case).unwrap();
+        // Texts that HCL takes for templates.
+        if let Some(target) = project.targets.values_mut().next() {
+            target.labels.insert("${a}".to_string(), "$${b} %{c} {{ d }}".to_string());
+        }
+        let print = |project: &Project| {
+            let names: Vec<&str> = project.targets.keys().map(String::as_str).collect();
+            format!("{:#}", document(project, &names))
+        };
+        let printed = print(&project);
+        assert!(config::is_resolved(&printed), "{}", case.display());
+        let loaded = config::load_resolved("x.json", &printed, &project.root);
+        match config::resolve(&loaded, &Facts::for_test(), &Overrides::default()) {
+            Ok((again, _)) => assert_eq!(print(&again), printed, "{}", case.display()),
+            Err(problems) => panic!("{}\n{}", case.display(), rendered(&problems)),
+        }
+    }
 }
 
 #[test]

@@ -13,9 +13,25 @@ use crate::facts::Facts;
 /// Standard input larger than this is no build file.
 const LARGEST_INPUT: u64 = 8 << 20;
 
+/// Our own format.
+pub enum OwnFile {
+    Toml(PathBuf),
+    /// What `mab bake --print` wrote.
+    Resolved(ImportFile),
+}
+
+impl OwnFile {
+    pub fn load(&self, disk: &dyn Files, facts: &Facts) -> config::Loaded {
+        match self {
+            Self::Toml(path) => config::load(path, disk),
+            Self::Resolved(file) => config::load_resolved(&file.name, &file.text, &facts.directories.current),
+        }
+    }
+}
+
 pub enum BuildFiles {
     /// multiarch.toml
-    Own(PathBuf),
+    Own(OwnFile),
     /// Bake's and Compose's, in the order in which they are read.
     Foreign(Vec<ImportFile>),
 }
@@ -27,7 +43,7 @@ pub fn find(options: &ProjectOptions, facts: &Facts) -> Result<BuildFiles, Failu
         return named(&options.files, current);
     }
     if let Some(own) = config::find(current) {
-        return Ok(BuildFiles::Own(own));
+        return Ok(BuildFiles::Own(OwnFile::Toml(own)));
     }
     let found = foreign_names(facts);
     if found.is_empty() {
@@ -53,7 +69,21 @@ fn named(files: &[PathBuf], current: &Path) -> Result<BuildFiles, Failure> {
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let is_own = |name: &String| !import::is_foreign(name) || current.join(name).is_dir();
     match (names.iter().find(|name| is_own(name)), names.len()) {
-        (None, _) => Ok(BuildFiles::Foreign(read_all(&names, current)?)),
+        (None, _) => {
+            let mut files = read_all(&names, current)?;
+            let Some(resolved) = files.iter().position(|file| config::is_resolved(&file.text)) else {
+                return Ok(BuildFiles::Foreign(files));
+            };
+            match files.len() {
+                1 => Ok(BuildFiles::Own(OwnFile::Resolved(files.remove(0)))),
+                count => {
+                    let name = &files[resolved].name;
+                    let message = format!("`{name}` is read alone, but {count} files are given");
+                    let help = "it is a resolved multiarch.toml; name it alone, and change it with `--set`";
+                    Err(vec![Problem::input("config::files", message).help(help)])
+                }
+            }
+        }
         (Some(own), 1) => own_file(own, current),
         (Some(own), _) => {
             let message = format!("`{own}` is read alone, but {} files are given", names.len());
@@ -67,7 +97,7 @@ fn named(files: &[PathBuf], current: &Path) -> Result<BuildFiles, Failure> {
 fn own_file(name: &str, current: &Path) -> Result<BuildFiles, Failure> {
     let path = current.join(name);
     let path = if path.is_dir() { path.join(config::FILE_NAME) } else { path };
-    if path.is_file() { Ok(BuildFiles::Own(path)) } else { Err(vec![missing(name)]) }
+    if path.is_file() { Ok(BuildFiles::Own(OwnFile::Toml(path))) } else { Err(vec![missing(name)]) }
 }
 
 fn missing(name: &str) -> Problem {

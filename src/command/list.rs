@@ -75,7 +75,7 @@ struct Group {
 fn variables(is_json: bool, options: &ProjectOptions, facts: &Facts) -> Result<Document, Failure> {
     let (variables, warnings) = match build_files::find(options, facts)? {
         BuildFiles::Own(file) => {
-            (config::variables(&config::load(&file, &Disk), facts, &options.vars)?, Vec::new())
+            (config::variables(&file.load(&Disk, facts), facts, &options.vars)?, Vec::new())
         }
         BuildFiles::Foreign(files) => {
             let imported = build_files::import(files, &everything(options), facts, &Disk)?;

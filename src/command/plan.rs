@@ -67,10 +67,12 @@ pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Fa
         let imported = build_files::import(files, options, facts, &Disk)?;
         return Ok(Document { text: imported.print(), warnings: imported.warnings });
     }
-    let Loaded { project, warnings, names, .. } = project::load(options, facts)?;
+    let Loaded { mut project, warnings, names, .. } = project::load(options, facts)?;
+    // Whoever reads it again, here or with bake, takes paths as relative to the working directory.
+    project.root.clone_from(&facts.directories.current);
     let selection = crate::plan::select(&project, &names)?;
     let names: Vec<&str> = selection.all().map(|target| target.name.as_str()).collect();
-    let document = bake_json::selected_json(&project, &names);
+    let document = bake_json::document(&project, &names);
     Ok(Document { text: format!("{document:#}\n"), warnings })
 }
 

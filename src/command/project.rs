@@ -1,11 +1,11 @@
 //! From the build file to a plan: find, read, resolve, select, read Dockerfiles, compile.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Failure;
-use super::build_files::{self, BuildFiles};
+use super::build_files::{self, BuildFiles, OwnFile};
 use super::changed::{self, Changed};
 use super::dockerfiles::{DockerfileReader, Found};
 use super::grants::{self, Grant};
@@ -127,7 +127,7 @@ fn load_ungranted(
 }
 
 fn load_own(
-    file: &Path,
+    file: &OwnFile,
     options: &ProjectOptions,
     facts: &mut Facts,
     disk: &(dyn Files + Sync),
@@ -139,7 +139,7 @@ fn load_own(
 
 /// multiarch.toml before it is resolved, with what the command line says about it and the facts it asks for.
 pub(super) fn read_own(
-    file: &Path,
+    file: &OwnFile,
     options: &ProjectOptions,
     facts: &mut Facts,
     disk: &dyn Files,
@@ -156,7 +156,7 @@ pub(super) fn read_own(
         let help = "take `--sbom`, `--provenance` and `--attest` out, or say `=false`";
         return Err(vec![Problem::input("config::not-yet", message).help(help)]);
     }
-    let loaded = config::load(file, disk);
+    let loaded = file.load(disk, facts);
     if config::needs_git(&loaded, &overrides) && facts.git.is_none() {
         facts.git = GitFacts::read(&loaded.root).map_err(|error| {
             vec![

@@ -274,7 +274,7 @@ impl<'w> Explainer<'_, 'w, '_> {
     }
 
     fn rendered(&self, text: &str, place: &Place) -> Option<String> {
-        let file = File { source: place.source.clone(), directory: Default::default() };
+        let file = File { source: place.source.clone(), directory: Default::default(), is_literal: false };
         let text = Text::new(text, &std::sync::Arc::new(file), place.span.clone());
         self.run.world.templates.render(&text, &self.scope).ok().map(std::borrow::Cow::into_owned)
     }

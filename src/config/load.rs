@@ -104,6 +104,7 @@ impl Loaded {
         let file = Arc::new(File {
             source: Source::new(name, text),
             directory: path.parent().unwrap_or(Path::new("/")).to_path_buf(),
+            is_literal: false,
         });
         let (document, errors) = DeTable::parse_recoverable(&file.source.text);
         if !errors.is_empty() {

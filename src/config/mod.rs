@@ -34,6 +34,7 @@ pub mod path;
 mod read;
 mod removal;
 mod resolve;
+pub mod resolved;
 mod roster;
 mod sandbox;
 pub mod schema;
@@ -60,6 +61,7 @@ pub use files::{Disk, Entry, Files};
 pub use load::{Loaded, load};
 pub use output::parse as parse_output;
 pub use resolve::{Overrides, resolve};
+pub use resolved::{is_resolved, load_resolved};
 pub use shape::{has_entries, key_problem};
 pub use variable::{Variable, variables};
 

@@ -101,7 +101,7 @@ pub fn resolve(
 /// An output given on the command line; its paths are relative to `directory`.
 pub fn parse(line: &str, directory: &Path) -> Result<Output, Vec<Problem>> {
     let source = Source::new("--output", line);
-    let file = Arc::new(File { source, directory: directory.to_path_buf() });
+    let file = Arc::new(File { source, directory: directory.to_path_buf(), is_literal: false });
     let text = Text::new(line, &file, 0..line.len());
     let resolved = resolve(&OutputDeclaration::Line(text.clone()), |text| Ok(text.value.clone()))?;
     resolved.map(|output| output.value).ok_or_else(|| vec![missing_type(text.place())])

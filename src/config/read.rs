@@ -126,7 +126,11 @@ fn read_project(reader: &mut Reader<'_>, value: &Value<'_>) -> ProjectDeclaratio
     project
 }
 
-fn read_group(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<GroupDeclaration> {
+pub(super) fn read_group(
+    reader: &mut Reader<'_>,
+    place: Place,
+    value: &Value<'_>,
+) -> Option<GroupDeclaration> {
     let table = reader.table("group", value)?;
     let mut group = GroupDeclaration::new(place.clone());
     let mut has_targets = false;

@@ -195,6 +195,7 @@ impl Reader<'_> {
     fn checked_text(&mut self, key: &str, value: &str, span: Span, role: Role) -> Option<Text> {
         let text = Text::new(value, &self.file, span);
         match role {
+            _ if self.file.is_literal => {}
             Role::Plain if value.contains("{{") => {
                 self.report(
                     Problem::input("config::no-template", format!("`{key}` is not a template"))

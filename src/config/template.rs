@@ -117,7 +117,7 @@ impl<'e> Templates<'e> {
     }
 
     pub fn render<'t>(&self, text: &'t Text, scope: &Scope) -> Result<Cow<'t, str>, Problem> {
-        if !["{{", "{%", "{#"].iter().any(|opening| text.value.contains(opening)) {
+        if text.file.is_literal || !["{{", "{%", "{#"].iter().any(|opening| text.value.contains(opening)) {
             return Ok(Cow::Borrowed(&text.value));
         }
         let compiled = self.compiled(&text.value);
@@ -349,7 +349,11 @@ mod tests {
 
     fn render(value: &str) -> Result<String, (String, String)> {
         let source = format!("\"{value}\"");
-        let file = Arc::new(File { source: Source::new("f", source.clone()), directory: "/".into() });
+        let file = Arc::new(File {
+            source: Source::new("f", source.clone()),
+            directory: "/".into(),
+            is_literal: false,
+        });
         let text = Text::new(value, &file, 0..source.len());
         let variables = BTreeMap::from([("HOME".to_string(), "/root".to_string())]);
         let environment = environment(&variables, Default::default());

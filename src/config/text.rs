@@ -11,6 +11,8 @@ pub struct File {
     pub source: Arc<Source>,
     /// What relative paths in the file are relative to; absolute.
     pub directory: PathBuf,
+    /// Nothing in it is a template.
+    pub is_literal: bool,
 }
 
 impl File {
@@ -92,7 +94,11 @@ mod tests {
     #[test]
     fn parts_are_placed_where_letters_are_unchanged() {
         let check = |source: &str, value: &str, part: Span, expected: &str| {
-            let file = Arc::new(File { source: Source::new("f", source), directory: PathBuf::from("/") });
+            let file = Arc::new(File {
+                source: Source::new("f", source),
+                directory: PathBuf::from("/"),
+                is_literal: false,
+            });
             let text = Text::new(value, &file, 0..source.len());
             assert_eq!(&source[text.place_of(&part).span], expected, "{source}");
         };

@@ -2,7 +2,8 @@
 //!
 //! Bake's keys keep bake's meaning: a target's values are those of its first platform. What bake has no
 //! word for are extra keys: `images`, `needs`, `emulate`, and `on` with what differs on further platforms,
-//! where `null` means that the value is not there. Paths below the root are relative to it.
+//! where `null` means that the value is not there. Paths below the root are relative to it. `config::resolved` reads
+//! it again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::base::Platform;
+use crate::config::resolved;
 use crate::diag::Located;
 use crate::model::{
     Annotation, AnnotationLevel, Call, Context, Dest, Dockerfile, Emulate, ExportOptions, Group,
@@ -22,6 +24,32 @@ type Object = Map<String, Value>;
 pub fn bake_json(project: &Project) -> Value {
     let names: Vec<&str> = project.targets.keys().map(String::as_str).collect();
     selected_json(project, &names)
+}
+
+/// The same as `selected_json`, so that `mab` and bake can read it again: with a mark that is a comment to bake, and
+/// with text escaped that HCL takes for a template.
+pub fn document(project: &Project, names: &[&str]) -> Value {
+    let mut document = Object::new();
+    document.insert(resolved::MARK.to_string(), json!({ "mab": resolved::VERSION }));
+    // What `--platform` leaves nothing of would be built for the host's when it is read.
+    let is_built = |name: &&str| project.targets.get(*name).is_some_and(|target| !target.variants.is_empty());
+    let names: Vec<&str> = names.iter().copied().filter(is_built).collect();
+    if let Value::Object(members) = escaped(selected_json(project, &names)) {
+        document.extend(members);
+    }
+    Value::Object(document)
+}
+
+fn escaped(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(resolved::escaped(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(escaped).collect()),
+        Value::Object(members) => {
+            let members = members.into_iter().map(|(name, value)| (resolved::escaped(&name), escaped(value)));
+            Value::Object(members.collect())
+        }
+        other => other,
+    }
 }
 
 /// The targets of these names, and the groups that have some of them.

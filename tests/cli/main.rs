@@ -23,6 +23,7 @@ mod lock;
 mod mounts;
 mod outputs;
 mod overrides;
+mod printed;
 mod push;
 mod remote_contexts;
 mod remote_files;

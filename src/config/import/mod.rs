@@ -33,6 +33,7 @@ use crate::facts::Facts;
 use crate::model::Project;
 
 pub(super) use entries::is_true;
+pub(super) use hcl::{JsonKind, JsonNode, read_json};
 
 use bake::{BakeFile, Given, Syntax};
 use definition::{Definition, Selection};

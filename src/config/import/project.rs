@@ -157,12 +157,12 @@ impl Converter<'_> {
         let directory = self.facts.directories.current.clone();
         match self.place(attribute) {
             Some(place) => {
-                let file = Arc::new(File { source: place.source.clone(), directory });
+                let file = Arc::new(File { source: place.source.clone(), directory, is_literal: false });
                 Text::new(value, &file, place.span.clone())
             }
             None => {
                 let source = Source::new(format!("{}.{attribute}", self.target.name), value);
-                Text::new(value, &Arc::new(File { source, directory }), 0..value.len())
+                Text::new(value, &Arc::new(File { source, directory, is_literal: false }), 0..value.len())
             }
         }
     }

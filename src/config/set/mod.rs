@@ -84,7 +84,7 @@ pub fn read(
         return Sets::default();
     }
     let source = Source::new("--set", arguments.join("\n"));
-    let file = Arc::new(File { source, directory: directory.to_path_buf() });
+    let file = Arc::new(File { source, directory: directory.to_path_buf(), is_literal: false });
     let mut by_target: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut overrides: Vec<Override> = Vec::new();
     let mut start = 0;

@@ -20,12 +20,12 @@ pub struct Blocks {
 }
 
 /// A JSON value with its place.
-struct Node {
-    kind: NodeKind,
-    span: Span,
+pub struct Node {
+    pub kind: NodeKind,
+    pub span: Span,
 }
 
-enum NodeKind {
+pub enum NodeKind {
     Null,
     Bool(bool),
     Number(Number),
@@ -34,10 +34,15 @@ enum NodeKind {
     Object(Vec<(Text, Span, Node)>),
 }
 
-struct Text {
-    value: Rc<str>,
+pub struct Text {
+    pub value: Rc<str>,
     /// Where the letters begin, if there are no escapes.
     verbatim: Option<usize>,
+}
+
+/// Reads a document as plain JSON.
+pub fn read(source: &Arc<Source>) -> Result<Node, Box<Problem>> {
+    document(&mut Cursor::file(source))
 }
 
 /// Reads a file.

@@ -25,7 +25,7 @@ pub use body::parse;
 pub use convert::convert;
 pub use evaluate::{Environment, Evaluated, Evaluator, UserFunction};
 pub use functions::{Surroundings, clean_path, from_json, is_builtin, to_json, type_of};
-pub use json::{Blocks, parse as parse_json};
+pub use json::{Blocks, Node as JsonNode, NodeKind as JsonKind, parse as parse_json, read as read_json};
 pub use mentions::{Mention, mentions};
 pub use number::Number;
 pub use syntax::{

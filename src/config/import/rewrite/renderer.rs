@@ -42,7 +42,7 @@ impl<'e> Renderer<'e> {
 }
 
 fn placeless(text: &str) -> Text {
-    let file = File { source: Source::new("", text), directory: PathBuf::from("/") };
+    let file = File { source: Source::new("", text), directory: PathBuf::from("/"), is_literal: false };
     Text::new(text, &Arc::new(file), 0..text.len())
 }
 
