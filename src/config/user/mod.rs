@@ -78,7 +78,7 @@ const COLORS: &[(&str, Color)] = &[("auto", Color::Auto), ("never", Color::Never
 
 /// Reads the file's text; paths in it are relative to its directory. All problems come at once.
 pub fn read(name: &str, text: &str, directory: PathBuf) -> Result<UserConfig, Vec<Problem>> {
-    let file = Arc::new(File { source: Source::new(name, text), directory });
+    let file = Arc::new(File { source: Source::new(name, text), directory, is_literal: false });
     let (document, errors) = DeTable::parse_recoverable(&file.source.text);
     if !errors.is_empty() {
         return Err(errors.iter().map(|error| syntax_problem(&file, error)).collect());
