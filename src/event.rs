@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::explanation::Explanation;
 use crate::base::payload::{ImageSummary, Outcome, Stream};
 use crate::base::{Digest, NodeId, Platform, StepId};
 use crate::diag::Problem;
@@ -97,6 +98,11 @@ pub enum Event {
     Notice {
         node: Option<NodeId>,
         problem: Arc<Problem>,
+    },
+    /// Why a node is a hit or a miss, for who asked.
+    Explained {
+        node: NodeId,
+        explanation: Explanation,
     },
     /// A build node's image.
     Image {

@@ -4,6 +4,7 @@
 //! a [`Digest`] is well formed, a [`Platform`] is normalised, a [`Reference`] names a repository.
 
 pub mod digest;
+pub mod explanation;
 pub mod git_reference;
 pub mod http_url;
 pub mod ids;

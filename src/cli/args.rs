@@ -178,6 +178,9 @@ pub struct BakeArguments {
     /// What is done with the targets, whatever the file says
     #[arg(long, value_name = "CALL")]
     pub call: Option<CallArgument>,
+    /// Says of every node whether an earlier result is used, and for a miss what differs from the nearest earlier run
+    #[arg(long)]
+    explain: bool,
     /// After a failure, goes on with everything that does not depend on it
     #[arg(long)]
     keep_going: bool,
@@ -199,6 +202,7 @@ Examples:
   mab bake api -o type=oci,dest=api.tar        one image with all platforms as an OCI archive
   mab bake release --locked --push             nothing that `mab lock` has not seen
   mab bake --list=targets                      what there is to bake
+  mab bake --explain                           why is something built that was built before?
   mab bake --print | jq .target.api            what the file says in the end
   MAB_BORDER=on mab bake --allow fs.read=../shared --allow env=CI_*
                                                a file that somebody else wrote";
@@ -225,12 +229,17 @@ pub struct PlanArguments {
     /// How the graph is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: FormatArgument,
+    /// Says instead of every node what a bake would find: an earlier result, or what differs from the nearest
+    /// earlier run
+    #[arg(long)]
+    pub explain: bool,
 }
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
   mab plan                                     a tree: what waits for what
   mab plan --changed                           what this branch changes, why, and what follows from it
+  mab plan --explain                           what a bake would build, and why
   mab plan release --format svg > plan.svg     a picture for a browser, light and dark
   mab plan --format json | jq '.nodes[].name'  for programs
   mab plan api --format mermaid                for a code block in Markdown
@@ -421,6 +430,7 @@ impl BakeArguments {
             request,
             call: self.call(),
             keep_going: self.keep_going,
+            explains: self.explain,
             metadata: self.metadata_file.clone(),
         })
     }

@@ -140,8 +140,12 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
 fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
     let request = command::plan::plain_request(facts);
     let (project, session) = (arguments.project_options(), arguments.session());
-    let planned = command::plan::plan(&project, &session, &request, arguments.format.into(), facts);
-    let planned = runtime().block_on(planned);
+    let format = arguments.format.into();
+    let runtime = runtime();
+    let planned = match arguments.explain {
+        true => runtime.block_on(command::plan::explain(&project, &session, &request, format, facts)),
+        false => runtime.block_on(command::plan::plan(&project, &session, &request, format, facts)),
+    };
     document(planned, facts, Progress::Auto)
 }
 

@@ -23,7 +23,7 @@ use crate::model::{Call, Context};
 use crate::plan::{BaseSource, BuildNode, Node, Plan, Request, ResolveNode};
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
-use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, run};
+use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, Tools, run};
 
 #[derive(Clone, Debug)]
 pub struct BakeOptions {
@@ -33,6 +33,8 @@ pub struct BakeOptions {
     /// `--call`, `--check`; the targets' own when it is not given.
     pub call: Option<Call>,
     pub keep_going: bool,
+    /// `--explain`
+    pub explains: bool,
     /// `--metadata-file`
     pub metadata: Option<PathBuf>,
 }
@@ -82,6 +84,7 @@ pub async fn bake(
     advice::refuse(&plan, &project.lint, &build)?;
     expect_no_push(&plan, &options.session)?;
     let tools = session.open(facts, events.clone()).map_err(|problem| vec![*problem])?;
+    let tools = Tools { project: project.root.clone(), explains: options.explains, ..tools };
     for notice in tools.store.notices() {
         events.emit(Event::Notice { node: None, problem: Arc::new(notice.problem()) });
     }

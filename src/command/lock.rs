@@ -7,11 +7,10 @@ use std::sync::Arc;
 use super::Failure;
 use super::build_files::{self, BuildFiles};
 use super::lock_file;
-use super::plan::plain_request;
+use super::plan::{Silence, plain_request};
 use super::project::{self, Planned, ProjectOptions};
 use super::session::{Session, SessionOptions};
 use crate::diag::{Problem, nearest};
-use crate::event::{Event, EventSink};
 use crate::facts::Facts;
 use crate::lock::{FILE_NAME, Lock, Pins, Rule, Section, changes, names_like};
 use crate::model::Call;
@@ -226,11 +225,4 @@ fn counted(lock: &Lock) -> String {
     let told: Vec<String> =
         told.map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many })).collect();
     if told.is_empty() { "nothing to pin".to_string() } else { told.join(", ") }
-}
-
-/// Whoever locks builds nothing that there would be events of.
-struct Silence;
-
-impl EventSink for Silence {
-    fn emit(&self, _: Event) {}
 }

@@ -1,6 +1,7 @@
 //! `mab plan` and `mab bake --print`: what would be done, without doing it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Failure;
 use super::build_files::{self, BuildFiles};
@@ -8,10 +9,12 @@ use super::project::{self, Loaded, Planned, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
 use crate::config::Disk;
 use crate::diag::Problem;
+use crate::event::{Event, EventSink};
 use crate::facts::Facts;
 use crate::model::Entitlement;
 use crate::plan::Request;
-use crate::report::{bake_json, graph};
+use crate::report::{bake_json, graph, verdicts};
+use crate::run::{PlanWorker, Tools};
 
 /// What is written to standard output, and what is said about it.
 #[derive(Debug)]
@@ -59,6 +62,40 @@ pub async fn plan(
         Format::Svg => graph::svg(&plan),
     };
     Ok(Document { text, warnings })
+}
+
+/// What a bake would find of the nodes, and why. Nothing is built.
+pub async fn explain(
+    options: &ProjectOptions,
+    session: &SessionOptions,
+    request: &Request,
+    format: Format,
+    facts: &mut Facts,
+) -> Result<Document, Failure> {
+    let session = Session::new(session);
+    let Planned { plan, project, warnings, .. } =
+        project::plan(options, request, None, facts, &session).await?;
+    let tools = session.open(facts, Arc::new(Silence)).map_err(|problem| vec![*problem])?;
+    let worker = PlanWorker::new(plan.clone(), Tools { project: project.root, ..tools });
+    let explained = worker.explain().await?;
+    let text = match format {
+        Format::Text => verdicts::text(&plan, &explained),
+        Format::Json => format!("{:#}\n", verdicts::json(&plan, &explained)),
+        Format::Dot | Format::Mermaid | Format::Svg => {
+            let problem = Problem::input("plan::explain-format", "explanations are text or JSON");
+            return Err(vec![
+                problem.help("leave out `--explain`, or give `--format text` or `--format json`"),
+            ]);
+        }
+    };
+    Ok(Document { text, warnings })
+}
+
+/// Whoever builds nothing has no events to tell.
+pub(super) struct Silence;
+
+impl EventSink for Silence {
+    fn emit(&self, _: Event) {}
 }
 
 /// The resolved file as bake prints it.

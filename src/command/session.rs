@@ -91,6 +91,8 @@ impl<'a> Session<'a> {
             registry,
             sources,
             pins: self.pins().clone(),
+            project: facts.directories.current.clone(),
+            explains: false,
             environment: Arc::new(facts.environment.clone()),
             events,
             build_platform: build_platform(facts),

@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod forwarded;
 mod job;
 mod machine;
+pub mod reached;
 pub mod selection;
 
 pub use job::{BuildJob, BuildOutcome, JobContext, JobEvents, SEMANTICS};

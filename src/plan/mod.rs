@@ -11,12 +11,14 @@ mod graph;
 mod key;
 mod node;
 mod select;
+mod why;
 
 pub use compile::{Dockerfiles, Request, base_source, compile};
 pub use graph::Plan;
 pub use key::{NodeKeyInputs, node_key};
 pub use node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode};
 pub use select::{Selection, select};
+pub use why::{Account, shared_parts, why};
 
 #[cfg(test)]
 mod tests;

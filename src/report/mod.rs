@@ -4,3 +4,4 @@ pub mod bake_json;
 pub mod explain;
 pub mod graph;
 pub mod metadata;
+pub mod verdicts;

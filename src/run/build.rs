@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::epoch::NodeEpoch;
 use super::worker::PlanWorker;
 use crate::base::payload::{ImageSummary, Outcome, StepCounts};
-use crate::base::{Digest, NodeId, Parts, Platform};
+use crate::base::{Digest, NodeId, Parts, PinnedSource, Platform, StepId};
 use crate::context::{Context, Contexts, IgnoreFile};
 use crate::diag::{Kind, Located, Problem};
 use crate::engine::base::{Base, Origin};
@@ -49,10 +49,52 @@ struct NodeRecord {
     format: u32,
 }
 
+/// A build node as far as it is known before anything is built.
+pub(super) struct Prepared {
+    pub key: Digest,
+    pub parts: Parts,
+    /// What asks for it to be built anyway.
+    pub is_forced: Option<String>,
+    pub lowered: Arc<Lowered>,
+    bases: Bases,
+    pub contexts: BTreeMap<Option<String>, Arc<Context>>,
+    pub sources: BTreeMap<StepId, Digest>,
+    pinned: Vec<PinnedSource>,
+    auth: SourceAuth,
+    epoch: Option<i64>,
+    emulators: BTreeMap<String, String>,
+    forwarded: Forwarded,
+}
+
 type Bases = BTreeMap<(String, Platform), Base>;
 
 impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
+        let prepared = self.prepare(node).await?;
+        let known = self.known(&prepared)?;
+        if self.tools.explains {
+            let explanation = match &known {
+                Some((_, made)) => self.hit(*made),
+                None => self.miss(node, &prepared).await?,
+            };
+            self.tools.events.emit(Event::Explained { node: id, explanation });
+        }
+        if let Some((image, _)) = known {
+            self.note(node, &prepared);
+            return self.image_done(id, node, image).await;
+        }
+        if node.variant.emulate == model::Emulate::Warn && !prepared.emulators.is_empty() {
+            let problem = Arc::new(emulation_warning(prepared.emulators.keys()));
+            self.tools.events.emit(Event::Notice { node: None, problem });
+        }
+        let image = self.tools.engine.build(self.job(id, node, &prepared)).await?;
+        self.record(node, &prepared.key, &prepared.parts, &image)?;
+        self.note(node, &prepared);
+        self.image_done(id, node, image).await
+    }
+
+    /// Everything that the key of a node covers, and the key.
+    pub(super) async fn prepare(&self, node: &BuildNode) -> Result<Prepared, Box<Problem>> {
         let auth = self.source_auth(node);
         let NodeEpoch { seconds: epoch, args } = self.epoch(node, &auth).await?;
         self.tell_of_timestamps(node, epoch);
@@ -80,40 +122,51 @@ impl<E: Engine> PlanWorker<E> {
             forwarded: forwarded.presence_in(&lowered),
         });
         let key = parts.digest();
-        if !node.variant.no_cache
-            && !runs_anyway(node, &lowered)
-            && let Some(image) = self.known_image(&key, &lowered)?
-        {
-            return self.image_done(id, node, image).await;
-        }
-        if node.variant.emulate == model::Emulate::Warn && !emulators.is_empty() {
-            let problem = Arc::new(emulation_warning(emulators.keys()));
-            self.tools.events.emit(Event::Notice { node: None, problem });
-        }
-        let job = BuildJob {
-            target: node.target.clone(),
-            platform: node.platform.clone(),
-            bases: lowered
-                .bases
-                .iter()
-                .map(|base| bases[&(base.name.clone(), base.platform.clone())].clone())
-                .collect(),
-            steps: lowered,
+        let is_forced = forced(node, &lowered);
+        Ok(Prepared {
+            key,
+            parts,
+            is_forced,
+            lowered,
+            bases,
             contexts,
-            selected: sources,
-            sources: pinned,
+            sources,
+            pinned,
             auth,
             epoch,
+            emulators,
+            forwarded,
+        })
+    }
+
+    fn job(&self, id: NodeId, node: &BuildNode, prepared: &Prepared) -> BuildJob {
+        let bases = prepared.lowered.bases.iter();
+        let bases = bases.map(|base| prepared.bases[&(base.name.clone(), base.platform.clone())].clone());
+        BuildJob {
+            target: node.target.clone(),
+            platform: node.platform.clone(),
+            bases: bases.collect(),
+            steps: prepared.lowered.clone(),
+            contexts: prepared.contexts.clone(),
+            selected: prepared.sources.clone(),
+            sources: prepared.pinned.clone(),
+            auth: prepared.auth.clone(),
+            epoch: prepared.epoch,
             compression: preferred_compression(&node.export),
             now: self.tools.now,
             no_cache: node.variant.no_cache,
             no_cache_stages: node.variant.no_cache_filter.clone(),
-            forwarded,
+            forwarded: prepared.forwarded.clone(),
             events: JobEvents { node: id, sink: self.tools.events.clone() },
-        };
-        let image = self.tools.engine.build(job).await?;
-        self.record(node, &key, &parts, &image)?;
-        self.image_done(id, node, image).await
+        }
+    }
+
+    /// The image of an earlier run, and when it was made, unless it is to be made again.
+    pub(super) fn known(&self, prepared: &Prepared) -> Result<Option<(BuildOutcome, i64)>, Box<Problem>> {
+        match prepared.is_forced {
+            Some(_) => Ok(None),
+            None => self.known_image(&prepared.key, &prepared.lowered),
+        }
     }
 
     /// Keeps the image for whoever needs it, and tells of it in the form in which it is wanted.
@@ -265,25 +318,31 @@ impl<E: Engine> PlanWorker<E> {
     }
 
     /// The image of an earlier run with the same key, if all of it is still there.
-    fn known_image(&self, key: &Digest, lowered: &Lowered) -> Result<Option<BuildOutcome>, Box<Problem>> {
+    fn known_image(
+        &self,
+        key: &Digest,
+        lowered: &Lowered,
+    ) -> Result<Option<(BuildOutcome, i64)>, Box<Problem>> {
         let record =
             self.tools.store.keys().get(KeyKind::Node, key).map_err(|error| Box::new(error.problem()))?;
         // A record that cannot be read is one of another version: a miss.
-        let Some(record) = record.and_then(|record| serde_json::from_slice::<NodeRecord>(&record.value).ok())
-        else {
-            return Ok(None);
-        };
+        let decoded = record.and_then(|record| {
+            let decoded = serde_json::from_slice::<NodeRecord>(&record.value).ok()?;
+            Some((decoded, record.created))
+        });
+        let Some((record, created)) = decoded else { return Ok(None) };
         let counts = StepCounts { reused: lowered.new_layers(), ..StepCounts::default() };
         if record.format != FORMAT {
             return Ok(None);
         }
         let compression = |text: Option<String>| text.and_then(|text| text.parse().ok());
-        Ok(Some(BuildOutcome {
+        let image = BuildOutcome {
             manifest: record.manifest,
             config: record.config,
             compressions: record.compressions.into_iter().map(compression).collect(),
             counts,
-        }))
+        };
+        Ok(Some((image, created)))
     }
 
     fn record(
@@ -320,11 +379,15 @@ impl<E: Engine> PlanWorker<E> {
     }
 }
 
-/// Whether a stage that is always built anew is part of the image.
-fn runs_anyway(node: &BuildNode, lowered: &Lowered) -> bool {
+/// What asks for a node to be built whatever is known of it.
+fn forced(node: &BuildNode, lowered: &Lowered) -> Option<String> {
+    if node.variant.no_cache {
+        return Some("`no-cache`".to_string());
+    }
     let filter = &node.variant.no_cache_filter;
-    let is_listed = |step: &Step| filter.iter().any(|stage| stage.eq_ignore_ascii_case(&step.stage));
-    lowered.needed().into_iter().any(|id| is_listed(lowered.step(id)))
+    let is_listed = |step: &&Step| filter.iter().any(|stage| stage.eq_ignore_ascii_case(&step.stage));
+    let found = lowered.needed().into_iter().map(|id| lowered.step(id)).find(is_listed);
+    found.map(|step| format!("`no-cache-filter` of stage `{}`", step.stage))
 }
 
 fn emulation_denied<'a>(node: &BuildNode, platforms: impl Iterator<Item = &'a String>) -> Problem {

@@ -6,6 +6,7 @@
 mod build;
 mod epoch;
 mod event_loop;
+mod explain;
 mod export;
 mod foresee;
 mod merge;

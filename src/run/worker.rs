@@ -1,9 +1,11 @@
 //! What each kind of node does.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::build::Builder;
+use super::explain::Explainer;
 use super::resolve::Bases;
 use super::{Worker, merge, publish};
 use crate::base::payload::Outcome;
@@ -30,6 +32,10 @@ pub struct Tools<E> {
     /// What the lock says.
     pub pins: Pins,
     pub events: Arc<dyn EventSink>,
+    /// The folder of the build file.
+    pub project: PathBuf,
+    /// Why nodes are built is told.
+    pub explains: bool,
     /// The platform builds run on.
     pub build_platform: Platform,
     pub epoch: Option<i64>,
@@ -46,8 +52,11 @@ pub struct PlanWorker<E> {
     pub(super) tools: Tools<E>,
     pub(super) bases: Bases,
     pub(super) builder: Builder,
+    pub(super) explainer: Arc<Explainer>,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
+    /// Images that are there, where nothing is built.
+    foreseen: Mutex<BTreeMap<(String, Platform), BuildOutcome>>,
 }
 
 /// What a build node came to.
@@ -61,13 +70,17 @@ impl<E: Engine> PlanWorker<E> {
     pub fn new(plan: Arc<Plan>, tools: Tools<E>) -> Self {
         let bases = Bases::new(tools.store.clone(), tools.registry.clone(), tools.pins.clone());
         let builder = Builder::new(tools.store.clone());
-        Self { plan, tools, bases, builder, images: Mutex::default(), merged: Mutex::default() }
+        let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
+        let (images, merged, foreseen) = Default::default();
+        Self { plan, tools, bases, builder, explainer, images, merged, foreseen }
     }
 
     /// The image of a target for a platform, once its node is done.
     pub fn image(&self, target: &str, platform: &Platform) -> Option<BuildOutcome> {
         let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.get(&(target.to_string(), platform.clone())).map(|built| built.image.clone())
+        let key = (target.to_string(), platform.clone());
+        let foreseen = || self.foreseen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        images.get(&key).map(|built| built.image.clone()).or_else(foreseen)
     }
 
     /// The same in the form that the target's first output asks for.
@@ -81,10 +94,17 @@ impl<E: Engine> PlanWorker<E> {
         images.insert((node.target.clone(), node.platform.clone()), Built { image, exported });
     }
 
+    pub(super) fn foresee_image(&self, node: &BuildNode, image: BuildOutcome) {
+        let mut foreseen = self.foreseen.lock().unwrap_or_else(PoisonError::into_inner);
+        foreseen.insert((node.target.clone(), node.platform.clone()), image);
+    }
+
     /// Writes down what was learnt about files, for the next run. Called once, at the end.
     pub async fn save(&self) -> Result<(), Box<Problem>> {
         let contexts = self.builder.contexts.clone();
-        blocking(move || contexts.save()).await.map_err(|error| Box::new(error.problem()))
+        blocking(move || contexts.save()).await.map_err(|error| Box::new(error.problem()))?;
+        let explainer = self.explainer.clone();
+        blocking(move || explainer.save()).await.map_err(|error| Box::new(error.problem()))
     }
 
     /// What a target's merge node made, once it is done.
@@ -107,7 +127,11 @@ impl<E: Engine> PlanWorker<E> {
 impl<E: Engine> Worker for PlanWorker<E> {
     async fn work(&self, id: NodeId) -> Result<Outcome, Box<Problem>> {
         match self.plan.node(id) {
-            Node::Resolve(node) => self.resolve(node).await,
+            Node::Resolve(node) => {
+                let outcome = self.resolve(node).await?;
+                self.explain_base(id, node).await?;
+                Ok(outcome)
+            }
             Node::Build(node) => self.build(id, node).await,
             Node::Merge(node) => merge::work(self, id, node).await,
             Node::Publish(node) => publish::work(self, id, node).await,

@@ -22,10 +22,15 @@ pub enum KeyKind {
     Export,
     /// A base, http or git source as it was resolved and fetched.
     Source,
+    /// What the last run of a node was made of.
+    Account,
+    /// The files that a step of it reached.
+    Reached,
 }
 
 impl KeyKind {
-    pub const ALL: [Self; 5] = [Self::Node, Self::Step, Self::Content, Self::Export, Self::Source];
+    pub const ALL: [Self; 7] =
+        [Self::Node, Self::Step, Self::Content, Self::Export, Self::Source, Self::Account, Self::Reached];
 
     fn name(self) -> &'static str {
         match self {
@@ -34,6 +39,8 @@ impl KeyKind {
             Self::Content => "content",
             Self::Export => "export",
             Self::Source => "source",
+            Self::Account => "account",
+            Self::Reached => "reached",
         }
     }
 }
@@ -163,6 +170,23 @@ impl<'a> Keys<'a> {
             let found = statement.query_row(params![kind.name(), subject], decode).optional()?;
             Ok(found.map(|(_, record)| record))
         })
+    }
+
+    /// The newest records of a kind, the newest first. Their blobs may be gone.
+    pub fn newest(&self, kind: KeyKind, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM keys WHERE kind = ?1 ORDER BY id DESC LIMIT ?2");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.store.database.read(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement
+                .query_map(params![kind.name(), limit], |row| decode(row).map(|(_, record)| record))?;
+            rows.collect()
+        })
+    }
+
+    /// The time by the store's clock, in seconds since the epoch.
+    pub fn now(&self) -> i64 {
+        self.store.now()
     }
 
     /// Writes down which records were used since the last call. Happens by itself when the store is synced

@@ -73,6 +73,10 @@ enum Kind<'a> {
         node: Option<u32>,
         problem: Value,
     },
+    Explained {
+        node: u32,
+        explanation: Value,
+    },
     Image {
         node: u32,
         platform: &'a Platform,
@@ -162,6 +166,9 @@ impl<'a> From<&'a Event> for Kind<'a> {
             }
             Event::Notice { node, problem } => {
                 Self::Notice { node: node.map(|node| node.0), problem: to_json(problem) }
+            }
+            Event::Explained { node, explanation } => {
+                Self::Explained { node: node.0, explanation: explanation.to_json() }
             }
             Event::Image { node, summary } => Self::Image {
                 node: node.0,

@@ -55,6 +55,9 @@ impl Plain {
             }
             Event::Transfer { .. } => String::new(),
             Event::Notice { node, problem } => self.notice(story, *node, problem),
+            Event::Explained { node, explanation } => {
+                self.node_line(story, *node, &clean(&explanation.to_string(), Colours::Drop))
+            }
             Event::Tagged { node, reference, digest, target: _, unchanged: false } => {
                 let reference = clean(reference, Colours::Drop);
                 self.node_line(story, *node, &format!("{reference} is {}", digest.short()))

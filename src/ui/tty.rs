@@ -13,7 +13,7 @@ use super::plain::ending;
 use super::problem;
 use super::story::{Node, Story};
 use super::style::Style;
-use super::text::{bytes, clock, fit, pad, span, width};
+use super::text::{Colours, bytes, clean, clock, fit, pad, span, width};
 use crate::base::payload::Outcome;
 use crate::event::{Event, NodeEnd, NodeKind, Transfer};
 
@@ -47,6 +47,10 @@ impl Tty {
             Event::Notice { node, problem } => {
                 let prefix = node.map(|node| format!("{} ", self.style.name(&story.label(node))));
                 problem::notice(problem, &prefix.unwrap_or_default(), self.style)
+            }
+            Event::Explained { node, explanation } => {
+                let text = clean(&explanation.to_string(), Colours::Drop);
+                format!("{} {text}\n", self.style.name(&story.label(*node)))
             }
             Event::NodeFinished { node, end, elapsed } => {
                 let Some(text) = ending(story, *node, end, *elapsed, self.style) else {

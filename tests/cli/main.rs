@@ -14,6 +14,7 @@ mod check;
 mod compression;
 mod example;
 mod explain;
+mod explain_builds;
 mod files;
 mod flags;
 mod hostile;

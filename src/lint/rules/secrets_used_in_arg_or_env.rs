@@ -1,15 +1,9 @@
 //! `SecretsUsedInArgOrEnv`.
 
+use crate::base::secret::names_a_secret;
 use crate::dockerfile::InstructionKind;
 use crate::lint::finding::within;
 use crate::lint::{Finding, Level, Rule, View};
-
-/// Words of a name that tell of a secret.
-const SECRETS: [&str; 10] =
-    ["apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"];
-
-/// Words of a name that tell that it is none after all.
-const EXCUSES: [&str; 3] = ["public", "file", "version"];
 
 pub const RULE: Rule = Rule {
     name: "SecretsUsedInArgOrEnv",
@@ -35,7 +29,7 @@ fn check(view: &View<'_>) -> Vec<Finding> {
             }
             _ => continue,
         };
-        for name in names.into_iter().filter(|name| is_secret(name)) {
+        for name in names.into_iter().filter(|name| names_a_secret(name)) {
             findings.push(
                 Finding::new(format!("{keyword} is no place for a secret such as `{name}`"))
                     .at(within(at.place, name), "can be read in the image")
@@ -44,10 +38,4 @@ fn check(view: &View<'_>) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let has = |words: &[&str]| name.split('_').any(|part| words.contains(&part));
-    has(&SECRETS) && !has(&EXCUSES)
 }

@@ -27,7 +27,7 @@ fn node_json(plan: &Plan, id: NodeId, node: &Node) -> Value {
     let info = node.info(id);
     let mut value = json!({
         "id": id.0,
-        "kind": kind(info.kind),
+        "kind": kind_name(info.kind),
         "name": info.name,
         "needs": plan.dependencies(id).iter().map(|need| need.0).collect::<Vec<u32>>(),
     });
@@ -48,7 +48,7 @@ fn node_json(plan: &Plan, id: NodeId, node: &Node) -> Value {
     value
 }
 
-fn kind(kind: NodeKind) -> &'static str {
+pub(super) fn kind_name(kind: NodeKind) -> &'static str {
     match kind {
         NodeKind::Resolve => "resolve",
         NodeKind::Build => "build",
