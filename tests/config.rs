@@ -43,7 +43,7 @@ fn resolve(case: &Path) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
         };
         match word {
             "--var" => overrides.vars.extend([pair()]),
-            "--platform" => overrides.platforms.push(rest.parse().expect("a platform")),
+            "--platform" => overrides.platforms.push(rest.parse().expect("a platform or a set")),
             "--set" => overrides.sets.push(rest.to_string()),
             "target" => overrides.names.push(rest.to_string()),
             "env" => facts.environment.extend([pair()]),
@@ -55,7 +55,7 @@ fn resolve(case: &Path) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
     }
     facts.ci = CiFacts::detect(&facts.environment, None);
     let loaded = config::load(&case.join("multiarch.toml"), &Disk);
-    if config::needs_git(&loaded, &overrides) {
+    if config::needs_git(&loaded, &overrides, facts.ci.as_ref()).is_some() {
         facts.git = git;
     }
     config::resolve(&loaded, &facts, &overrides)

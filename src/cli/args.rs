@@ -17,8 +17,8 @@ use crate::command::bake::BakeOptions;
 use crate::command::list::{ListOptions, Listed};
 use crate::command::plan::{Format, plain_request};
 use crate::command::{self, ChangedOption, Grant, ProjectOptions, SessionOptions};
-use crate::config;
 use crate::config::user::UserConfig;
+use crate::config::{self, PlatformName};
 use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Call;
@@ -74,16 +74,17 @@ Examples:
 /// Which build file, and what of it.
 #[derive(Debug, Args)]
 pub struct ProjectArguments {
-    /// Targets and groups; without any, the group or target `default`
+    /// Targets and groups; `api-*` and `label:KEY=VALUE` for all targets that match; without any, the group or target
+    /// `default`
     #[arg(value_name = "TARGET")]
     names: Vec<String>,
     /// The build file, or the folder it is in; or bake and Compose files, which are merged, `-` for standard
     /// input [default: multiarch.toml here or in the nearest folder above, else what bake looks for here]
     #[arg(short, long = "file", value_name = "PATH")]
     files: Vec<PathBuf>,
-    /// Of their platforms, all targets keep only these
-    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', value_parser = platform)]
-    platform: Vec<Platform>,
+    /// Of their platforms, all targets keep only these; sets of `[platforms]` go by their names
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    platform: Vec<PlatformName>,
     /// Gives a variable of the file a value
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     vars: Vec<(String, String)>,

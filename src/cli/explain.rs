@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::{platform, variable};
+use super::args::variable;
 use super::{document, failed};
-use crate::base::Platform;
 use crate::command::explain::explain as answer;
 use crate::command::plan::Document;
 use crate::command::{ChangedOption, ProjectOptions};
+use crate::config::PlatformName;
 use crate::facts::Facts;
 use crate::report::explain as report;
 use crate::ui::Progress;
@@ -33,8 +33,8 @@ pub struct ExplainArguments {
     #[arg(short, long = "file", value_name = "PATH")]
     files: Vec<PathBuf>,
     /// Of their platforms, all targets keep only these
-    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', value_parser = platform)]
-    platform: Vec<Platform>,
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    platform: Vec<PlatformName>,
     /// Gives a variable of the file a value
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     vars: Vec<(String, String)>,

@@ -20,7 +20,7 @@ use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::Facts;
 use crate::lock::{FILE_NAME, ImagePin, Pins, image_name};
 use crate::model::{Call, Context};
-use crate::plan::{BaseSource, BuildNode, Node, Plan, Request, ResolveNode};
+use crate::plan::{self, BaseSource, BuildNode, Node, Plan, Request, ResolveNode};
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
 use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, Tools, run};
@@ -79,6 +79,10 @@ pub async fn bake(
     }
     if changed.is_some() && requested.is_empty() {
         return Ok(Baked { checked, advice: 0, end: None, failures: Vec::new(), changed });
+    }
+    let unmet = plan::unmet(requested.iter().map(|name| &project.targets[name]), facts.git.as_ref());
+    if !unmet.is_empty() {
+        return Err(unmet);
     }
     let build = session::build_platform(facts);
     advice::refuse(&plan, &project.lint, &build)?;

@@ -17,7 +17,7 @@ use super::overlay::Overlay;
 use super::project::{self, Loaded, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
 use crate::base::Platform;
-use crate::config::{self, Disk, Entry, FILE_NAME, Files, Overrides};
+use crate::config::{self, Disk, Entry, FILE_NAME, Files, Overrides, PlatformName};
 use crate::context::IgnoreFile;
 use crate::diag::{Kind, Located, Problem};
 use crate::dockerfile::Dockerfile;
@@ -248,9 +248,10 @@ fn without_build_file(
     facts: &Facts,
 ) -> Result<(Project, Vec<Problem>), Failure> {
     let quoted = |text: &Path| serde_json::Value::from(text.to_string_lossy()).to_string();
-    let platforms = match &options.platforms[..] {
+    let given = PlatformName::without_sets(&options.platforms).map_err(|problem| vec![problem])?;
+    let platforms = match &given[..] {
         [] => vec![Platform::linux("amd64"), Platform::linux("arm64")],
-        given => given.to_vec(),
+        _ => given,
     };
     let platforms: Vec<String> = platforms.iter().map(|platform| format!("\"{platform}\"")).collect();
     let mut text = format!("[project]\nplatforms = [{}]\n", platforms.join(", "));

@@ -10,7 +10,7 @@ use super::project::{self, ProjectOptions};
 use crate::base::Platform;
 use crate::config::import::Imported;
 use crate::config::path::{self, Segment};
-use crate::config::{self, Disk, How, Step};
+use crate::config::{self, Disk, How, PlatformName, Step};
 use crate::diag::{Problem, nearest};
 use crate::facts::Facts;
 use crate::model::{Project, Target};
@@ -53,7 +53,9 @@ pub fn explain(
             let question = Question::parse(path).map_err(|problem| vec![*problem])?;
             let options = ProjectOptions { names: vec![question.target.clone()], ..options.clone() };
             let imported = build_files::import(files, &options, facts, &Disk)?;
-            let (project, warnings) = imported.project(facts, &options.platforms)?;
+            let platforms =
+                PlatformName::without_sets(&options.platforms).map_err(|problem| vec![problem])?;
+            let (project, warnings) = imported.project(facts, &platforms)?;
             let target = target_of(&project, &question).map_err(|problem| vec![*problem])?;
             let platforms = platforms_of(target, &question).map_err(|problem| vec![*problem])?;
             let steps = foreign_steps(&imported, &project, target, &platforms);

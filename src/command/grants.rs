@@ -156,7 +156,11 @@ impl Border<'_> {
     fn secret(&mut self, id: &str, secret: &Located<SecretSource>) {
         let place = secret.place.as_ref();
         match &secret.value {
-            SecretSource::Env(name) => self.environment(name, place),
+            // A file that asks through a variable asks all the same.
+            SecretSource::Env(name) | SecretSource::Variable { env: Some(name), .. } => {
+                self.environment(name, place);
+            }
+            SecretSource::Variable { env: None, .. } => {}
             SecretSource::File(path) => self.file(path, false, place),
             SecretSource::ById(_) if self.facts.environment.contains_key(id) => self.environment(id, place),
             SecretSource::ById(path) => self.file(path, false, place),

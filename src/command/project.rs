@@ -11,8 +11,7 @@ use super::dockerfiles::{DockerfileReader, Found};
 use super::grants::{self, Grant};
 use super::lock_file;
 use super::session::Session;
-use crate::base::Platform;
-use crate::config::{self, Disk, Files, Overrides};
+use crate::config::{self, Disk, Files, Overrides, PlatformName};
 use crate::diag::Problem;
 use crate::facts::{Facts, GitFacts};
 use crate::model::{Call, Project, Target};
@@ -28,7 +27,7 @@ pub struct ProjectOptions {
     pub overrides: Vec<String>,
     /// Overrides that flags are short for; they matter to files of other tools alone.
     pub shorthands: Vec<String>,
-    pub platforms: Vec<Platform>,
+    pub platforms: Vec<PlatformName>,
     /// Targets and groups; `default` when empty.
     pub names: Vec<String>,
     pub changed: ChangedOption,
@@ -118,7 +117,9 @@ fn load_ungranted(
         BuildFiles::Foreign(files) => {
             let folder = build_files::folder(&files, facts);
             let imported = build_files::import(files, options, facts, disk)?;
-            let (project, more) = imported.project(facts, &options.platforms)?;
+            let platforms =
+                PlatformName::without_sets(&options.platforms).map_err(|problem| vec![problem])?;
+            let (project, more) = imported.project(facts, &platforms)?;
             let names = imported.requested();
             let warnings = imported.warnings.into_iter().chain(more).collect();
             Ok(Loaded { project, warnings, names, is_foreign: true, folder })
@@ -157,8 +158,10 @@ pub(super) fn read_own(
         return Err(vec![Problem::input("config::not-yet", message).help(help)]);
     }
     let loaded = file.load(disk, facts);
-    if config::needs_git(&loaded, &overrides) && facts.git.is_none() {
-        facts.git = GitFacts::read(&loaded.root).map_err(|error| {
+    if let Some(questions) = config::needs_git(&loaded, &overrides, facts.ci.as_ref())
+        && facts.git.is_none()
+    {
+        facts.git = GitFacts::read(&loaded.root, questions).map_err(|error| {
             vec![
                 Problem::input(
                     "facts::git",

@@ -4,21 +4,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::conditional::Conditional;
+use super::entries::EntryDeclaration;
 use super::matrix::MatrixDeclaration;
+use super::platforms::{PlatformEntry, PlatformSetDeclaration};
 use super::removal::Removal;
 use super::secret::SecretDeclaration;
 use super::ssh::SshDeclaration;
+use super::test::TestDeclaration;
 use super::text::{File, Text};
 use super::value::{Scalar, VarType, VarValue};
 use crate::base::Platform;
 use crate::diag::{Located, Place};
-use crate::model::{Call, Emulate, Entitlement, Lint, Network, Ulimit};
+use crate::model::{Call, Emulate, Entitlement, Lint, Network, Requirement, Ulimit, Verify};
 
 /// Everything all files declare.
 #[derive(Debug, Default)]
 pub struct Declarations {
     pub project: ProjectDeclaration,
     pub lint: Lint,
+    pub platform_sets: BTreeMap<String, PlatformSetDeclaration>,
+    pub caches: BTreeMap<String, CacheDeclaration>,
     pub vars: BTreeMap<String, VarDeclaration>,
     pub groups: BTreeMap<String, GroupDeclaration>,
     pub targets: BTreeMap<String, TargetDeclaration>,
@@ -28,8 +34,16 @@ pub struct Declarations {
 pub struct ProjectDeclaration {
     pub name: Option<Text>,
     pub default_branch: Option<Text>,
-    /// Images and platforms, which every target starts from.
+    /// Images, platforms and the epoch, which every target starts from.
     pub layer: Layer,
+}
+
+/// `[cache.NAME]`
+#[derive(Debug)]
+pub struct CacheDeclaration {
+    pub place: Place,
+    pub entry: EntryDeclaration,
+    pub trust: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -69,15 +83,6 @@ pub struct GroupDeclaration {
     pub require: Vec<(Requirement, Place)>,
 }
 
-/// What a group wants of the work tree before anything is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requirement {
-    /// Tracked files are as they were committed.
-    Clean,
-    /// A tag points at HEAD.
-    Tag,
-}
-
 #[derive(Debug)]
 pub struct TargetDeclaration {
     pub place: Place,
@@ -103,19 +108,20 @@ pub struct Layer {
     pub stage: Option<Text>,
     pub args: BTreeMap<String, Text>,
     pub contexts: BTreeMap<String, Text>,
-    pub platforms: Option<Vec<Located<Platform>>>,
-    pub tags: Option<Vec<Text>>,
+    /// Platforms and sets of them.
+    pub platforms: Option<Vec<Conditional<PlatformEntry>>>,
+    pub tags: Option<Vec<Conditional<Text>>>,
     pub images: Option<Vec<Text>>,
     pub labels: BTreeMap<String, Text>,
     pub annotations: Option<AnnotationsDeclaration>,
-    pub outputs: Option<Vec<OutputDeclaration>>,
+    pub outputs: Option<Vec<Conditional<EntryDeclaration>>>,
     pub needs: Option<Vec<Text>>,
     pub no_cache: Option<bool>,
     pub pull: Option<bool>,
     pub network: Option<Network>,
     pub shm_size: Option<u64>,
     pub extra_hosts: BTreeMap<String, String>,
-    pub secrets: Option<Vec<SecretDeclaration>>,
+    pub secrets: Option<Vec<Conditional<SecretDeclaration>>>,
     pub ssh: Option<Vec<SshDeclaration>>,
     pub entitlements: Option<Vec<Located<Entitlement>>>,
     pub ulimits: Option<Vec<Ulimit>>,
@@ -126,6 +132,20 @@ pub struct Layer {
     pub push: Option<bool>,
     /// Of groups and `--set` alone.
     pub load: Option<bool>,
+    /// Names of caches.
+    pub caches: Option<Vec<Text>>,
+    pub cache_from: Option<Vec<Conditional<EntryDeclaration>>>,
+    pub cache_to: Option<Vec<Conditional<EntryDeclaration>>>,
+    pub attestations: Option<Vec<Conditional<EntryDeclaration>>>,
+    pub policies: Option<Vec<Conditional<EntryDeclaration>>>,
+    pub tag_rules: Option<Vec<Conditional<EntryDeclaration>>>,
+    pub requirements: Option<Vec<Located<Requirement>>>,
+    pub resources: BTreeMap<String, Text>,
+    pub source_date_epoch: Option<Text>,
+    pub verify: Option<Located<Verify>>,
+    pub allow_failure: Option<Located<bool>>,
+    pub worker_labels: BTreeMap<String, Text>,
+    pub tests: BTreeMap<String, TestDeclaration>,
 }
 
 #[derive(Debug)]
@@ -137,19 +157,9 @@ pub enum DockerfileDeclaration {
 #[derive(Debug)]
 pub enum AnnotationsDeclaration {
     /// `[levels:]key=value` each.
-    List(Vec<Text>),
+    List(Vec<Conditional<Text>>),
     /// Of the manifests.
     Table(BTreeMap<String, Text>),
-}
-
-#[derive(Debug)]
-pub enum OutputDeclaration {
-    /// `type=…,key=value`.
-    Line(Text),
-    Table {
-        place: Place,
-        entries: Vec<(Located<String>, Text)>,
-    },
 }
 
 impl GroupDeclaration {
@@ -167,17 +177,6 @@ impl GroupDeclaration {
     /// Whether it is more than a name for several targets.
     pub fn says_something(&self) -> bool {
         !self.places.is_empty()
-    }
-}
-
-impl Requirement {
-    pub const ALL: [(&'static str, Self); 2] = [("clean", Self::Clean), ("tag", Self::Tag)];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Clean => "clean",
-            Self::Tag => "tag",
-        }
     }
 }
 

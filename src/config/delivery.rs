@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::declare::{
-    AnnotationsDeclaration, Declarations, GroupDeclaration, Layer, OutputDeclaration, Requirement,
-};
+use super::conditional::Conditional;
+use super::declare::{AnnotationsDeclaration, Declarations, GroupDeclaration, Layer};
+use super::entries::EntryDeclaration;
 use super::roster::Roster;
+use super::target::World;
 use super::text::Text;
 use crate::diag::{Place, Problem};
 use crate::facts::GitFacts;
-use crate::pattern::Glob;
+use crate::model::{Requirement, TargetPattern};
 
 /// Groups within groups go no deeper; `groups` reports those that do.
 const DEEPEST: usize = 64;
@@ -28,14 +29,8 @@ pub fn groups_of_run<'a>(declared: &'a Declarations, names: &[String]) -> Vec<Sa
     let names = if names.is_empty() { &default[..] } else { names };
     let mut found = Vec::new();
     for name in names {
-        if declared.groups.contains_key(name) {
-            collect(declared, name, &mut found, 0);
-        } else if name.contains(['*', '?', '[']) && !declared.targets.contains_key(name) {
-            let Ok(glob) = Glob::parse(name.as_bytes()) else { continue };
-            for name in declared.groups.keys().filter(|name| glob.matches(name.as_bytes())) {
-                collect(declared, name, &mut found, 0);
-            }
-        }
+        // Patterns are for targets alone.
+        collect(declared, name, &mut found, 0);
     }
     found
 }
@@ -53,14 +48,14 @@ fn collect<'a>(declared: &'a Declarations, name: &str, found: &mut Vec<Said<'a>>
 
 /// The groups of this run that say something about each target.
 pub fn by_target<'a>(
-    declared: &'a Declarations,
-    roster: &Roster<'_>,
+    world: &World<'a, '_>,
+    roster: &Roster<'a>,
     groups: &[Said<'a>],
 ) -> BTreeMap<String, Vec<Said<'a>>> {
     let mut by_target: BTreeMap<String, Vec<Said<'a>>> = BTreeMap::new();
     for said in groups.iter().filter(|said| said.group.says_something()) {
         let mut targets = Vec::new();
-        members(declared, roster, said.group, &mut targets, &mut Vec::new());
+        members(world, roster, said.group, &mut targets, &mut Vec::new());
         for target in targets {
             by_target.entry(target).or_default().push(*said);
         }
@@ -70,23 +65,25 @@ pub fn by_target<'a>(
 
 /// The targets of a group, also through inner groups, each once.
 fn members<'a>(
-    declared: &'a Declarations,
-    roster: &Roster<'_>,
+    world: &World<'a, '_>,
+    roster: &Roster<'a>,
     group: &'a GroupDeclaration,
     targets: &mut Vec<String>,
     seen: &mut Vec<&'a str>,
 ) {
     for member in &group.targets {
         let name = member.value.as_str();
-        if let Some(inner) = declared.groups.get(name) {
+        if let Some(inner) = world.declared.groups.get(name) {
             if !seen.contains(&name) && seen.len() < DEEPEST * DEEPEST {
                 seen.push(name);
-                members(declared, roster, inner, targets, seen);
+                members(world, roster, inner, targets, seen);
             }
             continue;
         }
-        let matrix = roster.matrices.get(name).into_iter().flatten();
-        for target in matrix.map(String::as_str).chain(roster.has(name).then_some(name)) {
+        let matrix = roster.matrices.get(name).into_iter().flatten().map(String::as_str);
+        let pattern = TargetPattern::parse(name).and_then(Result::ok);
+        let matching = pattern.map(|pattern| roster.matching(world, &pattern)).unwrap_or_default();
+        for target in matrix.chain(roster.has(name).then_some(name)).chain(matching) {
             if !targets.iter().any(|known| known == target) {
                 targets.push(target.to_string());
             }
@@ -115,23 +112,39 @@ fn disagreements(one: &Layer, other: &Layer) -> Vec<&'static str> {
         ("push", differ(&one.push, &other.push, |push| *push)),
         ("load", differ(&one.load, &other.load, |load| *load)),
         ("tags", differ(&one.tags, &other.tags, |tags| values(tags))),
-        (
-            "output",
-            differ(&one.outputs, &other.outputs, |all| all.iter().map(output_text).collect::<Vec<_>>()),
-        ),
+        ("output", differ(&one.outputs, &other.outputs, |all| entry_texts(all))),
         ("annotations", differ(&one.annotations, &other.annotations, annotation_texts)),
+        ("attest", differ(&one.attestations, &other.attestations, |all| entry_texts(all))),
+        ("cache", differ(&one.caches, &other.caches, |all| texts(all))),
+        ("cache-to", differ(&one.cache_to, &other.cache_to, |all| entry_texts(all))),
+        ("tag-rules", differ(&one.tag_rules, &other.tag_rules, |all| entry_texts(all))),
     ];
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
-fn values(texts: &[Text]) -> Vec<String> {
+fn texts(texts: &[Text]) -> Vec<String> {
     texts.iter().map(|text| text.value.clone()).collect()
 }
 
-fn output_text(output: &OutputDeclaration) -> String {
-    match output {
-        OutputDeclaration::Line(text) => text.value.clone(),
-        OutputDeclaration::Table { entries, .. } => {
+fn values(entries: &[Conditional<Text>]) -> Vec<String> {
+    entries.iter().map(|entry| with_condition(entry, entry.value.value.clone())).collect()
+}
+
+fn entry_texts(entries: &[Conditional<EntryDeclaration>]) -> Vec<String> {
+    entries.iter().map(|entry| with_condition(entry, entry_text(&entry.value))).collect()
+}
+
+fn with_condition<T>(entry: &Conditional<T>, text: String) -> String {
+    match &entry.when {
+        Some(when) => format!("{text} when {}", when.value),
+        None => text,
+    }
+}
+
+fn entry_text(entry: &EntryDeclaration) -> String {
+    match entry {
+        EntryDeclaration::Line(text) => text.value.clone(),
+        EntryDeclaration::Table { entries, .. } => {
             let entries = entries.iter().map(|(key, text)| format!("{}={}", key.value, text.value));
             entries.collect::<Vec<_>>().join(",")
         }

@@ -128,7 +128,7 @@ impl<'w> Explainer<'_, 'w, '_> {
         let project = &declared.project.layer;
         let place = project.images.iter().flatten().next().map(Text::place);
         let listed = project.platforms.iter().flatten().next();
-        let place = place.or_else(|| listed.and_then(|platform| platform.place.clone()));
+        let place = place.or_else(|| listed.map(|platform| platform.value.0.place()));
         if let Some(place) = place {
             let layer = Layer { name: "`[project]`".to_string(), platform: None, place: &place };
             self.table(&layer, &["project"], Section::Project);

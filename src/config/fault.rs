@@ -2,7 +2,7 @@
 
 use minijinja::{Error, ErrorKind};
 
-use super::filters::{FILTERS, is_of_environment};
+use super::filters::{FILTERS, TESTS, is_of_environment};
 use super::keys;
 use super::text::Text;
 use crate::diag::{Problem, Span};
@@ -50,6 +50,8 @@ pub fn fault_of(error: &Error, span: &Span) -> Fault {
     match error.kind() {
         ErrorKind::UnknownFilter => Fault::new("config::template", unknown_word("filter", &message), part)
             .help(format!("the filters are {}", keys::quoted_list(FILTERS))),
+        ErrorKind::UnknownTest => Fault::new("config::template", unknown_word("test", &message), part)
+            .help(format!("the tests are {}", keys::quoted_list(TESTS))),
         ErrorKind::UnknownFunction => {
             Fault::new("config::template", unknown_word("function", &message), part)
                 .help("the only function is `env(\"NAME\"[, default])`".to_string())
@@ -62,8 +64,9 @@ pub fn fault_of(error: &Error, span: &Span) -> Fault {
     }
 }
 
-/// minijinja says `filter x is unknown` and `x is unknown`.
+/// minijinja says `filter x is unknown`, `test x is unknown` and `x is unknown`.
 fn unknown_word(kind: &str, message: &str) -> String {
     let name = message.trim_end_matches(" is unknown");
-    format!("there is no {kind} `{}`", name.strip_prefix("filter ").unwrap_or(name))
+    let name = name.strip_prefix("filter ").or_else(|| name.strip_prefix("test ")).unwrap_or(name);
+    format!("there is no {kind} `{name}`")
 }

@@ -9,14 +9,15 @@ use super::roster::Roster;
 use super::target::World;
 use super::text::Text;
 use crate::diag::{Located, Problem};
-use crate::model::Group;
+use crate::model::{Group, TargetPattern};
+use crate::pattern::PatternError;
 
 const DEEPEST: usize = 64;
 
 /// The declared groups, and one for each matrix.
-pub fn resolve(
-    world: &World<'_, '_>,
-    roster: &Roster<'_>,
+pub fn resolve<'a>(
+    world: &World<'a, '_>,
+    roster: &Roster<'a>,
     of_run: &[Said<'_>],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Group> {
@@ -52,9 +53,9 @@ pub fn resolve(
 }
 
 /// The members that this run has; what is left out by its own `when` is no problem of the group.
-fn members(
-    world: &World<'_, '_>,
-    roster: &Roster<'_>,
+fn members<'a>(
+    world: &World<'a, '_>,
+    roster: &Roster<'a>,
     group: &GroupDeclaration,
     problems: &mut Vec<Problem>,
 ) -> Vec<Located<String>> {
@@ -65,6 +66,11 @@ fn members(
         let is_group = declared.groups.contains_key(name) || roster.matrices.contains_key(name);
         if is_group || roster.has(name) {
             members.push(Located::new(name.to_string(), member.place()));
+        } else if let Some(pattern) = TargetPattern::parse(name) {
+            match matching(world, roster, member, pattern) {
+                Ok(names) => members.extend(names),
+                Err(problem) => problems.push(*problem),
+            }
         } else if declared.targets.contains_key(name) && is_template(name) {
             problems.push(
                 roster
@@ -77,6 +83,34 @@ fn members(
         }
     }
     members
+}
+
+/// The targets that `text` means, each once in the group.
+fn matching<'a>(
+    world: &World<'a, '_>,
+    roster: &Roster<'a>,
+    text: &Text,
+    pattern: Result<TargetPattern, PatternError>,
+) -> Result<Vec<Located<String>>, Box<Problem>> {
+    let wrong = |message: String| Problem::input("config::unknown-name", message);
+    let Ok(pattern) = pattern else {
+        let message = format!("`{}` is not a pattern: a bracket is not closed", text.value);
+        return Err(Box::new(wrong(message).at(text.place(), "not a pattern")));
+    };
+    let found = roster.matching(world, &pattern);
+    // What a `when` leaves out may be all there is.
+    let is_left_out = !pattern.asks_for_labels()
+        && roster.left_out.keys().any(|name| pattern.matches(name, &BTreeMap::new()));
+    if found.is_empty() && !is_left_out {
+        let names: Vec<&str> = roster.names().collect();
+        let help = match pattern.asks_for_labels() {
+            true => "labels are in `labels` of targets".to_string(),
+            false => format!("the targets are {}", keys::quoted_list(names)),
+        };
+        let problem = wrong(format!("no target matches `{}`", text.value));
+        return Err(Box::new(problem.at(text.place(), "matches nothing").help(help)));
+    }
+    Ok(found.into_iter().map(|name| Located::new(name.to_string(), text.place())).collect())
 }
 
 /// The names of targets that can be built.

@@ -28,6 +28,14 @@ pub enum Section {
     Builder,
     Worker,
     Tls,
+    Include,
+    TagEntry,
+    AnnotationEntry,
+    PlatformEntry,
+    Resources,
+    Verify,
+    Test,
+    Expect,
 }
 
 impl Section {
@@ -54,35 +62,22 @@ impl Section {
             Self::Builder => schema::keys_of::<user::Builder>(),
             Self::Worker => schema::keys_of::<user::Worker>(),
             Self::Tls => schema::keys_of::<user::Tls>(),
+            Self::Include => schema::keys_of::<schema::IncludeTable>(),
+            Self::TagEntry => schema::keys_of::<schema::TagTable>(),
+            Self::AnnotationEntry => schema::keys_of::<schema::AnnotationTable>(),
+            Self::PlatformEntry => schema::keys_of::<schema::PlatformTable>(),
+            Self::Resources => schema::keys_of::<schema::Resources>(),
+            Self::Verify => schema::keys_of::<schema::VerifyTable>(),
+            Self::Test => schema::keys_of::<schema::Test>(),
+            Self::Expect => schema::keys_of::<schema::Expect>(),
         }
     }
 
     /// Keys of the format that this version cannot honour yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Root => &["cache", "builder", "policy"],
-            Self::Project | Self::Lint => &[],
-            Self::Var | Self::Validate | Self::Matrix => &[],
-            Self::Group => &["tag-rules", "attest", "cache", "cache-to"],
-            Self::Target => &[
-                "attest",
-                "cache",
-                "cache-from",
-                "cache-to",
-                "policy",
-                "require",
-                "resources",
-                "source-date-epoch",
-                "tag-rules",
-                "test",
-                "verify",
-            ],
-            Self::On => &["allow-failure", "test", "verify", "worker-labels"],
-            Self::GroupAppend => &["attest", "cache", "cache-to", "tag-rules"],
-            Self::Append => &["attest", "cache", "cache-from", "cache-to", "policy", "tag-rules"],
-            Self::Secret | Self::Ssh => &[],
-            Self::User | Self::UserStore | Self::UserUi | Self::UserRegistry => &[],
-            Self::Builder | Self::Worker | Self::Tls => &[],
+            Self::Root => &["builder", "policy"],
+            _ => &[],
         }
     }
 
@@ -98,6 +93,10 @@ impl Section {
             (Self::Root, "services") => Some("write one `[target.NAME]` for each service"),
             (Self::Target | Self::On, "target") => Some("the stage to build is `stage`"),
             (Self::On, "append") => Some("no key of an `on` table is a list"),
+            (Self::Test, "command" | "cmd") => Some("what a test runs is `run`, or a `script`"),
+            (Self::Test, "stdout-matches" | "stderr-matches" | "exit" | "files" | "ports") => {
+                Some("what a test expects is in `expect = { … }`")
+            }
             (Self::Target, "name") => Some("a target is named by its table: `[target.NAME]`"),
             (Self::Target, "push") => {
                 Some("write `output = [\"type=registry\"]`, or `push = true` in a group")
@@ -130,6 +129,14 @@ impl Section {
             Self::Builder => "a builder",
             Self::Worker => "a worker",
             Self::Tls => "a `tls` table",
+            Self::Include => "an entry of `include`",
+            Self::TagEntry => "a tag",
+            Self::AnnotationEntry => "an annotation",
+            Self::PlatformEntry => "a platform",
+            Self::Resources => "`resources`",
+            Self::Verify => "`verify`",
+            Self::Test => "a test",
+            Self::Expect => "`expect`",
         }
     }
 }
@@ -246,6 +253,9 @@ mod tests {
             (Section::Append, "[target.x.append]"),
             (Section::GroupAppend, "[group.x.append]"),
             (Section::On, "[target.x.on.\"linux/arm64\"]"),
+            (Section::Resources, "[target.x.resources]"),
+            (Section::Test, "[target.x.test.t]"),
+            (Section::Expect, "[target.x.test.t.expect]"),
         ] {
             let known = section.known();
             assert!(known.len() > 2, "{section:?}");

@@ -139,6 +139,13 @@ fn check_exclude(reader: &mut Reader<'_>, matrix: &MatrixDeclaration) {
 }
 
 impl MatrixDeclaration {
+    /// Names that are not made of the target's own get the prefix of their file.
+    pub fn add_prefix(&mut self, prefix: &str) {
+        if let Some(name) = self.name.as_mut().filter(|name| !name.value.contains("target.name")) {
+            *name = name.with_value(format!("{prefix}{}", name.value));
+        }
+    }
+
     /// The targets of the matrix of `name`, in the order of its axes; every name once.
     pub fn expand(&self, name: &str, world: &World<'_, '_>, problems: &mut Vec<Problem>) -> Vec<Expansion> {
         let Some(combinations) = self.combinations(world, problems) else { return Vec::new() };

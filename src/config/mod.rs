@@ -13,9 +13,12 @@
 mod annotation;
 mod append;
 mod braces;
+mod budget;
+mod conditional;
 mod context;
 mod declare;
 mod delivery;
+mod entries;
 mod explain;
 mod fault;
 mod files;
@@ -23,6 +26,7 @@ mod filters;
 mod forwarded;
 mod groups;
 pub mod import;
+mod include;
 mod keys;
 mod layers;
 mod lint;
@@ -31,10 +35,12 @@ mod matrix;
 mod names;
 mod output;
 pub mod path;
+mod platforms;
 mod read;
 mod removal;
 mod resolve;
 pub mod resolved;
+mod resources;
 mod roster;
 mod sandbox;
 pub mod schema;
@@ -46,12 +52,14 @@ mod ssh;
 mod table;
 mod target;
 mod template;
+mod test;
 mod text;
 pub mod user;
 mod value;
 mod var;
 mod variable;
 mod vars;
+mod verify;
 pub mod write;
 
 use std::path::{Path, PathBuf};
@@ -60,10 +68,13 @@ pub use explain::{How, Step, explain, explain_variable};
 pub use files::{Disk, Entry, Files};
 pub use load::{Loaded, load};
 pub use output::parse as parse_output;
+pub use platforms::PlatformName;
 pub use resolve::{Overrides, resolve};
 pub use resolved::{is_resolved, load_resolved};
 pub use shape::{has_entries, key_problem};
 pub use variable::{Variable, variables};
+
+use crate::facts::{CiFacts, GitQuestions};
 
 /// The name of the build file.
 pub const FILE_NAME: &str = "multiarch.toml";
@@ -73,12 +84,17 @@ pub fn find(directory: &Path) -> Option<PathBuf> {
     directory.ancestors().map(|ancestor| ancestor.join(FILE_NAME)).find(|path| path.is_file())
 }
 
-/// Whether a template or a group asks for `git`, which costs processes to answer.
-pub fn needs_git(loaded: &Loaded, overrides: &Overrides) -> bool {
+/// What templates and groups ask git for; `None` when they do not, as it costs processes to answer. `ci` may know
+/// the default branch as well.
+pub fn needs_git(loaded: &Loaded, overrides: &Overrides, ci: Option<&CiFacts>) -> Option<GitQuestions> {
+    let mut asked = loaded.uses_git;
+    asked.add(set::git_use(&overrides.sets));
     let groups = delivery::groups_of_run(&loaded.declared, &overrides.names);
-    loaded.uses_git
-        || set::asks_git(&overrides.sets)
-        || groups.iter().any(|said| !said.group.require.is_empty())
+    asked.facts |= groups.iter().any(|said| !said.group.require.is_empty());
+    let is_known =
+        loaded.declared.project.default_branch.is_some() || ci.is_some_and(|ci| ci.default_branch.is_some());
+    let is_needed = asked.facts || (asked.default_branch && !is_known);
+    is_needed.then_some(GitQuestions { describe: asked.describe })
 }
 
 #[cfg(test)]

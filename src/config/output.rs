@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::annotation;
-use super::declare::OutputDeclaration;
+use super::entries::{EntryDeclaration, Field, Fields};
 use super::keys;
 use super::text::{File, Text};
 use crate::base::Reference;
@@ -47,55 +47,22 @@ const KNOWN: [&str; 14] = [
     "name-canonical",
 ];
 
-/// One `key=value` of an output, rendered.
-struct Entry {
-    key: String,
-    value: String,
-    key_place: Place,
-    value_place: Place,
-}
-
-/// An output's entries while they are taken out one by one.
-struct Entries<'a> {
-    kind: &'a str,
-    /// Whose file paths are relative to.
-    text: &'a Text,
-    place: Place,
-    rest: Vec<Entry>,
-    problems: Vec<Problem>,
-}
-
 /// The output with its templates rendered by `render`; `None` when it comes out empty.
 pub fn resolve(
-    declared: &OutputDeclaration,
+    declared: &EntryDeclaration,
     render: impl Fn(&Text) -> Result<String, Problem>,
 ) -> Result<Option<Located<Output>>, Vec<Problem>> {
-    match declared {
-        OutputDeclaration::Line(text) => {
-            let line = render(text).map_err(|problem| vec![problem])?;
-            if line.trim().is_empty() {
-                return Ok(None);
-            }
-            let entries = line_entries(text, &line).map_err(|problem| vec![problem])?;
-            from_entries(text, text.place(), entries).map(Some)
-        }
-        OutputDeclaration::Table { place, entries } => {
-            let mut rendered = Vec::new();
-            for (key, text) in entries {
-                let value = render(text).map_err(|problem| vec![problem])?;
-                rendered.push(Entry {
-                    key: key.value.clone(),
-                    value,
-                    key_place: key.place.clone().unwrap_or_else(|| text.place()),
-                    value_place: text.place(),
-                });
-            }
-            match entries.first() {
-                Some((_, text)) => from_entries(text, place.clone(), rendered).map(Some),
-                None => Err(vec![missing_type(place.clone())]),
-            }
-        }
+    // Bake: a bare word is the directory of a local output, and `-` a tar to standard output.
+    let bare = |line: &str| {
+        let kind = if line == "-" { "tar" } else { "local" };
+        Some(vec![("type", kind.to_string()), ("dest", line.to_string())])
+    };
+    if let EntryDeclaration::Table { place, entries } = declared
+        && entries.is_empty()
+    {
+        return Err(vec![missing_type(place.clone())]);
     }
+    declared.fields("config::bad-output", render, bare)?.map(from_fields).transpose()
 }
 
 /// An output given on the command line; its paths are relative to `directory`.
@@ -103,51 +70,8 @@ pub fn parse(line: &str, directory: &Path) -> Result<Output, Vec<Problem>> {
     let source = Source::new("--output", line);
     let file = Arc::new(File { source, directory: directory.to_path_buf(), is_literal: false });
     let text = Text::new(line, &file, 0..line.len());
-    let resolved = resolve(&OutputDeclaration::Line(text.clone()), |text| Ok(text.value.clone()))?;
+    let resolved = resolve(&EntryDeclaration::Line(text.clone()), |text| Ok(text.value.clone()))?;
     resolved.map(|output| output.value).ok_or_else(|| vec![missing_type(text.place())])
-}
-
-fn line_entries(text: &Text, line: &str) -> Result<Vec<Entry>, Problem> {
-    let entry = |key: &str, value: &str| Entry {
-        key: key.to_string(),
-        value: value.to_string(),
-        key_place: text.place(),
-        value_place: text.place(),
-    };
-    if !line.contains('=') {
-        // Bake: a bare word is the directory of a local output, and `-` a tar to standard output.
-        let kind = if line == "-" { "tar" } else { "local" };
-        return Ok(vec![entry("type", kind), entry("dest", line)]);
-    }
-    let bad = |message: String| Problem::input("config::bad-output", message).at(text.place(), "here");
-    let fields = split_csv(line).ok_or_else(|| bad(format!("a quote is not closed in `{line}`")))?;
-    fields
-        .iter()
-        .map(|field| match field.split_once('=') {
-            Some((key, value)) => Ok(entry(&key.trim().to_ascii_lowercase(), value)),
-            None => Err(bad(format!("`{field}` is not of the form `key=value`"))),
-        })
-        .collect()
-}
-
-/// The fields of one CSV record; quotes protect commas and are doubled to stand for themselves.
-pub(super) fn split_csv(line: &str) -> Option<Vec<String>> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = line.chars().peekable();
-    while let Some(c) = characters.next() {
-        let field = fields.last_mut()?;
-        match c {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                field.push('"');
-                characters.next();
-            }
-            '"' if quoted || field.is_empty() => quoted = !quoted,
-            ',' if !quoted => fields.push(String::new()),
-            c => field.push(c),
-        }
-    }
-    (!quoted).then_some(fields)
 }
 
 fn missing_type(place: Place) -> Problem {
@@ -156,19 +80,16 @@ fn missing_type(place: Place) -> Problem {
         .help(format!("the types are {}", keys::quoted_list(TYPES)))
 }
 
-fn from_entries(text: &Text, place: Place, mut rest: Vec<Entry>) -> Result<Located<Output>, Vec<Problem>> {
-    let Some(index) = rest.iter().position(|entry| entry.key == "type") else {
-        return Err(vec![missing_type(place)]);
-    };
-    let kind = rest.remove(index);
-    let mut entries = Entries { kind: &kind.value, text, place, rest, problems: Vec::new() };
+fn from_fields(mut fields: Fields<'_>) -> Result<Located<Output>, Vec<Problem>> {
+    let Some(kind) = fields.take("type") else { return Err(vec![missing_type(fields.place)]) };
+    fields.title = format!("an output of type `{}`", kind.value);
     let output = match kind.value.as_str() {
-        "image" => entries.image(false),
-        "registry" => entries.image(true),
-        "oci" => entries.oci(),
-        "docker" => entries.docker(),
-        "local" => entries.local(),
-        "tar" => entries.tar(),
+        "image" => fields.image(false),
+        "registry" => fields.image(true),
+        "oci" => fields.oci(),
+        "docker" => fields.docker(),
+        "local" => fields.local(),
+        "tar" => fields.tar(),
         "cacheonly" => Some(Output::CacheOnly),
         other => {
             let help = keys::suggestion(other, TYPES)
@@ -177,10 +98,10 @@ fn from_entries(text: &Text, place: Place, mut rest: Vec<Entry>) -> Result<Locat
             return Err(vec![problem.at(kind.value_place, "not a type").help(help)]);
         }
     };
-    entries.finish(output)
+    fields.finish(output, &KNOWN, &LATER)
 }
 
-impl Entries<'_> {
+impl Fields<'_> {
     fn image(&mut self, pushed: bool) -> Option<Output> {
         let by_digest = self.boolean("push-by-digest").unwrap_or(false);
         let names = self.names(by_digest);
@@ -282,11 +203,11 @@ impl Entries<'_> {
 
     /// `annotation.KEY`, `annotation-LEVEL.KEY` and `annotation-LEVEL[PLATFORM].KEY`.
     fn annotations(&mut self) -> Vec<Annotation> {
-        let is_annotation = |entry: &Entry| annotation_key(&entry.key).is_some();
+        let is_annotation = |entry: &Field| annotation_key(&entry.key).is_some();
         let (found, rest) = std::mem::take(&mut self.rest).into_iter().partition(is_annotation);
         self.rest = rest;
         let mut annotations = Vec::new();
-        for entry in found as Vec<Entry> {
+        for entry in found as Vec<Field> {
             let Some((level, key)) = annotation_key(&entry.key) else { continue };
             match annotation::parse(&format!("{level}:{key}={}", entry.value)) {
                 Ok(parsed) => annotations.extend(parsed),
@@ -299,38 +220,6 @@ impl Entries<'_> {
         annotations
     }
 
-    fn number(&mut self, key: &str, least: i64, most: i64) -> Option<i64> {
-        let entry = self.take(key)?;
-        let parsed = entry.value.parse().ok().filter(|number| (least..=most).contains(number));
-        if parsed.is_none() {
-            let range = if most == i64::MAX { format!("from {least}") } else { format!("{least} to {most}") };
-            let problem = Problem::input("config::bad-output", format!("`{key}` must be a number, {range}"));
-            self.problems.push(problem.at(entry.value_place, "not such a number"));
-        }
-        parsed
-    }
-
-    fn take(&mut self, key: &str) -> Option<Entry> {
-        let index = self.rest.iter().position(|entry| entry.key == key)?;
-        Some(self.rest.remove(index))
-    }
-
-    fn boolean(&mut self, key: &str) -> Option<bool> {
-        let entry = self.take(key)?;
-        let parsed = match entry.value.as_str() {
-            "true" | "1" => Some(true),
-            "false" | "0" => Some(false),
-            _ => None,
-        };
-        if parsed.is_none() {
-            self.problems.push(
-                Problem::input("config::bad-output", format!("`{key}` must be `true` or `false`"))
-                    .at(entry.value_place, "neither of them"),
-            );
-        }
-        parsed
-    }
-
     fn dest(&mut self, needed: bool) -> Option<Dest> {
         let dest = self.take("dest").filter(|entry| !entry.value.is_empty());
         match dest {
@@ -341,11 +230,8 @@ impl Entries<'_> {
             }
             None if needed => {
                 self.problems.push(
-                    Problem::input(
-                        "config::bad-output",
-                        format!("an output of type `{}` needs `dest`", self.kind),
-                    )
-                    .at(self.place.clone(), "no `dest`"),
+                    Problem::input("config::bad-output", format!("{} needs `dest`", self.title))
+                        .at(self.place.clone(), "no `dest`"),
                 );
                 None
             }
@@ -376,29 +262,6 @@ impl Entries<'_> {
         }
         names
     }
-
-    fn finish(mut self, output: Option<Output>) -> Result<Located<Output>, Vec<Problem>> {
-        for entry in std::mem::take(&mut self.rest) {
-            let root = entry.key.split('.').next().unwrap_or_default();
-            let problem = if LATER.contains(&entry.key.as_str()) || LATER.contains(&root) {
-                keys::not_yet(&format!("the output key `{}`", entry.key))
-                    .at(entry.key_place, "not supported yet")
-            } else {
-                let message = format!("an output of type `{}` has no key `{}`", self.kind, entry.key);
-                let known = KNOWN;
-                let mut problem =
-                    Problem::input("config::unknown-key", message).at(entry.key_place, "unknown key");
-                problem.help =
-                    keys::suggestion(&entry.key, known).filter(|_| !known.contains(&entry.key.as_str()));
-                problem
-            };
-            self.problems.push(problem);
-        }
-        match output {
-            Some(output) if self.problems.is_empty() => Ok(Located::new(output, self.place)),
-            _ => Err(self.problems),
-        }
-    }
 }
 
 /// Whether a name as written has a tag or a digest.
@@ -420,23 +283,4 @@ fn annotation_key(key: &str) -> Option<(String, &str)> {
         None => format!("manifest{}", &rest[..end]),
     };
     Some((level, &rest[end + 1..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::split_csv;
-
-    #[test]
-    fn csv_has_quotes() {
-        for (line, expected) in [
-            ("a=1,b=2", Some(vec!["a=1", "b=2"])),
-            ("a=1,\"b=2,3\"", Some(vec!["a=1", "b=2,3"])),
-            ("\"a=\"\"x\"\"\"", Some(vec!["a=\"x\""])),
-            ("a=\"x\"", Some(vec!["a=\"x\""])),
-            ("\"a", None),
-        ] {
-            let fields = split_csv(line);
-            assert_eq!(fields, expected.map(|all| all.into_iter().map(str::to_string).collect()), "{line}");
-        }
-    }
 }

@@ -6,28 +6,48 @@ use std::net::IpAddr;
 
 use toml::de::{DeTable, DeValue};
 
+use super::conditional::Conditional;
 use super::declare::{
-    AnnotationsDeclaration, DockerfileDeclaration, GroupDeclaration, Layer, OutputDeclaration,
-    ProjectDeclaration, Requirement, TargetDeclaration, VarDeclaration,
+    AnnotationsDeclaration, CacheDeclaration, DockerfileDeclaration, GroupDeclaration, Layer,
+    ProjectDeclaration, TargetDeclaration, VarDeclaration,
 };
+use super::entries::EntryDeclaration;
+use super::include::{self, Include};
 use super::keys::{self, Section};
 use super::lint;
+use super::platforms::PlatformSetDeclaration;
 use super::table::{Key, Reader, Role, Value, integer};
 use super::text::Text;
-use super::{append, matrix, removal, sandbox, secret, size, ssh, var};
+use super::{
+    append, conditional, entries, matrix, platforms, removal, resources, sandbox, secret, size, ssh, test,
+    var, verify,
+};
 use crate::base::Platform;
 use crate::diag::{Located, Place, Problem};
-use crate::model::{Call, Emulate, Lint, Network};
+use crate::model::{Call, Emulate, Lint, Network, Requirement};
 
 /// What one file declares, in the order of the file; names may repeat.
 #[derive(Debug, Default)]
 pub struct FileDeclarations {
-    pub include: Vec<Text>,
+    pub include: Vec<Include>,
     pub project: Option<ProjectDeclaration>,
     pub lint: Option<Lint>,
+    pub platform_sets: Vec<(String, PlatformSetDeclaration)>,
+    pub caches: Vec<(String, CacheDeclaration)>,
     pub vars: Vec<(String, VarDeclaration)>,
     pub groups: Vec<(String, GroupDeclaration)>,
     pub targets: Vec<(String, TargetDeclaration)>,
+}
+
+impl FileDeclarations {
+    /// Takes over what a file declares that is included. It cannot speak for the project.
+    pub fn append(&mut self, other: Self) {
+        self.platform_sets.extend(other.platform_sets);
+        self.caches.extend(other.caches);
+        self.vars.extend(other.vars);
+        self.groups.extend(other.groups);
+        self.targets.extend(other.targets);
+    }
 }
 
 /// Whether a file was named by the user or found through `include`.
@@ -42,15 +62,15 @@ pub fn read(reader: &mut Reader<'_>, document: &DeTable<'_>, rank: Rank) -> File
     for (key, value) in document {
         match key.get_ref().as_ref() {
             "version" => check_version(reader, value),
-            word @ ("include" | "project" | "lint") if rank == Rank::Included => {
+            word @ ("project" | "lint") if rank == Rank::Included => {
                 let place = reader.place(key.span());
                 reader.report(
                     Problem::input("config::root-only", format!("`{word}` is for the root file alone"))
                         .at(place, "in an included file")
-                        .help("included files hold vars, groups and targets"),
+                        .help("included files hold vars, groups, targets and their kin"),
                 );
             }
-            "include" => found.include = reader.texts("include", value, Role::Plain).unwrap_or_default(),
+            "include" => found.include = include::read(reader, value),
             "lint" => found.lint = Some(lint::read(reader, value)),
             "project" => found.project = Some(read_project(reader, value)),
             "vars" => {
@@ -59,6 +79,14 @@ pub fn read(reader: &mut Reader<'_>, document: &DeTable<'_>, rank: Rank) -> File
                 }
             }
             "var" => found.vars.extend(declared(reader, "var", "variable", value, var::read_long)),
+            "platforms" => {
+                let sets = declared(reader, "platforms", "platform set", value, platforms::read_set);
+                found.platform_sets = sets
+                    .into_iter()
+                    .filter(|(name, set)| platforms::check_set_name(reader, name, &set.place))
+                    .collect();
+            }
+            "cache" => found.caches = declared(reader, "cache", "cache", value, read_cache),
             "group" => found.groups = declared(reader, "group", "group", value, read_group),
             "target" => found.targets = declared(reader, "target", "target", value, read_target),
             _ => reader.unknown_key(Section::Root, key),
@@ -117,7 +145,8 @@ fn read_project(reader: &mut Reader<'_>, value: &Value<'_>) -> ProjectDeclaratio
         match key.get_ref().as_ref() {
             "name" => project.name = reader.text("name", value, Role::Plain),
             "image" | "images" => images.read(reader, key, value),
-            "platforms" => project.layer.platforms = read_platforms(reader, value),
+            "platforms" => project.layer.platforms = platforms::read_list(reader, value),
+            "source-date-epoch" => project.layer.source_date_epoch = read_epoch(reader, value),
             "default-branch" => project.default_branch = reader.text("default-branch", value, Role::Plain),
             _ => reader.unknown_key(Section::Project, key),
         }
@@ -144,12 +173,26 @@ pub(super) fn read_group(
             "description" => group.description = reader.text("description", value, Role::Raw),
             "push" => group.layer.push = reader.boolean("push", value),
             "load" => group.layer.load = reader.boolean("load", value),
-            "tags" | "annotations" | "output" => read_layer_key(reader, &mut group.layer, key, value),
+            "tags" | "annotations" | "output" | "attest" | "cache" | "cache-to" | "tag-rules" => {
+                read_layer_key(reader, &mut group.layer, key, value)
+            }
             "append" => group.layer.append = append::read(reader, append::GROUP, table, value),
             "require" => group.require = read_requirements(reader, value),
             _ => reader.unknown_key(Section::Group, key),
         }
-        if matches!(name, "push" | "load" | "tags" | "annotations" | "output" | "append") {
+        if matches!(
+            name,
+            "push"
+                | "load"
+                | "tags"
+                | "annotations"
+                | "output"
+                | "attest"
+                | "cache"
+                | "cache-to"
+                | "tag-rules"
+                | "append"
+        ) {
             group.places.insert(name.to_string(), reader.place(key.span()));
         }
     }
@@ -166,7 +209,7 @@ pub(super) fn read_group(
 fn read_requirements(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<(Requirement, Place)> {
     let members = reader.list("require", value, "a list of `clean` and `tag`").unwrap_or_default();
     let read = |member: &Value<'_>| {
-        let requirement = read_word(reader, "require", member, &Requirement::ALL)?;
+        let requirement = read_word(reader, "require", member, &Requirement::NAMES)?;
         Some((requirement, reader.place(member.span())))
     };
     members.into_iter().filter_map(read).collect()
@@ -210,11 +253,11 @@ pub(super) fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &K
         "when" => layer.when = reader.text("when", value, Role::Condition),
         "args" => layer.args = reader.text_table("args", value, Role::Template),
         "contexts" => layer.contexts = reader.text_table("contexts", value, Role::Template),
-        "platforms" => layer.platforms = read_platforms(reader, value),
-        "tags" => layer.tags = reader.texts("tags", value, Role::Template),
+        "platforms" => layer.platforms = platforms::read_list(reader, value),
+        "tags" => layer.tags = read_conditional(reader, "tags", Section::TagEntry, value),
         "labels" => layer.labels = reader.text_table("labels", value, Role::Template),
         "annotations" => layer.annotations = read_annotations(reader, value),
-        "output" => layer.outputs = read_outputs(reader, value),
+        "output" => layer.outputs = entries::read(reader, "output", value, Role::Template),
         "needs" => layer.needs = reader.texts("needs", value, Role::Template),
         "no-cache" => layer.no_cache = reader.boolean("no-cache", value),
         "pull" => layer.pull = reader.boolean("pull", value),
@@ -228,6 +271,17 @@ pub(super) fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &K
         "no-cache-filter" => layer.no_cache_filter = reader.texts("no-cache-filter", value, Role::Plain),
         "emulate" => layer.emulate = read_word(reader, "emulate", value, EMULATIONS),
         "call" => layer.call = read_word(reader, "call", value, CALLS),
+        "cache" => layer.caches = reader.texts("cache", value, Role::Plain),
+        "cache-from" => layer.cache_from = entries::read(reader, "cache-from", value, Role::Template),
+        "cache-to" => layer.cache_to = entries::read(reader, "cache-to", value, Role::Template),
+        "attest" => layer.attestations = entries::read(reader, "attest", value, Role::Template),
+        "policy" => layer.policies = entries::read(reader, "policy", value, Role::Template),
+        "tag-rules" => layer.tag_rules = entries::read(reader, "tag-rules", value, Role::Raw),
+        "require" => layer.requirements = verify::read_requirements(reader, value),
+        "resources" => layer.resources = resources::read(reader, value),
+        "source-date-epoch" => layer.source_date_epoch = read_epoch(reader, value),
+        "verify" => layer.verify = verify::read(reader, value),
+        "test" => layer.tests = test::read(reader, value),
         _ => reader.unknown_key(Section::Target, key),
     }
 }
@@ -274,37 +328,24 @@ fn read_on_layer(reader: &mut Reader<'_>, value: &Value<'_>) -> Layer {
 /// The keys of an `on` table that stand for themselves.
 pub(super) fn read_on_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &Key<'_>, value: &Value<'_>) {
     match key.get_ref().as_ref() {
-        "context" | "contexts" | "stage" | "args" | "emulate" => read_layer_key(reader, layer, key, value),
+        "context" | "contexts" | "stage" | "args" | "emulate" | "verify" | "test" => {
+            read_layer_key(reader, layer, key, value);
+        }
+        "allow-failure" => layer.allow_failure = verify::read_allow_failure(reader, value),
+        "worker-labels" => layer.worker_labels = reader.text_table("worker-labels", value, Role::Plain),
         _ => reader.unknown_key(Section::On, key),
     }
 }
 
-fn read_platforms(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<Located<Platform>>> {
-    let texts = reader.texts("platforms", value, Role::Plain)?;
-    if value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
-        let place = reader.place(value.span());
-        reader.report(
-            Problem::input("config::no-platform", "`platforms` is empty")
-                .at(place, "no platform")
-                .help("name at least one, or leave the key out for the default"),
-        );
-        return None;
-    }
-    let mut platforms: Vec<Located<Platform>> = Vec::new();
-    for text in texts {
-        let Some(platform) = reader.parsed("config::bad-platform", &text, str::parse::<Platform>) else {
-            continue;
-        };
-        if platforms.contains(&platform) {
-            reader.report(
-                Problem::input("config::duplicate", format!("platform `{}` is listed twice", platform.value))
-                    .at(text.place(), "the same platform again"),
-            );
-        } else {
-            platforms.push(platform);
-        }
-    }
-    (!platforms.is_empty()).then_some(platforms)
+/// A list whose members may have conditions: `{ tag = "…", when = "…" }` in `tags`.
+fn read_conditional(
+    reader: &mut Reader<'_>,
+    key: &str,
+    section: Section,
+    value: &Value<'_>,
+) -> Option<Vec<Conditional<Text>>> {
+    let name = key.trim_end_matches('s');
+    conditional::read_texts(reader, (key, name), section, value, Role::Template)
 }
 
 fn read_annotations(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<AnnotationsDeclaration> {
@@ -313,7 +354,8 @@ fn read_annotations(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Annota
             AnnotationsDeclaration::Table(reader.text_table("annotations", value, Role::Template))
         }
         DeValue::Array(_) => {
-            AnnotationsDeclaration::List(reader.texts("annotations", value, Role::Template)?)
+            let list = read_conditional(reader, "annotations", Section::AnnotationEntry, value)?;
+            AnnotationsDeclaration::List(list)
         }
         _ => {
             reader.mismatch("annotations", value, "a list of strings or a table");
@@ -322,31 +364,20 @@ fn read_annotations(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Annota
     })
 }
 
-fn read_outputs(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<OutputDeclaration>> {
-    let members = reader.list("output", value, "a list of outputs")?;
-    let mut outputs = Vec::new();
-    for member in members {
-        match member.get_ref() {
-            DeValue::Table(table) => {
-                let mut entries = Vec::new();
-                for (key, value) in table {
-                    if let Some(text) = reader.scalar_text(key.get_ref(), value, Role::Template) {
-                        let name = Located::new(key.get_ref().to_string(), reader.place(key.span()));
-                        entries.push((name, text));
-                    }
-                }
-                outputs.push(OutputDeclaration::Table { place: reader.place(member.span()), entries });
-            }
-            DeValue::String(_) => {
-                outputs.extend(reader.text("output", member, Role::Template).map(OutputDeclaration::Line));
-            }
-            _ => reader.mismatch("output", member, "a string or a table"),
-        }
+/// `[cache.NAME]`: an entry, and whether it is trusted.
+fn read_cache(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<CacheDeclaration> {
+    let trust = value.get_ref().as_table().and_then(|table| {
+        let (_, value) = table.iter().find(|(key, _)| key.get_ref() == "trust")?;
+        reader.boolean("trust", value)
+    });
+    let mut entry = entries::read_table(reader, "cache", value, Role::Template)?.value;
+    if let EntryDeclaration::Table { entries, .. } = &mut entry {
+        entries.retain(|(key, _)| key.value != "trust");
     }
-    Some(outputs)
+    Some(CacheDeclaration { place, entry, trust })
 }
 
-const NETWORKS: &[(&str, Network)] =
+pub(super) const NETWORKS: &[(&str, Network)] =
     &[("default", Network::Default), ("none", Network::None), ("host", Network::Host)];
 const CALLS: &[(&str, Call)] = &[("build", Call::Build), ("check", Call::Check)];
 const EMULATIONS: &[(&str, Emulate)] =
@@ -370,6 +401,15 @@ pub(super) fn read_word<T: Copy>(
         );
     }
     found
+}
+
+/// Seconds, or a template that gives them.
+fn read_epoch(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Text> {
+    if value.get_ref().as_bool().is_some() {
+        reader.mismatch("source-date-epoch", value, "seconds or a text");
+        return None;
+    }
+    reader.scalar_text("source-date-epoch", value, Role::Template)
 }
 
 fn read_size(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u64> {

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::declare::{AnnotationsDeclaration, Layer, OutputDeclaration};
+use super::conditional::Conditional;
+use super::declare::{AnnotationsDeclaration, Layer};
+use super::entries::EntryDeclaration;
 use super::keys::{self, Section, quoted_list, suggestion};
 use super::layers::Layers;
 use super::path;
+use super::platforms::PlatformEntry;
 use super::secret::SecretDeclaration;
 use super::shape::{self, Shape};
 use super::ssh::SshDeclaration;
@@ -13,7 +16,7 @@ use super::table::{Reader, Role, Value};
 use super::text::Text;
 use crate::base::Platform;
 use crate::diag::{Located, Problem};
-use crate::model::{Entitlement, Ulimit};
+use crate::model::{Entitlement, Requirement, Ulimit};
 
 /// `KEY`, or `KEY.ENTRY` for one entry of a table or a list.
 #[derive(Clone, Debug)]
@@ -62,9 +65,29 @@ impl Entry for Text {
     }
 }
 
-impl Entry for Located<Platform> {
+impl<T: Entry> Entry for Conditional<T> {
     fn name(&self) -> Cow<'_, str> {
-        Cow::Owned(self.value.to_string())
+        self.value.name()
+    }
+
+    fn replaces(&self, weaker: &Self) -> bool {
+        self.value.replaces(&weaker.value)
+    }
+}
+
+/// A platform in one spelling; a set by its name.
+impl Entry for PlatformEntry {
+    fn name(&self) -> Cow<'_, str> {
+        match self.0.value.parse::<Platform>() {
+            Ok(platform) => Cow::Owned(platform.to_string()),
+            Err(_) => Cow::Borrowed(&self.0.value),
+        }
+    }
+}
+
+impl Entry for Located<Requirement> {
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.value.name())
     }
 }
 
@@ -92,8 +115,8 @@ impl Entry for SshDeclaration {
     }
 }
 
-/// Outputs are known by their type, of which there may be several.
-impl Entry for OutputDeclaration {
+/// Outputs, caches and their like are known by their type, of which there may be several.
+impl Entry for EntryDeclaration {
     fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Line(text) => {
@@ -203,6 +226,19 @@ impl Layer {
             "entitlements" => list(&self.entitlements),
             "ulimits" => list(&self.ulimits),
             "no-cache-filter" => list(&self.no_cache_filter),
+            "cache" => list(&self.caches),
+            "cache-from" => list(&self.cache_from),
+            "cache-to" => list(&self.cache_to),
+            "attest" => list(&self.attestations),
+            "policy" => list(&self.policies),
+            "tag-rules" => list(&self.tag_rules),
+            "require" => list(&self.requirements),
+            "resources" => table(&self.resources),
+            "worker-labels" => table(&self.worker_labels),
+            "test" => table(&self.tests),
+            "source-date-epoch" => single(self.source_date_epoch.is_some()),
+            "verify" => single(self.verify.is_some()),
+            "allow-failure" => single(self.allow_failure.is_some()),
             "annotations" => self.annotations.as_ref().map(annotation_names),
             _ => None,
         }
@@ -212,7 +248,7 @@ impl Layer {
 fn annotation_names(declared: &AnnotationsDeclaration) -> Vec<String> {
     match declared {
         AnnotationsDeclaration::List(texts) => {
-            texts.iter().map(|text| annotation_key(&text.value).to_string()).collect()
+            texts.iter().map(|text| annotation_key(&text.value.value).to_string()).collect()
         }
         AnnotationsDeclaration::Table(table) => table.keys().cloned().collect(),
     }

@@ -1,26 +1,30 @@
 //! Declarations, facts and overrides to the model; every problem of the run in one list.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use minijinja::value::Value;
 
+use super::budget::Budget;
 use super::declare::Declarations;
 use super::delivery::{self, Said};
+use super::entries;
 use super::filters::{self, Asked};
 use super::groups;
 use super::layers::{Ancestry, OfRun};
 use super::load::Loaded;
+use super::platforms::{PlatformName, PlatformSets};
 use super::roster::{self, Roster};
 use super::set::{self, Sets};
 use super::table::MOST_PROBLEMS;
 use super::target::{self, World};
 use super::template::Templates;
+use super::text::Text;
 use super::vars;
-use crate::base::Platform;
 use crate::diag::{Place, Problem, Severity};
 use crate::facts::{CiFacts, Facts, GitFacts};
-use crate::model::Project;
+use crate::model::{Cache, Project};
 
 /// What the command line says about this run.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +36,7 @@ pub struct Overrides {
     /// The targets and groups that are asked for: groups say something about their members.
     pub names: Vec<String>,
     /// `--platform`: of its platforms, every target keeps these; empty means all.
-    pub platforms: Vec<Platform>,
+    pub platforms: Vec<PlatformName>,
 }
 
 /// The model and the warnings; or every problem, warnings among them.
@@ -85,16 +89,27 @@ pub fn prepare<R>(
     let declared = &loaded.declared;
     let vars = vars::resolve(&declared.vars, &overrides.vars, &facts.environment, problems);
     let asked = Asked::default();
-    let environment = filters::environment(&facts.environment, asked.clone());
+    let budget = Budget::default();
+    let environment = filters::environment(&facts.environment, &budget, asked.clone());
     let name = project_name(loaded);
     let mut shared = vec![
         ("vars", Value::from_pairs(vars.values.iter().map(|(name, value)| (name.as_str(), value)))),
-        ("project", Value::from_pairs([("name", name.as_str())])),
+        ("project", project_member(&name, declared, facts)),
     ];
     shared.push(("ci", ci_member(facts.ci.as_ref())));
     shared.extend(facts.git.as_ref().map(|git| ("git", git_member(git))));
-    let templates = Templates::new(&environment, vars.unset);
-    let world = World { declared, templates, shared, host: &facts.host, wanted: &overrides.platforms };
+    let templates = Templates::new(&environment, vars.unset, budget);
+    let platform_sets = PlatformSets::resolve(&declared.platform_sets, problems);
+    let wanted = platform_sets.wanted(&overrides.platforms, problems);
+    let world = World {
+        declared,
+        templates,
+        shared,
+        host: &facts.host,
+        platform_sets,
+        secrets: vars.secrets,
+        wanted,
+    };
 
     check_names(declared, problems);
     check_validations(&world, problems);
@@ -103,7 +118,7 @@ pub fn prepare<R>(
     let directory = &facts.directories.current;
     let sets = set::read(&overrides.sets, &world, &roster, &facts.environment, directory, problems);
     let of_run = delivery::groups_of_run(declared, &overrides.names);
-    let by_target = delivery::by_target(declared, &roster, &of_run);
+    let by_target = delivery::by_target(&world, &roster, &of_run);
     delivery::check_agreement(&by_target, problems);
     check_other_groups(&world, &roster, &of_run, problems);
     check_wanted(&world, &mut ancestry, &sets, problems);
@@ -140,6 +155,7 @@ fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec
         default_branch: declared.project.default_branch.as_ref().map(|text| text.value.clone()),
         targets,
         groups,
+        caches: resolve_caches(run.world, problems),
         left_out: run.roster.left_out.clone(),
         environment: asked_environment(declared, run.overrides, facts, run.asked),
         refusals: delivery::refusals(run.of_run, facts.git.as_ref()),
@@ -174,10 +190,10 @@ fn check_validations(world: &World<'_, '_>, problems: &mut Vec<Problem>) {
 
 /// What groups say that are not baked in this run, tried with one of their members: their problems are there
 /// all the same.
-fn check_other_groups(
-    world: &World<'_, '_>,
-    roster: &Roster<'_>,
-    of_run: &[Said<'_>],
+fn check_other_groups<'a>(
+    world: &World<'a, '_>,
+    roster: &Roster<'a>,
+    of_run: &[Said<'a>],
     problems: &mut Vec<Problem>,
 ) {
     for (name, group) in &world.declared.groups {
@@ -185,7 +201,7 @@ fn check_other_groups(
             continue;
         }
         let groups = [Said { name, group }];
-        let members = delivery::by_target(world.declared, roster, &groups);
+        let members = delivery::by_target(world, roster, &groups);
         let first = members.keys().find_map(|target| roster.members.get(target));
         if let Some(member) = first {
             target::resolve(world, roster, member, OfRun { groups: &groups, set: None }, problems);
@@ -229,6 +245,16 @@ fn project_name(loaded: &Loaded) -> String {
     }
 }
 
+/// The default branch is what the file says, else CI, else git.
+fn project_member(name: &str, declared: &Declarations, facts: &Facts) -> Value {
+    let of_file = declared.project.default_branch.as_ref().map(|text| text.value.as_str());
+    let of_ci = || facts.ci.as_ref().and_then(|ci| ci.default_branch.as_deref());
+    let of_git = || facts.git.as_ref().and_then(|git| git.default_branch.as_deref());
+    let default_branch = of_file.or_else(of_ci).or_else(of_git);
+    let members = [("name", Some(name)), ("default_branch", default_branch)];
+    Value::from_pairs(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
+}
+
 /// `ci.running` is there everywhere, the rest as far as the CI system says it.
 fn ci_member(ci: Option<&CiFacts>) -> Value {
     let Some(ci) = ci else { return Value::from_pairs([("running", Value::from(false))]) };
@@ -256,9 +282,13 @@ fn git_member(git: &GitFacts) -> Value {
     let text = |text: &str| Some(Value::from(text));
     let members = [
         ("sha", text(&git.sha)),
+        ("short_sha", text(&git.sha[..git.sha.len().min(7)])),
         ("branch", git.branch.as_deref().and_then(text)),
         ("tag", git.tags.last().map(String::as_str).and_then(text)),
         ("tags", Some(git.tags.iter().map(String::as_str).collect())),
+        ("describe", git.describe.as_deref().and_then(text)),
+        ("remote", git.remote.as_deref().and_then(text)),
+        ("default_branch", git.default_branch.as_deref().and_then(text)),
         ("dirty", Some(Value::from(git.dirty))),
         ("commit_date", text(&git.commit_date.to_string())),
         ("commit_time", Some(Value::from(git.commit_date.as_second()))),
@@ -279,6 +309,20 @@ fn check_names(declared: &Declarations, problems: &mut Vec<Problem>) {
     }
 }
 
+/// `[cache.NAME]`
+fn resolve_caches(world: &World<'_, '_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Cache> {
+    let scope = world.scope(None, None, None);
+    let render = |text: &Text| world.templates.render(text, &scope).map(Cow::into_owned);
+    let mut caches = BTreeMap::new();
+    for (name, declared) in &world.declared.caches {
+        match entries::cache::named(name, &declared.place, &declared.entry, declared.trust, render) {
+            Ok(cache) => caches.extend(cache.map(|cache| (name.clone(), cache))),
+            Err(found) => problems.extend(found),
+        }
+    }
+    caches
+}
+
 /// A platform that no target has is a slip; one that only some have narrows those.
 fn check_wanted<'a>(
     world: &World<'a, '_>,
@@ -291,15 +335,15 @@ fn check_wanted<'a>(
     }
     let mut known = BTreeSet::new();
     for layer in sets.layers().flat_map(|layer| [Some(layer), layer.append.as_deref()]).flatten() {
-        known.extend(layer.platforms.iter().flatten().map(|platform| &platform.value));
+        known.extend(layer.platforms.iter().flatten().flat_map(|entry| world.platforms_of(entry)));
     }
     for name in groups::buildable(world.declared) {
         let Some(lineage) = ancestry.lineage(name, &mut Vec::new()) else { continue };
         let layers = super::layers::common(world.declared, &lineage, OfRun::default());
         match layers.list("platforms", |layer| layer.platforms.as_ref()) {
-            Some(platforms) => known.extend(platforms.iter().map(|platform| &platform.value)),
+            Some(entries) => known.extend(entries.into_iter().flat_map(|entry| world.platforms_of(entry))),
             None => {
-                known.insert(world.host);
+                known.insert(world.host.clone());
             }
         }
     }

@@ -11,6 +11,7 @@ use super::matrix;
 use super::target::World;
 use super::text::Text;
 use crate::diag::{Place, Problem};
+use crate::model::TargetPattern;
 
 /// A project of more targets is refused.
 const MOST_TARGETS: usize = 20_000;
@@ -133,6 +134,16 @@ impl<'a> Roster<'a> {
         self.members.contains_key(name)
     }
 
+    /// The targets that a pattern in a group means. Labels that cannot be rendered are reported with their target.
+    pub fn matching(&self, world: &World<'a, '_>, pattern: &TargetPattern) -> Vec<&str> {
+        let none = BTreeMap::new();
+        let matches = |member: &&Member<'a>| match pattern.asks_for_labels() {
+            true => pattern.matches(&member.name, &labels_of(world, member)),
+            false => pattern.matches(&member.name, &none),
+        };
+        self.members.values().filter(matches).map(|member| member.name.as_str()).collect()
+    }
+
     /// Why `name`, which stands in `text`, is no target of this run.
     pub fn not_a_target(&self, world: &World<'_, '_>, name: &str, text: &Text) -> Problem {
         if let Some(when) = self.left_out.get(name) {
@@ -161,6 +172,15 @@ impl<'a> Roster<'a> {
         }
         super::groups::unknown("target", name, text, self.names().collect())
     }
+}
+
+/// What the file says; neither groups nor `--set` are known yet.
+fn labels_of(world: &World<'_, '_>, member: &Member<'_>) -> BTreeMap<String, String> {
+    let layers = layers::common(world.declared, &member.lineage, OfRun::default());
+    let scope = world.scope(Some(&member.name), None, member.matrix.clone());
+    let labels = layers.merged("labels", |layer| &layer.labels).into_iter();
+    let render = |text| world.templates.render(text, &scope).ok();
+    labels.filter_map(|(key, text)| Some((key.to_string(), render(text)?.into_owned()))).collect()
 }
 
 fn matrix_of_template(name: &str, declaration: &TargetDeclaration) -> Problem {

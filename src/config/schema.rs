@@ -4,10 +4,15 @@
 //! there are: the reader takes its suggestions from here, and a test holds that it knows each of them.
 //! Keys of the contract that this version does not have yet are in `keys`.
 
+mod entries;
+mod test;
+
 use std::collections::BTreeMap;
 
+pub use entries::*;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
+pub use test::{Expect, Test};
 
 /// The build file of mab.
 #[derive(JsonSchema)]
@@ -17,7 +22,7 @@ pub struct BuildFile {
     #[schemars(range(min = 1, max = 1))]
     pub version: Option<u32>,
     /// Further files with vars, targets and groups; patterns with `*`, `?` and `**`, relative to this file.
-    pub include: Option<Vec<String>>,
+    pub include: Option<Vec<Include>>,
     /// What holds for all targets. Only in the root file.
     pub project: Option<Project>,
     /// Variables with their defaults, for templates as `vars.NAME`. `--var NAME=VALUE` and `MAB_VAR_NAME`
@@ -25,6 +30,10 @@ pub struct BuildFile {
     pub vars: Option<BTreeMap<String, VarShort>>,
     /// Variables with more to say about them than a default.
     pub var: Option<BTreeMap<String, Var>>,
+    /// Sets of platforms by name, for wherever platforms are listed. Members may be other sets.
+    pub platforms: Option<BTreeMap<String, Vec<String>>>,
+    /// Places where results are shared, for `cache` of targets.
+    pub cache: Option<BTreeMap<String, Cache>>,
     /// Several targets by one name.
     pub group: Option<BTreeMap<String, Group>>,
     /// Rules of `mab check`. Only in the root file.
@@ -53,10 +62,15 @@ pub struct Project {
     pub image: Option<String>,
     /// Several image repositories. Templates.
     pub images: Option<Vec<String>>,
-    /// The platforms of a target that names none; the host's when there are none here either.
-    pub platforms: Option<Vec<String>>,
-    /// The branch that releases come from.
+    /// The platforms of a target that names none, or sets of them; the host's when there are none here either.
+    #[schemars(length(min = 1))]
+    pub platforms: Option<Vec<PlatformEntry>>,
+    /// The branch that releases come from, for templates as `project.default_branch`; what CI or git say when
+    /// it is not given.
     pub default_branch: Option<String>,
+    /// Seconds since 1970 that no time in an image exceeds, such as `"{{ git.commit_time }}"`. The environment's
+    /// `SOURCE_DATE_EPOCH` and a build argument of that name win. A template.
+    pub source_date_epoch: Option<Scalar>,
 }
 
 /// A string, a number, a boolean, or a list.
@@ -161,13 +175,21 @@ pub struct Group {
     /// Where the results of the members go, instead of their own outputs. Templates.
     pub output: Option<Vec<Output>>,
     /// Names of the members' images, instead of their own tags. Templates, which see the member as `target`.
-    pub tags: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
     /// Annotations of the members: a list instead of their own, or a table beside them. Templates.
     pub annotations: Option<Annotations>,
     /// Entries that are added to the lists of the members.
     pub append: Option<GroupAppend>,
     /// What the work tree must be like before anything is built.
     pub require: Option<Vec<Requirement>>,
+    /// Caches that are read and written, instead of the members' own.
+    pub cache: Option<Vec<String>>,
+    /// Caches that are written, instead of the members' own. Templates.
+    pub cache_to: Option<Vec<Entry>>,
+    /// Attestations of the images, instead of the members' own. Templates.
+    pub attest: Option<Vec<Entry>>,
+    /// Rules by which tags are made, instead of the members' own.
+    pub tag_rules: Option<Vec<Entry>>,
 }
 
 /// Entries that are added to the lists of a group's members.
@@ -175,11 +197,19 @@ pub struct Group {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct GroupAppend {
     /// Further names of the image. Templates.
-    pub tags: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
     /// Further annotations; those of the same level and key are replaced. Templates.
     pub annotations: Option<Annotations>,
     /// Further outputs. Templates.
     pub output: Option<Vec<Output>>,
+    /// Further caches by name.
+    pub cache: Option<Vec<String>>,
+    /// Further caches to write. Templates.
+    pub cache_to: Option<Vec<Entry>>,
+    /// Further attestations. Templates.
+    pub attest: Option<Vec<Entry>>,
+    /// Further rules for tags.
+    pub tag_rules: Option<Vec<Entry>>,
 }
 
 #[derive(JsonSchema)]
@@ -214,12 +244,12 @@ pub struct Target {
     /// Further contexts by name: what `context` may be, `target:NAME`, `docker-image://REF` or
     /// `oci-layout://PATH[:TAG][@DIGEST]`. An empty value takes an inherited one away. Templates.
     pub contexts: Option<BTreeMap<String, String>>,
-    /// The platforms to build for.
+    /// The platforms to build for, or sets of them.
     #[schemars(length(min = 1))]
-    pub platforms: Option<Vec<String>>,
+    pub platforms: Option<Vec<PlatformEntry>>,
     /// Names of the image: bare tags go to every image repository, full references stand for themselves.
     /// Templates; those that come out empty are left out.
-    pub tags: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
     /// The image repository. A template.
     pub image: Option<String>,
     /// Several image repositories. Templates.
@@ -261,6 +291,30 @@ pub struct Target {
     /// What weaker layers give and this target has not: `args.DEBUG`, `labels."org.example.x"`, `secret.npm`,
     /// `platforms.linux/arm64`, or a whole key, such as `tags`.
     pub remove: Option<Vec<String>>,
+    /// Caches that are read and written, by their names in `[cache.NAME]`.
+    pub cache: Option<Vec<String>>,
+    /// Caches that are read: bake's entries. Templates.
+    pub cache_from: Option<Vec<Entry>>,
+    /// Caches that are written: bake's entries. Templates.
+    pub cache_to: Option<Vec<Entry>>,
+    /// Attestations of the image: `type=sbom` and `type=provenance,mode=max`. Templates.
+    pub attest: Option<Vec<Entry>>,
+    /// Policies that sources must fulfil: `filename=FILE`. Templates.
+    pub policy: Option<Vec<Entry>>,
+    /// What RUN steps may use of the machine.
+    pub resources: Option<Resources>,
+    /// Rules by which tags are made, as docker/metadata-action has them: `type=semver,pattern={{version}}`, or
+    /// `{ semver = "{{version}}" }`. Not templates.
+    pub tag_rules: Option<Vec<Entry>>,
+    /// What must hold of the working tree for a bake.
+    pub require: Option<Vec<Requirement>>,
+    /// Seconds since 1970 that no time in the image exceeds, or the name of a context that has a time. The
+    /// environment's `SOURCE_DATE_EPOCH` and a build argument of that name win. A template.
+    pub source_date_epoch: Option<Scalar>,
+    /// What becomes of an image with files that are not for its platform.
+    pub verify: Option<Verify>,
+    /// Tests of the image by name.
+    pub test: Option<BTreeMap<String, Test>>,
     /// What is different for one platform.
     pub on: Option<BTreeMap<String, On>>,
     /// Makes several targets of this declaration; its name becomes a group of them.
@@ -309,16 +363,24 @@ pub struct On {
     pub emulate: Option<Emulate>,
     /// What weaker layers give and this platform has not: `args.DEBUG`, `contexts.base`, or a whole key.
     pub remove: Option<Vec<String>>,
+    /// What becomes of an image with files that are not for its platform.
+    pub verify: Option<Verify>,
+    /// Tests of the platform's image by name.
+    pub test: Option<BTreeMap<String, Test>>,
+    /// The run goes on without the platform when it fails.
+    pub allow_failure: Option<bool>,
+    /// What a worker must offer to build the platform.
+    pub worker_labels: Option<BTreeMap<String, Scalar>>,
 }
 
 /// Entries that are added to the lists of weaker layers.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Append {
-    /// Further platforms.
-    pub platforms: Option<Vec<String>>,
+    /// Further platforms, or sets of them.
+    pub platforms: Option<Vec<PlatformEntry>>,
     /// Further names of the image. Templates.
-    pub tags: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
     /// Further image repositories. Templates.
     pub images: Option<Vec<String>>,
     /// Further annotations; those of the same level and key are replaced. Templates.
@@ -337,13 +399,27 @@ pub struct Append {
     pub ulimits: Option<Vec<String>>,
     /// Further stages that are built without using results of earlier runs.
     pub no_cache_filter: Option<Vec<String>>,
+    /// Further caches by name.
+    pub cache: Option<Vec<String>>,
+    /// Further caches to read. Templates.
+    pub cache_from: Option<Vec<Entry>>,
+    /// Further caches to write. Templates.
+    pub cache_to: Option<Vec<Entry>>,
+    /// Further attestations. Templates.
+    pub attest: Option<Vec<Entry>>,
+    /// Further policies. Templates.
+    pub policy: Option<Vec<Entry>>,
+    /// Further rules for tags.
+    pub tag_rules: Option<Vec<Entry>>,
+    /// Further requirements.
+    pub require: Option<Vec<Requirement>>,
 }
 
 /// Annotations of an image.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 pub enum Annotations {
-    List(Vec<String>),
+    List(Vec<Annotation>),
     Table(BTreeMap<String, Scalar>),
 }
 
@@ -373,6 +449,8 @@ pub struct OutputTable {
     pub platform_split: Option<bool>,
     /// OCI's media types; otherwise Docker's.
     pub oci_mediatypes: Option<bool>,
+    /// An expression: the output is left out where it is false.
+    pub when: Option<String>,
 }
 
 /// A secret: bake's `id=ID,env=NAME` or `id=ID,src=FILE`, or a table.
@@ -394,6 +472,10 @@ pub struct SecretTable {
     pub env: Option<String>,
     /// The file that holds it, relative to this file.
     pub src: Option<String>,
+    /// The variable of this file that holds it; it has to be `secret`.
+    pub var: Option<String>,
+    /// An expression: the secret is left out where it is false.
+    pub when: Option<String>,
 }
 
 /// An SSH agent: `default`, bake's `ID=PATH[,PATH]`, or a table.

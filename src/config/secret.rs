@@ -2,11 +2,13 @@
 
 use toml::de::DeValue;
 
+use super::conditional::Conditional;
+use super::entries::split_csv;
 use super::forwarded::{Forwarded, check_id};
 use super::keys::Section;
-use super::output::split_csv;
 use super::table::{Reader, Role, Value};
 use super::text::Text;
+use crate::base::Secret;
 use crate::diag::{Place, Problem};
 use crate::model::SecretSource;
 
@@ -17,12 +19,21 @@ pub enum SecretDeclaration {
     Table(SecretTable),
 }
 
+/// A secret variable, as far as it is known.
+pub struct SecretVariable {
+    pub value: Option<Secret>,
+    /// The environment variable that it declares.
+    pub env: Option<String>,
+}
+
 #[derive(Debug)]
 pub struct SecretTable {
     place: Place,
     id: Text,
     env: Option<Text>,
     src: Option<Text>,
+    /// The name of a secret variable.
+    var: Option<Text>,
 }
 
 impl SecretDeclaration {
@@ -35,29 +46,32 @@ impl SecretDeclaration {
     }
 }
 
-pub fn read(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<SecretDeclaration>> {
+pub fn read(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<Conditional<SecretDeclaration>>> {
     let members = reader.list("secret", value, "a list of secrets")?;
     let mut secrets = Vec::new();
     for member in members {
         match member.get_ref() {
             DeValue::String(_) => {
-                secrets.extend(reader.text("secret", member, Role::Template).map(SecretDeclaration::Line));
+                let line = reader.text("secret", member, Role::Template);
+                secrets.extend(line.map(SecretDeclaration::Line).map(Conditional::always));
             }
-            DeValue::Table(_) => secrets.extend(read_table(reader, member).map(SecretDeclaration::Table)),
+            DeValue::Table(_) => secrets.extend(read_table(reader, member)),
             _ => reader.mismatch("secret", member, "a string or a table"),
         }
     }
     Some(secrets)
 }
 
-fn read_table(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<SecretTable> {
+fn read_table(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Conditional<SecretDeclaration>> {
     let place = reader.place(value.span());
-    let (mut id, mut env, mut src) = (None, None, None);
+    let (mut id, mut env, mut src, mut var, mut when) = (None, None, None, None, None);
     for (key, value) in reader.table("secret", value)? {
         match key.get_ref().as_ref() {
             "id" => id = reader.text("id", value, Role::Template),
             "env" => env = reader.text("env", value, Role::Template),
             "src" => src = reader.text("src", value, Role::Template),
+            "var" => var = reader.text("var", value, Role::Plain),
+            "when" => when = reader.text("when", value, Role::Condition),
             _ => reader.unknown_key(Section::Secret, key),
         }
     }
@@ -68,13 +82,15 @@ fn read_table(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<SecretTable>
                 .help("write `id = \"…\"`, as `RUN --mount=type=secret,id=…` has it"),
         );
     }
-    Some(SecretTable { place, id: id?, env, src })
+    let value = SecretDeclaration::Table(SecretTable { place, id: id?, env, src, var });
+    Some(Conditional { value, when })
 }
 
-/// The secret with its templates rendered; `None` when it comes out empty.
+/// The secret with its templates rendered; `None` when it comes out empty. `variable` finds a secret variable.
 pub fn resolve(
     declared: &SecretDeclaration,
     render: &impl Fn(&Text) -> Result<String, Problem>,
+    variable: &impl Fn(&str) -> Result<SecretVariable, Problem>,
 ) -> Result<Option<Forwarded<SecretSource>>, Problem> {
     match declared {
         SecretDeclaration::Line(text) => {
@@ -83,13 +99,15 @@ pub fn resolve(
                 return Ok(None);
             }
             let draft = Draft::parse(&line).map_err(|message| bad(message, text.place()))?;
-            draft.finish(text, text.place()).map(Some)
+            draft.finish(text, text.place(), text, variable).map(Some)
         }
         SecretDeclaration::Table(table) => {
             let optional = |text: &Option<Text>| text.as_ref().map(render).transpose();
             let (env, src) = (optional(&table.env)?, optional(&table.src)?);
-            let draft = Draft { kind: None, id: render(&table.id)?, env, src };
-            draft.finish(&table.id, table.place.clone()).map(Some)
+            let var = table.var.as_ref().map(|text| text.value.clone());
+            let draft = Draft { kind: None, id: render(&table.id)?, env, src, var };
+            let named = table.var.as_ref().unwrap_or(&table.id);
+            draft.finish(&table.id, table.place.clone(), named, variable).map(Some)
         }
     }
 }
@@ -100,6 +118,7 @@ struct Draft {
     id: String,
     env: Option<String>,
     src: Option<String>,
+    var: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -122,6 +141,7 @@ impl Draft {
                 ("type", other) => return Err(format!("a secret is of type `file` or `env`, not `{other}`")),
                 ("id", value) => draft.id = value.to_string(),
                 ("env", value) => draft.env = Some(value.to_string()),
+                ("var", value) => draft.var = Some(value.to_string()),
                 ("src" | "source", value) => draft.src = Some(value.to_string()),
                 (other, _) => return Err(format!("a secret has no key `{other}`")),
             }
@@ -133,10 +153,25 @@ impl Draft {
         Ok(draft)
     }
 
-    fn finish(self, text: &Text, place: Place) -> Result<Forwarded<SecretSource>, Problem> {
+    fn finish(
+        self,
+        text: &Text,
+        place: Place,
+        named: &Text,
+        variable: &impl Fn(&str) -> Result<SecretVariable, Problem>,
+    ) -> Result<Forwarded<SecretSource>, Problem> {
         check_id("secret", &self.id, &place)?;
         let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
         let file = |path: &str| text.resolve_path(path);
+        if let Some(name) = filled(self.var) {
+            if filled(self.env).is_some() || filled(self.src).is_some() {
+                let problem = bad(format!("the secret `{}` has `var` and another source", self.id), place);
+                return Err(problem.help("keep one of them"));
+            }
+            let found = variable(&name).map_err(|problem| problem.at(named.place(), "named here"))?;
+            let SecretVariable { value, env } = found;
+            return Ok(Forwarded { id: self.id, source: SecretSource::Variable { name, value, env }, place });
+        }
         let source = match (filled(self.env), filled(self.src), self.kind) {
             (Some(_), Some(_), _) => {
                 let problem = bad(format!("the secret `{}` has `env` and `src`", self.id), place);

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeString, DeTable, DeValue};
 
 use super::keys::{self, Section};
-use super::template;
+use super::template::GitUse;
 use super::text::{File, Text};
 use super::value::Scalar;
 use crate::diag::{Located, Place, Problem, Span};
@@ -35,8 +35,8 @@ pub const MOST_PROBLEMS: usize = 500;
 pub struct Reader<'p> {
     pub file: Arc<File>,
     pub problems: &'p mut Vec<Problem>,
-    /// Whether a template of the file asks for git.
-    pub uses_git: bool,
+    /// What the templates of the file ask git for.
+    pub uses_git: GitUse,
 }
 
 impl Reader<'_> {
@@ -206,8 +206,8 @@ impl Reader<'_> {
                 );
                 return None;
             }
-            Role::Template => self.uses_git |= template::asks_git(value),
-            Role::Condition => self.uses_git |= template::condition_asks_git(value),
+            Role::Template => self.uses_git.add(GitUse::of_template(value)),
+            Role::Condition => self.uses_git.add(GitUse::of_condition(value)),
             Role::Plain | Role::Raw => {}
         }
         Some(text)

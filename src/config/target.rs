@@ -1,5 +1,8 @@
 //! One target: its layers rendered, parsed and put together, for all platforms and for each.
 
+mod delivery;
+mod image_tests;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -8,14 +11,18 @@ use std::path::PathBuf;
 use minijinja::value::Value;
 
 use super::annotation;
+use super::conditional::Conditional;
 use super::context::{self, is_tag};
 use super::declare::{AnnotationsDeclaration, Declarations, DockerfileDeclaration, Layer};
+use super::keys;
 use super::layers::{self, Layers, OfRun};
+use super::platforms::{self, PlatformEntry, PlatformSets};
 use super::roster::{Member, Roster};
+use super::secret::SecretVariable;
 use super::template::{Scope, Templates};
 use super::text::Text;
-use super::{forwarded, output, removal, sandbox, secret, ssh};
-use crate::base::{Platform, Reference, RemoteSource};
+use super::{forwarded, output, removal, resources, sandbox, secret, ssh};
+use crate::base::{Platform, Reference, RemoteSource, Secret};
 use crate::diag::{Located, Problem};
 use crate::model::{
     Annotation, AnnotationLevel, Context, Delivery, Dockerfile, Output, SecretSource, SshSource, Target,
@@ -29,8 +36,12 @@ pub struct World<'a, 'e> {
     /// The members of every scope: `vars`, `project`, `git`.
     pub shared: Vec<(&'static str, Value)>,
     pub host: &'a Platform,
+    /// `[platforms]`
+    pub platform_sets: PlatformSets,
+    /// The values of secret variables that have one.
+    pub secrets: BTreeMap<String, Secret>,
     /// What `--platform` leaves; empty when it was not given.
-    pub wanted: &'a [Platform],
+    pub wanted: Vec<Platform>,
 }
 
 /// One target while it is resolved.
@@ -57,6 +68,35 @@ pub fn resolve<'w, 'a>(
 }
 
 impl World<'_, '_> {
+    /// The value of a secret variable; `None` when nobody gave one.
+    fn secret_variable(&self, name: &str) -> Result<SecretVariable, Problem> {
+        let declared = &self.declared.vars;
+        let unknown = |message: String| Problem::input("config::unknown-name", message);
+        match declared.get(name) {
+            Some(var) if var.is_secret => Ok(SecretVariable {
+                value: self.secrets.get(name).cloned(),
+                env: var.env.as_ref().map(|env| env.value.clone()),
+            }),
+            Some(_) => Err(unknown(format!("variable `{name}` is not secret"))
+                .help(format!("declare it as `[var.{name}]` with `secret = true`"))),
+            None => {
+                let names = declared.iter().filter(|(_, var)| var.is_secret).map(|(name, _)| name.as_str());
+                let names: Vec<&str> = names.collect();
+                let help = keys::suggestion(name, names.clone()).unwrap_or_else(|| match names.is_empty() {
+                    true => format!("declare it as `[var.{name}]` with `secret = true`"),
+                    false => format!("the secret variables are {}", keys::quoted_list(names)),
+                });
+                Err(unknown(format!("there is no variable `{name}`")).help(help))
+            }
+        }
+    }
+
+    /// The platforms an entry names, whatever its `when`; what does not parse is reported elsewhere.
+    pub fn platforms_of(&self, entry: &Conditional<PlatformEntry>) -> Vec<Platform> {
+        let found = self.platform_sets.expand(&entry.value.0).unwrap_or_default();
+        found.into_iter().map(|platform| platform.value).collect()
+    }
+
     /// What templates see of one target, one platform and one combination of a matrix.
     pub fn scope(&self, target: Option<&str>, platform: Option<&Platform>, matrix: Option<Value>) -> Scope {
         let target = target.map(|name| Value::from_pairs([("name", name)]));
@@ -85,7 +125,7 @@ impl<'w> Resolver<'w, '_, '_> {
             removal::check(strongest, &self.common.below(strongest), self.problems);
         }
         let images = self.images();
-        let wanted = self.world.wanted;
+        let wanted = &self.world.wanted;
         let narrowed = platforms.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.value));
         Target {
             name: self.member.name.clone(),
@@ -94,7 +134,7 @@ impl<'w> Resolver<'w, '_, '_> {
                 .last("description", |layer| layer.description.as_ref())
                 .map(|text| text.value.clone()),
             place: Some(self.member.declaration.place.clone()),
-            variants: narrowed.map(|platform| self.variant(platform)).collect(),
+            variants: narrowed.map(|platform| self.variant(platform, &platforms)).collect(),
             tags: self.tags(&images),
             images,
             labels: self.labels(),
@@ -106,15 +146,58 @@ impl<'w> Resolver<'w, '_, '_> {
             },
             call: self.common.last("call", |layer| layer.call).unwrap_or_default(),
             needs: self.needs(),
+            cache: self.caches(),
+            attestations: self.attestations(),
+            policies: self.policies(),
+            tag_rules: self.tag_rules(),
+            requirements: self.requirements(),
         }
     }
 
     fn platforms(&mut self) -> Vec<Located<Platform>> {
-        match self.common.list("platforms", |layer| layer.platforms.as_ref()) {
-            Some(platforms) if platforms.is_empty() => self.no_platform(),
-            Some(platforms) => platforms.into_iter().cloned().collect(),
-            None => vec![Located::unplaced(self.world.host.clone())],
+        let Some(declared) = self.common.list("platforms", |layer| layer.platforms.as_ref()) else {
+            return vec![Located::unplaced(self.world.host.clone())];
+        };
+        if declared.is_empty() {
+            return self.no_platform();
         }
+        let last = declared.last().map(|entry| entry.value.0.place());
+        let mut found = Vec::new();
+        for entry in self.holding(declared) {
+            match self.world.platform_sets.expand(&entry.0) {
+                Ok(platforms) => found.push((&entry.0, platforms)),
+                Err(problem) => {
+                    self.problems.push(problem);
+                    return Vec::new();
+                }
+            }
+        }
+        let (platforms, problems) = platforms::without_repeats(found);
+        self.problems.extend(problems);
+        if platforms.is_empty() {
+            let message = format!("none of the platforms of target `{}` is for this run", self.member.name);
+            let problem = Problem::input("config::no-platform", message)
+                .help("give the target a `when` as well, or one platform without");
+            self.problems.push(match last {
+                Some(place) => problem.at(place, "left out, as those before it"),
+                None => problem,
+            });
+        }
+        platforms
+    }
+
+    /// The members of a list whose `when` holds.
+    fn holding<T>(&mut self, list: Vec<&'w Conditional<T>>) -> Vec<&'w T> {
+        let mut kept = Vec::new();
+        for member in list {
+            let holds = member.when.as_ref().map(|when| self.world.templates.holds(when, &self.scope));
+            match holds.unwrap_or(Ok(true)) {
+                Ok(true) => kept.push(&member.value),
+                Ok(false) => {}
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        kept
     }
 
     /// A list that `remove` has emptied.
@@ -192,6 +275,7 @@ impl<'w> Resolver<'w, '_, '_> {
 
     fn tags(&mut self, images: &[Located<Reference>]) -> Vec<Located<Reference>> {
         let texts = self.common.list("tags", |layer| layer.tags.as_ref());
+        let texts = texts.map(|texts| self.holding(texts));
         let mut seen = BTreeSet::new();
         let mut tags = Vec::new();
         for (text, value) in self.rendered_list(texts) {
@@ -245,7 +329,8 @@ impl<'w> Resolver<'w, '_, '_> {
         let mut found = Vec::new();
         match declaration {
             AnnotationsDeclaration::List(texts) => {
-                for (text, value) in self.rendered_list(Some(texts.iter().collect())) {
+                let texts = self.holding(texts.iter().collect());
+                for (text, value) in self.rendered_list(Some(texts)) {
                     let parsed = annotation::parse(&value);
                     let parsed = self.parsed("config::bad-annotation", text, parsed);
                     let parsed = parsed.map(|found| found.value).unwrap_or_default();
@@ -282,9 +367,9 @@ impl<'w> Resolver<'w, '_, '_> {
     }
 
     fn outputs(&mut self) -> Vec<Located<Output>> {
-        let declared = self.common.list("output", |layer| layer.outputs.as_ref());
+        let declared = self.common.list("output", |layer| layer.outputs.as_ref()).unwrap_or_default();
         let mut outputs = Vec::new();
-        for declaration in declared.into_iter().flatten() {
+        for declaration in self.holding(declared) {
             let render = |text: &Text| self.world.templates.render(text, &self.scope).map(Cow::into_owned);
             match output::resolve(declaration, render) {
                 Ok(output) => outputs.extend(output),
@@ -311,7 +396,7 @@ impl<'w> Resolver<'w, '_, '_> {
         }
     }
 
-    fn variant(&mut self, platform: &Located<Platform>) -> Variant {
+    fn variant(&mut self, platform: &Located<Platform>, platforms: &[Located<Platform>]) -> Variant {
         let layers =
             layers::of_platform(self.world.declared, &self.member.lineage, self.run, &platform.value);
         let scope =
@@ -342,15 +427,24 @@ impl<'w> Resolver<'w, '_, '_> {
             entitlements: sandbox::entitlements(&layers),
             ulimits: sandbox::ulimits(&layers),
             no_cache_filter: no_cache_filter(&layers),
+            resources: resources::resolve(&layers),
+            source_date_epoch: self.source_date_epoch(&layers),
+            verify: layers.last("verify", |layer| layer.verify.clone()),
+            allow_failure: layers.last("allow-failure", |layer| layer.allow_failure.clone()),
+            worker_labels: worker_labels(&layers),
+            tests: self.tests(&layers, platform, platforms),
         };
         self.scope = common;
         variant
     }
 
-    fn secrets(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<SecretSource>> {
-        let declared = layers.list("secret", |layer| layer.secrets.as_ref()).into_iter().flatten();
+    fn secrets(&mut self, layers: &Layers<'w>) -> BTreeMap<String, Located<SecretSource>> {
+        let declared = layers.list("secret", |layer| layer.secrets.as_ref()).unwrap_or_default();
+        let declared = self.holding(declared).into_iter();
         let render = |text: &Text| self.world.templates.render(text, &self.scope).map(Cow::into_owned);
-        let (secrets, problems) = forwarded::by_id("secret", declared, |one| secret::resolve(one, &render));
+        let variable = |name: &str| self.world.secret_variable(name);
+        let resolve = |one| secret::resolve(one, &render, &variable);
+        let (secrets, problems) = forwarded::by_id("secret", declared, resolve);
         self.problems.extend(problems);
         secrets
     }
@@ -439,6 +533,11 @@ fn keep_git_dir(context: &mut Context, args: &BTreeMap<String, Located<String>>)
     {
         git.keep_git_dir = Some(true);
     }
+}
+
+fn worker_labels(layers: &Layers<'_>) -> BTreeMap<String, Located<String>> {
+    let labels = layers.merged("worker-labels", |layer| &layer.worker_labels).into_iter();
+    labels.map(|(key, text)| (key.to_string(), Located::new(text.value.clone(), text.place()))).collect()
 }
 
 fn no_cache_filter(layers: &Layers<'_>) -> Vec<String> {

@@ -6,7 +6,7 @@
 //!
 //! Bounds: expressions cannot loop, so their work is bounded by their length; the operations that make
 //! long texts out of short ones (`*`, `replace`, `join`) are refused or capped; recursion is minijinja's
-//! own limit.
+//! own limit; and what all expressions of a run look at and make is counted (`budget`).
 
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
@@ -17,8 +17,9 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind, Expression};
 
 use super::braces::{Chunk, checked_condition, scan};
+use super::budget::Budget;
 use super::fault::{Fault, fault_of};
-use super::filters::{LONGEST_TEXT, is_of_environment, text_of};
+use super::filters::{LONGEST_TEXT, is_of_environment, is_version, text_of};
 use super::keys;
 use super::names::names;
 use super::text::Text;
@@ -64,6 +65,7 @@ pub type Unset = BTreeMap<String, String>;
 pub struct Templates<'e> {
     environment: &'e Environment<'static>,
     unset: Unset,
+    budget: Budget,
     compiled: RefCell<HashMap<String, Rc<Compiled<'e>>>>,
 }
 
@@ -90,25 +92,57 @@ fn asks(expression: &str, roots: &[&str]) -> bool {
     })
 }
 
-/// Whether a string asks for git.
-pub fn asks_git(text: &str) -> bool {
-    if !text.contains("{{") || !text.contains("git") {
-        return false;
-    }
-    scan(text).into_iter().flatten().any(|chunk| match chunk {
-        Chunk::Letters(_) => false,
-        Chunk::Expression(span) => asks(&text[span], &["git"]),
-    })
+/// What is asked of git, which costs processes to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GitUse {
+    /// Anything.
+    pub facts: bool,
+    /// `git.describe`, which walks through history.
+    pub describe: bool,
+    /// `project.default_branch`, which git knows when the file does not say it.
+    pub default_branch: bool,
 }
 
-/// Whether a condition asks for git.
-pub fn condition_asks_git(text: &str) -> bool {
-    asks(text, &["git"])
+impl GitUse {
+    /// What a string with expressions asks for.
+    pub fn of_template(text: &str) -> Self {
+        let mut found = Self::default();
+        if text.contains("{{") && (text.contains("git") || text.contains("default_branch")) {
+            for chunk in scan(text).into_iter().flatten() {
+                if let Chunk::Expression(span) = chunk {
+                    found.add(Self::of_condition(&text[span]));
+                }
+            }
+        }
+        found
+    }
+
+    /// What an expression asks for.
+    pub fn of_condition(text: &str) -> Self {
+        let mut found = Self::default();
+        for name in names(text) {
+            let name = &text[name];
+            let is_git = name == "git" || name.starts_with("git.");
+            found.add(Self {
+                facts: is_git,
+                // `git["describe"]` does not say so.
+                describe: name == "git" || name.starts_with("git.describe"),
+                default_branch: name == "project" || name == "project.default_branch",
+            });
+        }
+        found
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.facts |= other.facts;
+        self.describe |= other.describe;
+        self.default_branch |= other.default_branch;
+    }
 }
 
 impl<'e> Templates<'e> {
-    pub fn new(environment: &'e Environment<'static>, unset: Unset) -> Self {
-        Self { environment, unset, compiled: RefCell::default() }
+    pub fn new(environment: &'e Environment<'static>, unset: Unset, budget: Budget) -> Self {
+        Self { environment, unset, budget, compiled: RefCell::default() }
     }
 
     /// Whether the variable has no value that templates may see.
@@ -125,6 +159,13 @@ impl<'e> Templates<'e> {
             Ok(template) => self.render_template(template, &text.value, scope),
             Err(fault) => Err(fault.clone()),
         };
+        let rendered = rendered.and_then(|rendered| match self.budget.has_room(rendered.len()) {
+            true => Ok(rendered),
+            false => {
+                let message = "the templates of this run make too much text";
+                Err(Fault::new("config::template-size", message, 0..text.value.len()))
+            }
+        });
         rendered.map(Cow::Owned).map_err(|fault| fault.problem(text))
     }
 
@@ -238,6 +279,7 @@ impl<'e> Templates<'e> {
         let value = self.value(expression, source, span, scope)?;
         match value.kind() {
             ValueKind::String | ValueKind::Number | ValueKind::Bool => Ok(text_of(&value)),
+            _ if is_version(&value) => Ok(text_of(&value)),
             kind => Err(Fault::new(
                 "config::template",
                 format!("the expression gives a {kind}, which is not a text"),
@@ -254,6 +296,7 @@ impl<'e> Templates<'e> {
         span: &Span,
         scope: &Scope,
     ) -> Result<Value, Fault> {
+        self.budget.work(weight(source, scope)).map_err(|error| fault_of(&error, span))?;
         let undefined = || self.undefined_name(source, span, scope);
         match expression.eval(scope.root.clone()) {
             Ok(value) if value.is_undefined() => Err(undefined().unwrap_or_else(|| {
@@ -294,6 +337,20 @@ impl<'e> Templates<'e> {
                 .help("check a branch out, or write `git.branch | default(\"…\")`".to_string()),
             "git.tag" => fault("no tag points at HEAD, so `git.tag` has no value".to_string())
                 .help("tag the commit, or write `git.tag | default(\"…\")`".to_string()),
+            "git.remote" => fault("the repository has no remote, so `git.remote` has no value".to_string())
+                .help("add one, or write `git.remote | default(\"…\")`".to_string()),
+            "git.default_branch" => fault(
+                "no remote says which branch is its default, so `git.default_branch` has no value"
+                    .to_string(),
+            )
+            .help(
+                "run `git remote set-head origin --auto`, or write `git.default_branch | default(\"main\")`"
+                    .to_string(),
+            ),
+            "project.default_branch" => {
+                fault("neither the file, CI nor git says what `project.default_branch` is".to_string())
+                    .help("write `default-branch = \"main\"` in `[project]`".to_string())
+            }
             _ if path.starts_with("ci.") && CI_MEMBERS.contains(&name) => {
                 fault(format!("no CI system says what `{path}` is here"))
                     .help(format!("write `{path} | default(\"…\")`, or ask `ci.running` first"))
@@ -309,6 +366,10 @@ impl<'e> Templates<'e> {
                 fault("`target` has no value here: this key does not belong to one target".to_string())
             }
             _ => match path.strip_prefix("vars.").and_then(|name| self.unset.get(name)) {
+                Some(help) if help.contains("var = ") => {
+                    fault(format!("variable `{name}` is secret and goes into `secret` alone"))
+                        .help(help.clone())
+                }
                 Some(help) => fault(format!("variable `{name}` has no value")).help(help.clone()),
                 None => {
                     let known: Vec<String> =
@@ -324,6 +385,21 @@ impl<'e> Templates<'e> {
             },
         }
     }
+}
+
+/// What an expression looks at, in bytes; joining copies it over and over.
+fn weight(source: &str, scope: &Scope) -> usize {
+    let size = |name: Span| {
+        let path = source[name].split('.');
+        let value = path.fold(scope.root.clone(), |value, name| value.get_attr(name).unwrap_or_default());
+        match value.as_str() {
+            Some(text) => text.len(),
+            None => value.len().map_or(0, |members| 64 * (1 + members)),
+        }
+    };
+    let joins = source.bytes().filter(|byte| matches!(byte, b'~' | b'+')).count();
+    let looked_at = names(source).into_iter().map(size).fold(source.len(), usize::saturating_add);
+    looked_at.saturating_mul(1 + joins)
 }
 
 /// Whether the filter after a name makes up for a missing value.
@@ -356,9 +432,10 @@ mod tests {
         });
         let text = Text::new(value, &file, 0..source.len());
         let variables = BTreeMap::from([("HOME".to_string(), "/root".to_string())]);
-        let environment = environment(&variables, Default::default());
-        let templates =
-            Templates::new(&environment, BTreeMap::from([("x".to_string(), "set it".to_string())]));
+        let budget = Budget::default();
+        let environment = environment(&variables, &budget, Default::default());
+        let unset = BTreeMap::from([("x".to_string(), "set it".to_string())]);
+        let templates = Templates::new(&environment, unset, budget);
         let scope = Scope::new([
             ("vars", Value::from_pairs([("go", Value::from("1.20")), ("n", Value::from(3))])),
             ("target", Value::from_pairs([("name", "api")])),
@@ -432,15 +509,64 @@ mod tests {
 
     #[test]
     fn git_is_asked_for_only_in_expressions() {
-        for (template, expected) in [
-            ("{{ git.sha }}", true),
-            ("{{ git.sha[:7] }}", true),
-            ("{{ vars.git }}", false),
-            ("git {{ vars.a }}", false),
-            ("{{ 'git' }}", false),
-            ("git.sha", false),
+        for (template, facts, describe, default_branch) in [
+            ("{{ git.sha }}", true, false, false),
+            ("{{ git.sha[:7] }}", true, false, false),
+            ("{{ git.describe | slug }}", true, true, false),
+            ("{{ git['describe'] }}", true, true, false),
+            ("{{ project.default_branch }}", false, false, true),
+            ("{{ project.name }}", false, false, false),
+            ("{{ vars.git }}", false, false, false),
+            ("git {{ vars.a }}", false, false, false),
+            ("{{ 'git' }}", false, false, false),
+            ("git.sha", false, false, false),
         ] {
-            assert_eq!(asks_git(template), expected, "{template}");
+            assert_eq!(
+                GitUse::of_template(template),
+                GitUse { facts, describe, default_branch },
+                "{template}"
+            );
+        }
+    }
+
+    #[test]
+    fn filters_and_tests_work_on_texts() {
+        for (template, expected) in [
+            ("{{ 'v1.2.3-rc.1+b' | semver }}", "1.2.3-rc.1+b"),
+            ("{{ ('1.2.3-rc.1+5' | semver).prerelease }} {{ ('1.2.3+5' | semver).build }}", "rc.1 5"),
+            ("{{ ('1.10.0' | semver) > ('1.9.0' | semver) }}", "true"),
+            ("{{ ('1.0.0-rc.1' | semver) < ('1.0.0' | semver) }}", "true"),
+            ("{{ ('1.0.0+a' | semver) == ('v1.0.0+b' | semver) }}", "true"),
+            ("{{ 'v1.2.3' is semver }} {{ 'main' is semver }} {{ '1.2' is semver }}", "true false false"),
+            ("{{ '1.2.3' is semver('>=1.2, <2') }} {{ '2.0.0' is semver('^1') }}", "true false"),
+            ("{{ 'release/1.2' is matching('^release/') }}", "true"),
+            ("{{ ('a' | sha256)[:12] }}", "ca978112ca1b"),
+            ("{{ 'a' | sha1 }}", "86f7e437faa5a7fce15d1ddcb9eaeaea377667b8"),
+            ("{{ 'a' | md5 }}", "0cc175b9c0f1b6a831c399e269772661"),
+            ("{{ ('a' | sha512)[:8] }}", "1f40fc92"),
+            ("{{ 'a/b/c.tar.gz' | basename }} {{ 'a/b/c.tar.gz' | extension }}", "c.tar.gz gz"),
+            ("{{ 'a' | join_path('b', 'c') | relative_to('a/d') }}", "../b/c"),
+            ("{{ '2024-02-03T04:05:06Z' | date('%Y%m%d-%H%M') }} {{ 0 | date }}", "20240203-0405 1970-01-01"),
+            ("{{ 'v1.2' | strip_prefix('v') | strip_suffix('.2') }}", "1"),
+            ("{{ 'a b/ü' | urlencode }}", "a+b%2F%C3%BC"),
+            ("{{ 'eLK' | capitalize }} {{ 'a-b' | title }}", "Elk A-B"),
+        ] {
+            assert_eq!(render(template).as_deref(), Ok(expected), "{template}");
+        }
+        for (template, message) in [
+            ("{{ 'main' | semver }}", "`main` is not a version such as 1.2.3; `is semver` asks first"),
+            ("{{ 'soon' | date }}", "`date` needs a time such as `git.commit_date`, or seconds since 1970"),
+            ("{{ 0 | date('%') }}", "`%` is not a format of strftime"),
+            ("{{ 'a' is matching('(') }}", "`(` is not a regular expression, or too large"),
+            (
+                "{{ 'a' is matching('a{1000}{1000}') }}",
+                "`a{1000}{1000}` is not a regular expression, or too large",
+            ),
+            ("{{ 'a' is new }}", "there is no test `new`"),
+            ("{{ '1.0.0' is semver('newest') }}", "`newest` is not a requirement of versions"),
+        ] {
+            let found = render(template).unwrap_err().0;
+            assert!(found.starts_with(message), "{template}: {found}");
         }
     }
 }

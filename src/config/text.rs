@@ -37,6 +37,11 @@ impl Text {
         Self { value: value.to_string(), file: file.clone(), span, verbatim }
     }
 
+    /// Another value for what stands here.
+    pub fn with_value(&self, value: String) -> Self {
+        Self { value, verbatim: None, ..self.clone() }
+    }
+
     pub fn place(&self) -> Place {
         self.file.place(self.span.clone())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 use super::declare::{Validation, VarDeclaration};
+use super::filters::LONGEST_TEXT;
 use super::keys::Section;
 use super::read::read_word;
 use super::table::{Reader, Role, Value};
@@ -78,6 +79,11 @@ fn check_default(reader: &mut Reader<'_>, var: &mut VarDeclaration) {
     }
 }
 
+/// What is wrong with a value that templates would copy over and over.
+pub fn too_long(length: usize) -> String {
+    format!("a value has {length} bytes, and at most {LONGEST_TEXT} are taken")
+}
+
 /// A plain value, a list or a map, without templates.
 pub fn read_value(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, depth: usize) -> Option<VarValue> {
     if depth > DEEPEST_VALUE {
@@ -89,7 +95,15 @@ pub fn read_value(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, depth: 
         return None;
     }
     match value.get_ref() {
-        DeValue::String(_) => Some(VarValue::text(reader.text(key, value, Role::Plain)?.value)),
+        DeValue::String(_) => {
+            let text = reader.text(key, value, Role::Plain)?;
+            if text.value.len() > LONGEST_TEXT {
+                let problem = Problem::input("config::too-long", too_long(text.value.len()));
+                reader.report(problem.at(text.place(), "too long"));
+                return None;
+            }
+            Some(VarValue::text(text.value))
+        }
         DeValue::Array(members) => {
             let members = members.iter().filter_map(|member| read_value(reader, key, member, depth + 1));
             Some(VarValue::List(members.collect()))

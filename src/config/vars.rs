@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::declare::VarDeclaration;
+use super::filters::LONGEST_TEXT;
 use super::keys;
 use super::template::Unset;
 use super::value::{Scalar, VarType, VarValue};
+use super::var::too_long;
 use crate::base::Secret;
 use crate::diag::Problem;
 
@@ -51,8 +53,10 @@ pub fn resolve(
         check_choice(name, var, &value, problems);
         check_pattern(name, var, &value, problems);
         if var.is_secret {
-            let help = "a secret variable goes into `secret` alone: everybody can see what is elsewhere";
-            vars.unset.insert(name.clone(), help.to_string());
+            let help = format!(
+                "everybody can see what stands here; write `secret = [{{ id = \"{name}\", var = \"{name}\" }}]`"
+            );
+            vars.unset.insert(name.clone(), help);
             vars.secrets
                 .extend(scalars(&value).map(|value| (name.clone(), Secret::new(value.to_text().as_bytes()))));
         } else {
@@ -93,6 +97,11 @@ fn convert(
     given: &Given<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<VarValue> {
+    if given.text.len() > LONGEST_TEXT {
+        let message = format!("`{}`: {}", given.origin, too_long(given.text.len()));
+        problems.push(Problem::input("config::too-long", message).at(var.place.clone(), "for this variable"));
+        return None;
+    }
     let wanted = var.value_type();
     let converted = wanted.parse(given.text);
     if converted.is_none() {

@@ -39,6 +39,8 @@ pub enum Agent {
 enum Place<'a> {
     Variable(&'a str),
     File(&'a Path),
+    /// The value itself, if there is one.
+    Given(&'a Option<Secret>),
 }
 
 impl Forwarded {
@@ -52,6 +54,7 @@ impl Forwarded {
             Asked::Secret => self.secrets.get(id).is_some_and(|source| match self.place(id, &source.value) {
                 Place::Variable(name) => self.environment.contains_key(name),
                 Place::File(path) => path.exists(),
+                Place::Given(value) => value.is_some(),
             }),
             Asked::Ssh => self.agents.get(id).is_some_and(|source| match &source.value {
                 SshSource::Environment => self.environment_agent().is_some(),
@@ -96,6 +99,7 @@ impl Forwarded {
             Place::Variable(name) => {
                 Ok(self.environment.get(name).map(|value| Secret::new(value.as_bytes())))
             }
+            Place::Given(value) => Ok(value.clone()),
             Place::File(path) => read(path).map(|bytes| Some(Secret::new(bytes))).map_err(|error| {
                 let message = format!("the secret `{id}` cannot be read from `{}`: {error}", path.display());
                 placed(Problem::input("build::secret", message), &source.place)
@@ -107,6 +111,7 @@ impl Forwarded {
         match source {
             SecretSource::Env(name) => Place::Variable(name),
             SecretSource::File(path) => Place::File(path),
+            SecretSource::Variable { value, .. } => Place::Given(value),
             SecretSource::ById(_) if self.environment.contains_key(id) => Place::Variable(id),
             SecretSource::ById(path) => Place::File(path),
         }
@@ -189,6 +194,13 @@ mod tests {
         };
         check(SecretSource::Env("X".into()), &[("X", "from X")], Some("from X"));
         check(SecretSource::Env("X".into()), &[], None);
+        let variable = |value: Option<&str>| SecretSource::Variable {
+            name: "x".to_string(),
+            value: value.map(|value| Secret::new(value.as_bytes())),
+            env: None,
+        };
+        check(variable(Some("of a variable")), &[("id", "unasked")], Some("of a variable"));
+        check(variable(None), &[("id", "unasked")], None);
         check(SecretSource::File(file.clone()), &[("id", "unasked")], Some("from a file\n"));
         check(SecretSource::ById(nowhere.clone()), &[("id", "by id")], Some("by id"));
         check(SecretSource::ById(file), &[], Some("from a file\n"));

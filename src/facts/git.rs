@@ -6,8 +6,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use jiff::Timestamp;
+
+use super::ci::without_credentials;
 
 /// The state of the commit that is checked out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +19,26 @@ pub struct GitFacts {
     pub sha: String,
     /// `None` when HEAD is detached, as CI checkouts often are.
     pub branch: Option<String>,
-    /// Tags that point at HEAD, sorted by name.
+    /// Tags that point at HEAD, lower versions first.
     pub tags: Vec<String>,
+    /// The newest tag before HEAD, with how far it is and what HEAD is; the hash alone where there is no tag.
+    pub describe: Option<String>,
+    /// The URL of `origin`, else of the only remote, without credentials.
+    pub remote: Option<String>,
+    /// What `origin` says its default branch is.
+    pub default_branch: Option<String>,
     /// Whether tracked files differ from HEAD; untracked ones do not count, as in `git describe --dirty`.
     pub dirty: bool,
     pub commit_date: Timestamp,
     /// The top directory of the working tree.
     pub root: PathBuf,
+}
+
+/// What is asked besides what always is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Questions {
+    /// The way to the newest tag, for which git walks through history.
+    pub describe: bool,
 }
 
 /// Why git gave no answer.
@@ -41,32 +57,42 @@ pub enum Error {
 impl GitFacts {
     /// Asks git about the tree that holds `directory`; `None` outside a repository and before the first
     /// commit.
-    pub fn read(directory: &Path) -> Result<Option<Self>, Error> {
+    pub fn read(directory: &Path, questions: Questions) -> Result<Option<Self>, Error> {
         let root = match run(directory, &["rev-parse", "--show-toplevel"]) {
             Err(Error::Failed { message, .. }) if message.contains("not a git repository") => {
                 return Ok(None);
             }
             answer => PathBuf::from(answer?.trim_end_matches('\n')),
         };
-        let status = Status::parse(&run(
-            directory,
-            &["status", "--porcelain=v2", "--branch", "--untracked-files=no"],
-        )?);
-        let Some(sha) = status.sha else { return Ok(None) };
-        let tags = run(
-            directory,
-            &["for-each-ref", "--points-at=HEAD", "--format=%(refname:strip=2)", "refs/tags"],
-        )?;
-        let date = run(directory, &["log", "-1", "--format=%ct"])?;
-        let commit_date = date
-            .trim()
-            .parse()
-            .ok()
-            .and_then(|seconds| Timestamp::from_second(seconds).ok())
-            .ok_or(Error::Unreadable { command: "log".to_string(), answer: date })?;
-        let mut tags: Vec<String> = tags.lines().map(str::to_string).collect();
-        tags.sort();
-        Ok(Some(Self { sha, branch: status.branch, tags, dirty: status.dirty, commit_date, root }))
+        // What git is asked does not depend on other answers.
+        thread::scope(|scope| {
+            let ask = |arguments: &'static [&'static str]| scope.spawn(move || run(directory, arguments));
+            let status = ask(&["status", "--porcelain=v2", "--branch", "--untracked-files=no"]);
+            let tags = ask(&[
+                "for-each-ref",
+                "--points-at=HEAD",
+                "--sort=version:refname",
+                "--format=%(refname:strip=2)",
+                "refs/tags",
+            ]);
+            let date = ask(&["log", "-1", "--format=%ct"]);
+            let default = ask(&["for-each-ref", "--format=%(symref)", "refs/remotes/origin/HEAD"]);
+            let remotes = ask(&["config", "--get-regexp", r"^remote\..*\.url$"]);
+            let describe = questions.describe.then(|| ask(&["describe", "--tags", "--always"]));
+            let Some(status) = Status::parse(&answer(status)?).commit() else { return Ok(None) };
+            Ok(Some(Self {
+                sha: status.0,
+                branch: status.1,
+                dirty: status.2,
+                tags: answer(tags)?.lines().map(str::to_string).collect(),
+                commit_date: commit_date(&answer(date)?)?,
+                // Without a remote git has no answer and fails.
+                remote: answer(remotes).ok().and_then(|answer| remote(&answer)),
+                default_branch: default_branch(&answer(default)?),
+                describe: describe.map(answer).transpose()?.map(|answer| answer.trim().to_string()),
+                root,
+            }))
+        })
     }
 
     /// A made-up clean commit on `main` without tags.
@@ -75,6 +101,9 @@ impl GitFacts {
             sha: "0123456789abcdef0123456789abcdef01234567".to_string(),
             branch: Some("main".to_string()),
             tags: Vec::new(),
+            describe: None,
+            remote: Some("https://git.example/shop".to_string()),
+            default_branch: Some("main".to_string()),
             dirty: false,
             commit_date: Timestamp::UNIX_EPOCH,
             root: PathBuf::from("/project"),
@@ -91,6 +120,11 @@ struct Status {
 }
 
 impl Status {
+    /// Hash, branch and whether the tree is dirty; `None` before the first commit.
+    fn commit(self) -> Option<(String, Option<String>, bool)> {
+        self.sha.map(|sha| (sha, self.branch, self.dirty))
+    }
+
     fn parse(answer: &str) -> Self {
         let mut status = Self::default();
         for line in answer.lines() {
@@ -107,6 +141,28 @@ impl Status {
         }
         status
     }
+}
+
+fn answer(asked: thread::ScopedJoinHandle<'_, Result<String, Error>>) -> Result<String, Error> {
+    asked.join().unwrap_or_else(|_| Err(Error::Start(io::Error::other("a thread ended early"))))
+}
+
+fn commit_date(answer: &str) -> Result<Timestamp, Error> {
+    let seconds = answer.trim().parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    seconds.ok_or_else(|| Error::Unreadable { command: "log".to_string(), answer: answer.to_string() })
+}
+
+/// `refs/remotes/origin/main`, or nothing.
+fn default_branch(answer: &str) -> Option<String> {
+    answer.trim().strip_prefix("refs/remotes/origin/").map(str::to_string)
+}
+
+/// The URL to show, of lines such as `remote.origin.url https://…`.
+fn remote(answer: &str) -> Option<String> {
+    let remotes: Vec<(&str, &str)> = answer.lines().filter_map(|line| line.split_once(' ')).collect();
+    let origin = remotes.iter().find(|(key, _)| *key == "remote.origin.url");
+    let (_, url) = origin.or(if let [only] = &remotes[..] { Some(only) } else { None })?;
+    Some(without_credentials(url))
 }
 
 pub(super) fn run(directory: &Path, arguments: &[&str]) -> Result<String, Error> {
@@ -152,31 +208,74 @@ mod tests {
         assert!(status.success(), "git {arguments:?}");
     }
 
+    fn read(directory: &Path) -> Option<GitFacts> {
+        GitFacts::read(directory, Questions { describe: true }).unwrap()
+    }
+
     #[test]
     fn a_working_tree_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
-        assert_eq!(GitFacts::read(path).unwrap(), None);
+        assert_eq!(read(path), None);
         git(path, &["init", "-q", "-b", "topic/one"]);
-        assert_eq!(GitFacts::read(path).unwrap(), None, "no commit yet");
+        assert_eq!(read(path), None, "no commit yet");
 
         std::fs::write(path.join("a"), "1").unwrap();
         git(path, &["add", "a"]);
         git(path, &["commit", "-q", "-m", "one"]);
-        git(path, &["tag", "v1.0.0"]);
-        git(path, &["tag", "also"]);
+        git(path, &["tag", "v1.10.0"]);
+        git(path, &["tag", "v1.9.0"]);
         std::fs::write(path.join("untracked"), "1").unwrap();
-        let facts = GitFacts::read(path).unwrap().unwrap();
+        let facts = read(path).unwrap();
         assert_eq!(facts.sha.len(), 40);
         assert_eq!(facts.branch.as_deref(), Some("topic/one"));
-        assert_eq!(facts.tags, ["also", "v1.0.0"]);
+        assert_eq!(facts.tags, ["v1.9.0", "v1.10.0"]);
         assert!(!facts.dirty);
         assert_eq!(facts.commit_date.to_string(), "2024-02-03T04:05:06Z");
         assert_eq!(facts.root, path.canonicalize().unwrap());
+        assert_eq!((facts.remote, facts.default_branch), (None, None));
+        assert!(facts.describe.unwrap().starts_with("v1."));
 
         std::fs::write(path.join("a"), "2").unwrap();
         git(path, &["checkout", "-q", "--detach"]);
-        let facts = GitFacts::read(path).unwrap().unwrap();
+        let facts = read(path).unwrap();
         assert_eq!((facts.branch, facts.dirty), (None, true));
+        assert_eq!(GitFacts::read(path, Questions::default()).unwrap().unwrap().describe, None);
+    }
+
+    #[test]
+    fn clones_and_worktrees_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let (origin, clone, tree) = (path.join("origin"), path.join("clone"), path.join("tree"));
+        git(path, &["init", "-q", "-b", "trunk", "origin"]);
+        for number in ["one", "two"] {
+            git(&origin, &["commit", "-q", "--allow-empty", "-m", number]);
+        }
+        let url = format!("file://{}", origin.display());
+        git(path, &["clone", "-q", "--depth", "1", &url, "clone"]);
+        let facts = read(&clone).unwrap();
+        assert_eq!(facts.remote.as_deref(), Some(url.as_str()));
+        assert_eq!(facts.default_branch.as_deref(), Some("trunk"));
+        let short = facts.describe.unwrap();
+        assert!(facts.sha.starts_with(&short), "a shallow clone has no tag: {short}");
+
+        git(&clone, &["worktree", "add", "-q", "-b", "topic", "../tree"]);
+        let facts = read(&tree).unwrap();
+        assert_eq!(facts.branch.as_deref(), Some("topic"));
+        assert_eq!(facts.default_branch.as_deref(), Some("trunk"));
+        assert_eq!(facts.root, tree.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn remotes_are_shown_without_credentials() {
+        for (answer, expected) in [
+            ("", None),
+            ("remote.up.url git@host:a/b.git", Some("git@host:a/b.git")),
+            ("remote.a.url https://a\nremote.b.url https://b", None),
+            ("remote.a.url https://a\nremote.origin.url https://u:p@host/b", Some("https://host/b")),
+        ] {
+            assert_eq!(remote(answer).as_deref(), expected, "{answer}");
+        }
     }
 }

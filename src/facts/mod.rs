@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use self::changes::{Changes, ChangesError};
 pub use self::ci::{CiFacts, Event as CiEvent};
-pub use self::git::{Error as GitError, GitFacts};
+pub use self::git::{Error as GitError, GitFacts, Questions as GitQuestions};
 pub use self::host::Directories;
 use crate::base::Platform;
 
@@ -27,7 +27,7 @@ pub struct Facts {
     /// The platform of this machine.
     pub host: Platform,
     pub directories: Directories,
-    /// Filled by [`GitFacts::read`] when somebody asks for git; reading costs four processes.
+    /// Filled by [`GitFacts::read`] when somebody asks for git; reading costs six processes.
     pub git: Option<GitFacts>,
     /// The CI system that runs us.
     pub ci: Option<CiFacts>,

@@ -3,9 +3,14 @@
 //! Made by `config`, read by `plan` and `lint`. Knows neither TOML nor templates; places are kept for
 //! messages. Paths are absolute.
 
+mod cache;
 mod delivery;
 mod forwarded;
+mod policy;
+mod resources;
 mod sandbox;
+mod target_pattern;
+mod test;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,9 +18,16 @@ use std::path::PathBuf;
 use crate::base::{Digest, Platform, Reference, RemoteSource};
 use crate::diag::{Located, Place, Problem};
 
+pub use cache::{Cache, CacheEntry, CacheKind, CacheMode, CacheUse};
 pub use delivery::Delivery;
 pub use forwarded::{SecretSource, SshSource};
+pub use policy::{
+    Attestation, AttestationKind, Policy, Requirement, TagRule, TagRuleKind, Verify, VerifyLevel,
+};
+pub use resources::{Resources, Swap};
 pub use sandbox::{Entitlement, Ulimit};
+pub use target_pattern::TargetPattern;
+pub use test::{Expectation, Port, Test, TestAction};
 
 /// A whole build file with its includes.
 #[derive(Clone, Debug)]
@@ -27,6 +39,8 @@ pub struct Project {
     /// Every target that can be built, by name; templates (`_name`) are not among them.
     pub targets: BTreeMap<String, Target>,
     pub groups: BTreeMap<String, Group>,
+    /// `[cache.NAME]`
+    pub caches: BTreeMap<String, Cache>,
     /// Targets that are not part of this run, and the `when` that says so.
     pub left_out: BTreeMap<String, Place>,
     /// Environment variables that the file asked for and that were set, and where it did.
@@ -90,6 +104,12 @@ pub struct Target {
     pub call: Call,
     /// Targets that must be done first.
     pub needs: Vec<Located<String>>,
+    pub cache: CacheUse,
+    pub attestations: Vec<Located<Attestation>>,
+    pub policies: Vec<Located<Policy>>,
+    pub tag_rules: Vec<Located<TagRule>>,
+    /// What must hold of the working tree.
+    pub requirements: Vec<Located<Requirement>>,
 }
 
 /// What one platform's build node is made of.
@@ -120,6 +140,15 @@ pub struct Variant {
     pub ulimits: Vec<Ulimit>,
     /// Stages that are built without results of earlier runs.
     pub no_cache_filter: Vec<String>,
+    pub resources: Option<Located<Resources>>,
+    /// What `SOURCE_DATE_EPOCH` is where neither an argument nor the environment says it.
+    pub source_date_epoch: Option<Located<String>>,
+    pub verify: Option<Located<Verify>>,
+    /// The rest of the run goes on without this platform when it fails.
+    pub allow_failure: Option<Located<bool>>,
+    /// What a worker must offer.
+    pub worker_labels: BTreeMap<String, Located<String>>,
+    pub tests: Vec<Test>,
 }
 
 /// Where a Dockerfile comes from.

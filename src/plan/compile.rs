@@ -11,6 +11,7 @@ use super::cycles;
 use super::graph::Plan;
 use super::node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode};
 use super::select::Selection;
+use super::unsupported;
 use crate::base::{NodeId, Platform, Reference};
 use crate::diag::{Kind, Located, Place, Problem};
 use crate::dockerfile::Dockerfile;
@@ -59,6 +60,7 @@ pub fn compile(
         claims: Claims::default(),
         problems: Vec::new(),
     };
+    compiler.problems.extend(unsupported::problems(selection));
     for target in selection.all() {
         let export = compiler.form(target);
         compiler.add_builds(target, &export);

@@ -10,13 +10,16 @@ mod cycles;
 mod graph;
 mod key;
 mod node;
+mod requirements;
 mod select;
+mod unsupported;
 mod why;
 
 pub use compile::{Dockerfiles, Request, base_source, compile};
 pub use graph::Plan;
 pub use key::{NodeKeyInputs, node_key};
 pub use node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode};
+pub use requirements::unmet;
 pub use select::{Selection, select};
 pub use why::{Account, shared_parts, why};
 

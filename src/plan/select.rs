@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::diag::{Problem, nearest};
-use crate::model::{Call, Context, Group, Project, Target};
+use crate::model::{Call, Context, Group, Project, Target, TargetPattern};
+use crate::pattern::PatternError;
 
 /// The targets of one run.
 #[derive(Clone, Debug, Default)]
@@ -65,8 +66,30 @@ impl<'a> Selector<'a> {
             self.request_group(group, &mut BTreeSet::new());
         } else if let Some(target) = project.targets.get(name) {
             self.request_target(target);
+        } else if let Some(pattern) = TargetPattern::parse(name) {
+            self.request_matching(name, pattern);
         } else {
             self.problems.push(unknown(project, name));
+        }
+    }
+
+    /// Patterns are for targets: a group may say that its members are pushed, and has to be named for it.
+    fn request_matching(&mut self, text: &str, pattern: Result<TargetPattern, PatternError>) {
+        let wrong = |message: String| Problem::input("plan::unknown-target", message);
+        let Ok(pattern) = pattern else {
+            self.problems.push(wrong(format!("`{text}` is not a pattern: a bracket is not closed")));
+            return;
+        };
+        let project = self.project;
+        let before = self.selection.requested.len();
+        let matching =
+            project.targets.values().filter(|target| pattern.matches(&target.name, &target.labels));
+        let matching: Vec<&Target> = matching.collect();
+        let is_none = matching.is_empty();
+        matching.into_iter().for_each(|target| self.request_target(target));
+        if is_none && self.selection.requested.len() == before {
+            let problem = wrong(format!("no target matches `{text}`"));
+            self.problems.push(problem.help(there_is(project, &pattern)));
         }
     }
 
@@ -117,6 +140,21 @@ fn references(target: &Target) -> impl Iterator<Item = &str> {
         )
     });
     contexts.chain(target.needs.iter().map(|name| name.value.as_str()))
+}
+
+/// The names, or the labels, that a pattern may match.
+fn there_is(project: &Project, pattern: &TargetPattern) -> String {
+    let labels = project.targets.values().flat_map(|target| &target.labels);
+    let known: BTreeSet<String> = match pattern.asks_for_labels() {
+        true => labels.map(|(key, value)| format!("{key}={value}")).collect(),
+        false => project.targets.keys().cloned().collect(),
+    };
+    match (known.is_empty(), pattern.asks_for_labels()) {
+        (true, true) => "no target has `labels`".to_string(),
+        (true, false) => "there are no targets".to_string(),
+        (false, true) => format!("the labels are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        (false, false) => format!("there are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+    }
 }
 
 fn unknown(project: &Project, name: &str) -> Problem {

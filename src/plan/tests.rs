@@ -33,6 +33,7 @@ fn world() -> World {
         refusals: Vec::new(),
         targets: BTreeMap::new(),
         groups: BTreeMap::new(),
+        caches: BTreeMap::new(),
         lint: Default::default(),
     };
     let request = Request {
@@ -76,6 +77,12 @@ impl World {
             entitlements: Vec::new(),
             ulimits: Vec::new(),
             no_cache_filter: Vec::new(),
+            resources: None,
+            source_date_epoch: None,
+            verify: None,
+            allow_failure: None,
+            worker_labels: BTreeMap::new(),
+            tests: Vec::new(),
         };
         let target = Target {
             name: name.into(),
@@ -90,6 +97,11 @@ impl World {
             delivery: Delivery::default(),
             call: Default::default(),
             needs: Vec::new(),
+            cache: Default::default(),
+            attestations: Vec::new(),
+            policies: Vec::new(),
+            tag_rules: Vec::new(),
+            requirements: Vec::new(),
         };
         self.project.targets.insert(name.into(), target);
         self.texts.insert(name.into(), dockerfile.into());

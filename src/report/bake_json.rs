@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::words_json;
 use crate::base::Platform;
 use crate::config::resolved;
 use crate::diag::Located;
@@ -64,6 +65,10 @@ pub fn selected_json(project: &Project, names: &[&str]) -> Value {
         document.insert("group".to_string(), Value::Object(groups));
     }
     document.insert("target".to_string(), Value::Object(targets));
+    let caches = words_json::caches(project);
+    if !caches.is_empty() {
+        document.insert("cache".to_string(), Value::Object(caches));
+    }
     Value::Object(document)
 }
 
@@ -128,6 +133,7 @@ fn shared_json(project: &Project, target: &Target) -> Object {
     put_list(&mut object, "images", target.images.iter().map(|image| image.value.name()));
     put(&mut object, "call", (target.call == Call::Check).then_some("check"));
     put_list(&mut object, "needs", target.needs.iter().map(|need| need.value.as_str()));
+    object.extend(words_json::of_target(project, target));
     object
 }
 
@@ -165,6 +171,7 @@ fn variant_json(project: &Project, variant: &Variant) -> Object {
     put_list(&mut object, "ulimits", variant.ulimits.iter().map(ToString::to_string));
     put_list(&mut object, "no-cache-filter", variant.no_cache_filter.iter());
     put(&mut object, "emulate", emulate_text(variant.emulate));
+    object.extend(words_json::of_variant(variant));
     object
 }
 
@@ -228,6 +235,7 @@ fn secret_json(project: &Project, id: &str, source: &SecretSource) -> Value {
     match source {
         SecretSource::Env(name) => json!({ "id": id, "env": name }),
         SecretSource::File(path) => json!({ "id": id, "src": relative(project, path) }),
+        SecretSource::Variable { name, .. } => json!({ "id": id, "var": name }),
         SecretSource::ById(_) => json!({ "id": id }),
     }
 }

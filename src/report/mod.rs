@@ -5,3 +5,4 @@ pub mod explain;
 pub mod graph;
 pub mod metadata;
 pub mod verdicts;
+mod words_json;

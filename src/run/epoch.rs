@@ -1,5 +1,5 @@
 //! Which epoch a build node has: what `SOURCE_DATE_EPOCH` says as a build argument, else in the environment, else
-//! as a default of the Dockerfile. It is a number, or names what has a time of its own: `context`, a named
+//! what `source-date-epoch` says in the file, else a default of the Dockerfile. It is a number, or names what has a time of its own: `context`, a named
 //! context, or a stage that is nothing but one remote ADD.
 
 use std::collections::BTreeMap;
@@ -33,8 +33,10 @@ impl<E: Engine> PlanWorker<E> {
         let mut args = node.variant.args.clone();
         let setting = Setting::new(&node.dockerfile, &node.variant, &self.tools.build_platform);
         let given = args.get(NAME).cloned().or_else(|| {
-            let of_run = self.tools.epoch.map(|seconds| seconds.to_string());
-            of_run.or_else(|| global_value(&setting, NAME)).map(Located::unplaced)
+            let of_run = self.tools.epoch.map(|seconds| Located::unplaced(seconds.to_string()));
+            let of_file = || node.variant.source_date_epoch.clone();
+            let of_dockerfile = || global_value(&setting, NAME).map(Located::unplaced);
+            of_run.or_else(of_file).or_else(of_dockerfile)
         });
         let Some(given) = given else { return Ok(NodeEpoch { seconds: None, args }) };
         let seconds = match given.value.as_str() {

@@ -34,7 +34,7 @@ impl SourceAuth {
         let variables = secrets.iter().filter_map(|(id, source)| match source {
             SecretSource::Env(name) => Some(name),
             SecretSource::ById(_) => Some(id),
-            SecretSource::File(_) => None,
+            SecretSource::File(_) | SecretSource::Variable { .. } => None,
         });
         let environment = variables
             .filter_map(|name| Some((name.clone(), Secret::new(environment.get(name)?.as_bytes()))))
@@ -69,6 +69,7 @@ impl SourceAuth {
         let found = match source {
             SecretSource::Env(name) => self.environment.get(name).cloned(),
             SecretSource::File(path) => Some(read(path, id, what)?),
+            SecretSource::Variable { value, .. } => value.clone(),
             SecretSource::ById(path) => match self.environment.get(id) {
                 Some(value) => Some(value.clone()),
                 None => Some(read(path, id, what)?),

@@ -36,3 +36,4 @@ mod sarif;
 mod secrets;
 mod targets;
 mod user_config;
+mod words;

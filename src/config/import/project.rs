@@ -12,14 +12,14 @@ use super::entries::{Export, Secret, Ssh};
 use super::rebase::{is_remote, printed_context};
 use super::target::{Group, Target, Texts};
 use crate::base::Platform;
-use crate::config::declare::OutputDeclaration;
+use crate::config::entries::EntryDeclaration;
 use crate::config::text::{File, Text, clean};
 use crate::config::{annotation, context, keys, output, sandbox, size};
 use crate::diag::{Located, Place, Problem, Source};
 use crate::facts::Facts;
 use crate::model::{
-    self, Annotation, Call, Context, Delivery, Dockerfile, Emulate, Entitlement, Network, Output, Project,
-    SecretSource, SshSource, Ulimit, Variant,
+    self, Annotation, CacheUse, Call, Context, Delivery, Dockerfile, Emulate, Entitlement, Network, Output,
+    Project, SecretSource, SshSource, Ulimit, Variant,
 };
 
 /// The project of a selection; or everything that is wrong.
@@ -52,6 +52,7 @@ pub fn project(
             default_branch: None,
             targets,
             groups,
+            caches: BTreeMap::new(),
             left_out,
             environment,
             refusals: Vec::new(),
@@ -136,6 +137,12 @@ impl Converter<'_> {
             delivery: Delivery::default(),
             call: self.call(),
             needs: Vec::new(),
+            // What of these a file asks for was refused or warned about above.
+            cache: CacheUse::default(),
+            attestations: Vec::new(),
+            policies: Vec::new(),
+            tag_rules: Vec::new(),
+            requirements: Vec::new(),
         }
     }
 
@@ -273,7 +280,7 @@ impl Converter<'_> {
             })
             .collect();
         let place = self.text("output", "").place();
-        output::resolve(&OutputDeclaration::Table { place, entries }, |text| Ok(text.value.clone()))
+        output::resolve(&EntryDeclaration::Table { place, entries }, |text| Ok(text.value.clone()))
     }
 
     /// What all platforms have in common.
@@ -304,6 +311,12 @@ impl Converter<'_> {
             entitlements: self.entitlements(),
             ulimits: self.ulimits(),
             no_cache_filter: target.no_cache_filter.clone().unwrap_or_default(),
+            resources: None,
+            source_date_epoch: None,
+            verify: None,
+            allow_failure: None,
+            worker_labels: BTreeMap::new(),
+            tests: Vec::new(),
         }
     }
 

@@ -13,16 +13,16 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::declare::{DockerfileDeclaration, Layer};
+use super::entries::split_csv;
 use super::import::is_true;
 use super::keys::{Section, suggestion};
-use super::output::split_csv;
 use super::read::{read_layer_key, read_on_key};
 use super::removal::{self, Removal};
 use super::roster::Roster;
 use super::shape::Shape;
 use super::table::{Reader, Role, Value};
 use super::target::World;
-use super::template;
+use super::template::GitUse;
 use super::text::{File, Text};
 use crate::base::Platform;
 use crate::diag::{Located, Problem, Source};
@@ -65,9 +65,11 @@ impl Sets {
     }
 }
 
-/// Whether an argument's template asks for git.
-pub fn asks_git(arguments: &[String]) -> bool {
-    arguments.iter().any(|argument| template::asks_git(argument))
+/// What templates in the arguments ask git for.
+pub fn git_use(arguments: &[String]) -> GitUse {
+    let mut asked = GitUse::default();
+    arguments.iter().for_each(|argument| asked.add(GitUse::of_template(argument)));
+    asked
 }
 
 /// Reads `--set` for the targets of a run. `environment` gives `TARGET.args.NAME` without a value its value;
@@ -108,7 +110,7 @@ pub fn read(
             Err(problem) => problems.push(*problem),
         }
     }
-    let mut reader = Reader { file, problems, uses_git: false };
+    let mut reader = Reader { file, problems, uses_git: GitUse::default() };
     let mut sets = Sets::default();
     let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
     for (target, chosen) in by_target {
@@ -287,8 +289,18 @@ fn read_list(reader: &mut Reader<'_>, layer: &mut Layer, overrides: &[&Override]
 
 /// The entries of a value: those of a list of words have commas between them, others have commas themselves.
 fn members<'v>(key: &Text, value: Option<&'v Text>) -> Vec<Value<'v>> {
-    const WORDS: [&str; 8] =
-        ["platforms", "tags", "images", "needs", "entitlements", "ulimits", "no-cache-filter", "remove"];
+    const WORDS: [&str; 10] = [
+        "platforms",
+        "tags",
+        "images",
+        "needs",
+        "entitlements",
+        "ulimits",
+        "no-cache-filter",
+        "remove",
+        "cache",
+        "require",
+    ];
     let Some(value) = value else { return Vec::new() };
     let fields = match WORDS.contains(&key.value.as_str()) {
         true => split_csv(&value.value).unwrap_or_else(|| vec![value.value.clone()]),

@@ -84,7 +84,7 @@ pub fn read(name: &str, text: &str, directory: PathBuf) -> Result<UserConfig, Ve
         return Err(errors.iter().map(|error| syntax_problem(&file, error)).collect());
     }
     let mut problems = Vec::new();
-    let mut reader = Reader { file: file.clone(), problems: &mut problems, uses_git: false };
+    let mut reader = Reader { file: file.clone(), problems: &mut problems, uses_git: Default::default() };
     let mut config = UserConfig::default();
     for (key, value) in document.get_ref() {
         match key.get_ref().as_ref() {

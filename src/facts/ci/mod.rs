@@ -192,7 +192,7 @@ impl CiFacts {
 }
 
 /// A URL without what stands before `@` in its host: remotes may hold a token.
-fn without_credentials(url: &str) -> String {
+pub(super) fn without_credentials(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));

@@ -27,6 +27,7 @@ use std::rc::Rc;
 use super::bake::{self, Given};
 use super::definition::{Definition, Selection};
 use super::{Imported, Request, Sorted, compose, given, hcl, home, select, sort};
+use crate::config::budget::Budget;
 use crate::config::files::Files;
 use crate::config::filters;
 use crate::config::value::VarValue;
@@ -84,9 +85,10 @@ fn rewrite_here(request: &Request, facts: &Facts, disk: &(dyn Files + Sync)) -> 
     let resolver = bake::open(&definitions, &given, surroundings());
     let mut variables = variables::collect(&definitions, &resolver);
     let marked = marked_services(&compose, &given, facts, disk, &mut variables);
-    let environment = filters::environment(&BTreeMap::new(), filters::Asked::default());
+    let budget = Budget::default();
+    let environment = filters::environment(&BTreeMap::new(), &budget, filters::Asked::default());
     let mut document = Document::default();
-    let renderer = Renderer::new(&environment, &variables.values);
+    let renderer = Renderer::new(&environment, &variables.values, budget);
     let names: BTreeMap<String, String> =
         variables.names.iter().map(|(name, ours)| (name.to_string(), ours.clone())).collect();
     services::write(&mut document, &base, marked.as_ref(), &names, &renderer);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use minijinja::Environment;
 use minijinja::value::Value;
 
+use crate::config::budget::Budget;
 use crate::config::import::hcl;
 use crate::config::template::{Scope, Templates, Unset};
 use crate::config::text::{File, Text};
@@ -18,9 +19,9 @@ pub struct Renderer<'e> {
 }
 
 impl<'e> Renderer<'e> {
-    pub fn new(environment: &'e Environment<'static>, vars: &[(String, VarValue)]) -> Self {
+    pub fn new(environment: &'e Environment<'static>, vars: &[(String, VarValue)], budget: Budget) -> Self {
         let vars = Value::from_pairs(vars.iter().map(|(name, value)| (name.as_str(), Value::from(value))));
-        Self { templates: Templates::new(environment, Unset::new()), vars }
+        Self { templates: Templates::new(environment, Unset::new(), budget), vars }
     }
 
     /// What a string comes to in a target.

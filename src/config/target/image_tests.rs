@@ -1,0 +1,137 @@
+//! The tests of one platform's image.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::Resolver;
+use crate::base::Platform;
+use crate::config::layers::Layers;
+use crate::config::platforms;
+use crate::config::test::{self, ActionDeclaration, ExpectationDeclaration, TestDeclaration};
+use crate::config::text::Text;
+use crate::diag::{Located, Problem};
+use crate::model::{Expectation, Test, TestAction};
+
+impl<'w> Resolver<'w, '_, '_> {
+    /// Those that are for `platform`, one of `platforms`, and hold.
+    pub(super) fn tests(
+        &mut self,
+        layers: &Layers<'w>,
+        platform: &Located<Platform>,
+        platforms: &[Located<Platform>],
+    ) -> Vec<Test> {
+        let mut tests = Vec::new();
+        for (name, declared) in layers.merged("test", |layer| &layer.tests) {
+            let is_wanted = self.is_for(name, declared, platform, platforms);
+            let holds = declared.when.as_ref().map(|when| self.world.templates.holds(when, &self.scope));
+            match holds.unwrap_or(Ok(true)) {
+                Ok(true) if is_wanted => tests.extend(self.test(name, declared)),
+                Ok(_) => {}
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        tests
+    }
+
+    fn is_for(
+        &mut self,
+        name: &str,
+        declared: &'w TestDeclaration,
+        platform: &Located<Platform>,
+        platforms: &[Located<Platform>],
+    ) -> bool {
+        let Some(listed) = &declared.platforms else { return true };
+        let mut found = Vec::new();
+        for text in listed {
+            match self.world.platform_sets.expand(text) {
+                Ok(expanded) => {
+                    // A set may speak of more than the target has.
+                    if !expanded.iter().any(|one| platforms.contains(one)) {
+                        self.problems.push(unknown(name, text, platforms));
+                    }
+                    found.push((text, expanded));
+                }
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        let (listed, problems) = platforms::without_repeats(found);
+        self.problems.extend(problems);
+        listed.contains(platform)
+    }
+
+    fn test(&mut self, name: &str, declared: &'w TestDeclaration) -> Option<Test> {
+        let action = match &declared.action {
+            Some(ActionDeclaration::Run(words)) => Some(TestAction::Run(self.texts(words)?)),
+            Some(ActionDeclaration::Script(text)) => Some(TestAction::Script(text.value.clone())),
+            None => None,
+        };
+        let mut env = BTreeMap::new();
+        for (name, text) in &declared.env {
+            env.insert(name.clone(), self.render(text)?.into_owned());
+        }
+        Some(Test {
+            name: name.to_string(),
+            place: declared.place.clone(),
+            action,
+            stdin: declared.stdin.as_ref().map(|text| text.value.clone()),
+            env,
+            user: self.optional(declared.user.as_ref())?,
+            workdir: self.optional(declared.workdir.as_ref())?,
+            expect: self.expectation(&declared.expect)?,
+            timeout: declared.timeout,
+            retries: declared.retries,
+            network: declared.network,
+        })
+    }
+
+    fn expectation(&mut self, declared: &'w ExpectationDeclaration) -> Option<Expectation> {
+        let files = self.texts(&declared.files)?;
+        for (text, file) in declared.files.iter().zip(&files) {
+            if !file.starts_with('/') {
+                let message = format!("`{file}` is not an absolute path");
+                let problem = Problem::input("config::bad-value", message);
+                self.problems.push(problem.at(text.place(), "a file of the image"));
+            }
+        }
+        Some(Expectation {
+            exit: declared.exit,
+            stdout: self.pattern(declared.stdout.as_ref())?,
+            stderr: self.pattern(declared.stderr.as_ref())?,
+            files,
+            ports: declared.ports.clone(),
+        })
+    }
+
+    /// A regular expression that compiles.
+    fn pattern(&mut self, text: Option<&'w Text>) -> Option<Option<String>> {
+        let Some(text) = text else { return Some(None) };
+        let pattern = Located::new(self.render(text)?.into_owned(), text.place());
+        match test::check_pattern(&pattern) {
+            Ok(()) => Some(Some(pattern.value)),
+            Err(problem) => {
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    /// `None` when it cannot be rendered.
+    fn optional(&mut self, text: Option<&'w Text>) -> Option<Option<String>> {
+        match text {
+            Some(text) => self.render(text).map(Cow::into_owned).map(Some),
+            None => Some(None),
+        }
+    }
+
+    fn texts(&mut self, texts: &'w [Text]) -> Option<Vec<String>> {
+        texts.iter().map(|text| self.render(text).map(Cow::into_owned)).collect()
+    }
+}
+
+fn unknown(test: &str, text: &Text, platforms: &[Located<Platform>]) -> Problem {
+    let known: Vec<String> = platforms.iter().map(|platform| platform.value.to_string()).collect();
+    let message = format!("the test `{test}` is for `{}`, which its target is not built for", text.value);
+    Problem::input("config::unknown-platform", message)
+        .at(text.place(), "not one of its platforms")
+        .help(format!("its platforms are {}", known.join(", ")))
+}

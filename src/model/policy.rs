@@ -1,0 +1,124 @@
+//! What is asked of an image beyond its bytes: attestations, policies, requirements, verification, tag rules.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A statement about an image that goes along with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    pub kind: AttestationKind,
+    /// Takes an inherited one away.
+    pub is_disabled: bool,
+    pub attributes: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttestationKind {
+    Sbom,
+    Provenance,
+}
+
+/// Rules about the sources of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub files: Vec<PathBuf>,
+    pub reset: bool,
+    pub is_disabled: bool,
+    pub strict: Option<bool>,
+    pub log_level: Option<String>,
+}
+
+/// What must hold of the working tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// No tracked file differs from the commit.
+    Clean,
+    /// A tag points at the commit.
+    Tag,
+}
+
+/// What becomes of an image that does not fit its platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verify {
+    pub level: VerifyLevel,
+    /// Patterns of paths that may be strangers.
+    pub allow: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyLevel {
+    Error,
+    Warn,
+    Off,
+}
+
+/// A rule by which tags are made, as docker/metadata-action has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagRule {
+    pub kind: TagRuleKind,
+    pub attributes: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagRuleKind {
+    Schedule,
+    Semver,
+    Pep440,
+    Match,
+    Edge,
+    Ref,
+    Raw,
+    Sha,
+}
+
+impl AttestationKind {
+    pub const NAMES: [(&'static str, Self); 2] = [("sbom", Self::Sbom), ("provenance", Self::Provenance)];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sbom => "sbom",
+            Self::Provenance => "provenance",
+        }
+    }
+}
+
+impl Requirement {
+    pub const NAMES: [(&'static str, Self); 2] = [("clean", Self::Clean), ("tag", Self::Tag)];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Tag => "tag",
+        }
+    }
+}
+
+impl VerifyLevel {
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("error", Self::Error), ("warn", Self::Warn), ("off", Self::Off)];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl TagRuleKind {
+    pub const NAMES: [(&'static str, Self); 8] = [
+        ("schedule", Self::Schedule),
+        ("semver", Self::Semver),
+        ("pep440", Self::Pep440),
+        ("match", Self::Match),
+        ("edge", Self::Edge),
+        ("ref", Self::Ref),
+        ("raw", Self::Raw),
+        ("sha", Self::Sha),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}

@@ -1,0 +1,84 @@
+//! What the selected targets ask for and no engine of this version does. Never passed over: a build that is
+//! not what the file says has to be the user's own choice.
+
+use super::select::Selection;
+use crate::diag::{Place, Problem};
+use crate::model::{Target, Variant, VerifyLevel};
+
+/// One problem for each key of each target.
+pub fn problems(selection: &Selection<'_>) -> Vec<Problem> {
+    selection.all().flat_map(of_target).collect()
+}
+
+fn of_target(target: &Target) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut add = |key: &str, what: &str, help: &str, place: Option<&Place>| {
+        found.push(problem(target, key, what, help, place));
+    };
+    let cache = &target.cache;
+    let named = cache.named.first().map(|cache| ("cache", cache.place.as_ref()));
+    let from = cache.from.first().map(|cache| ("cache-from", cache.place.as_ref()));
+    let to = cache.to.first().map(|cache| ("cache-to", cache.place.as_ref()));
+    for (key, place) in [named, from, to].into_iter().flatten() {
+        let what = "the embedded engine does not share results through caches yet";
+        add(key, what, "take it out: the local store keeps what was built, and results are the same", place);
+    }
+    if let Some(attestation) = target.attestations.iter().find(|one| !one.value.is_disabled) {
+        let what = "the embedded engine does not write attestations yet";
+        add("attest", what, "take it out, or give it `disabled=true`", attestation.place.as_ref());
+    }
+    if let Some(policy) = target.policies.iter().find(|one| !one.value.is_disabled) {
+        let what = "the embedded engine does not evaluate policies yet";
+        add("policy", what, "take it out, or give it `disabled=true`", policy.place.as_ref());
+    }
+    if let Some(rule) = target.tag_rules.first() {
+        add("tag-rules", "tags are not made by rules yet", "write `tags`", rule.place.as_ref());
+    }
+    for variant in &target.variants {
+        for one in of_variant(target, variant) {
+            // What all platforms have in common is said once.
+            if !found.contains(&one) {
+                found.push(one);
+            }
+        }
+    }
+    found
+}
+
+fn of_variant(target: &Target, variant: &Variant) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut add = |key: &str, what: &str, help: &str, place: Option<&Place>| {
+        found.push(problem(target, key, what, help, place));
+    };
+    if let Some(resources) = &variant.resources {
+        let what = "the embedded engine does not limit the resources of RUN steps yet";
+        add("resources", what, "take it out, or limit mab itself with a cgroup", resources.place.as_ref());
+    }
+    if let Some(verify) = variant.verify.as_ref().filter(|verify| verify.value.level != VerifyLevel::Off) {
+        let help = "write `verify = \"off\"`, or take it out";
+        add("verify", "images are not verified yet", help, verify.place.as_ref());
+    }
+    if let Some(allowed) = variant.allow_failure.as_ref().filter(|allowed| allowed.value) {
+        let help = "take it out, or leave the platform out with `when`";
+        add("allow-failure", "a platform that fails fails its target still", help, allowed.place.as_ref());
+    }
+    if let Some((_, label)) = variant.worker_labels.first_key_value() {
+        let what = "the embedded engine's worker has no labels";
+        let help = "its labels are none; take `worker-labels` out to build the platform here";
+        add("worker-labels", what, help, label.place.as_ref());
+    }
+    if let Some(test) = variant.tests.first() {
+        let help = "take it out, or leave it out here with `when`";
+        add("test", "tests are not run in images yet", help, Some(&test.place));
+    }
+    found
+}
+
+fn problem(target: &Target, key: &str, what: &str, help: &str, place: Option<&Place>) -> Problem {
+    let message = format!("target `{}` asks for `{key}`, but {what}", target.name);
+    let problem = Problem::input("plan::unsupported", message).help(help);
+    match place.or(target.place.as_ref()) {
+        Some(place) => problem.at(place.clone(), "asked for here"),
+        None => problem,
+    }
+}
