@@ -236,10 +236,15 @@ fn expressions_have_the_values_that_bake_gives_them() {
 }
 
 /// What a rewritten file may give otherwise, by case and key, and why.
-const OTHERWISE: [(&str, &str, &str); 5] = [
+const OTHERWISE: [(&str, &str, &str); 6] = [
     ("arguments-as-list", "args", "an argument without value comes from the environment of whoever builds"),
     ("dot-env", "tags", "`.env` refers to the environment of whoever builds"),
     ("env-lookup-off", "tags", "a switch of bake's that is not ours"),
+    (
+        "monorepo",
+        "tags",
+        "what a function of the file gives is written as it is with the variables' defaults",
+    ),
     ("variables-env-lookup-off", "args", "a switch of bake's that is not ours"),
     ("variables-typed", "args", "bake takes `t` and `F` for truth"),
 ];

@@ -9,7 +9,7 @@
 //! sequence.
 
 #[path = "support/mod.rs"]
-#[expect(dead_code, reason = "the words of other tests")]
+#[allow(dead_code, unused_imports, reason = "other tests use more of the vocabulary")]
 mod support;
 
 use std::fs::{self, File, Permissions};

@@ -163,7 +163,7 @@ fn first_difference(
 ) -> Result<Option<Difference>, Failure> {
     let theirs = draft.project()?;
     let (our_json, their_json) = (bake_json(ours), bake_json(&theirs));
-    let refused = draft.refused();
+    let incomparable = draft.incomparable();
     for (name, theirs) in &theirs.targets {
         let our_name = draft.renamed.get(name).unwrap_or(name);
         let Some(ours) = ours.targets.get(our_name) else { continue };
@@ -172,7 +172,7 @@ fn first_difference(
         for key in their_keys.keys().chain(our_keys.keys()) {
             let word = if key == "target" { "stage" } else { key };
             let is_said = key != "platforms" || draft.says_platforms(name);
-            if matches!(&**key, "images" | "dockerfile" | "on") || refused.contains(word) || !is_said {
+            if matches!(&**key, "images" | "dockerfile" | "on") || incomparable.contains(word) || !is_said {
                 continue;
             }
             let (mine, other) = (our_keys.get(key), their_keys.get(key));
@@ -182,7 +182,7 @@ fn first_difference(
         }
         let word = "dockerfile".to_string();
         if dockerfile(ours) != dockerfile(theirs)
-            && !refused.contains(&word)
+            && !incomparable.contains(&word)
             && !hopeless.contains(&(name.clone(), word.clone()))
         {
             return Ok(Some((name.clone(), word, None)));

@@ -34,7 +34,7 @@ pub struct Loaded {
     pub(super) incomplete: bool,
     pub(super) uses_git: GitUse,
     /// Of all files together.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// Reads `root_file`, an absolute path, and what it includes. Never fails: problems are part of the result

@@ -365,7 +365,11 @@ fn read_annotations(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Annota
 }
 
 /// `[cache.NAME]`: an entry, and whether it is trusted.
-fn read_cache(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<CacheDeclaration> {
+pub(super) fn read_cache(
+    reader: &mut Reader<'_>,
+    place: Place,
+    value: &Value<'_>,
+) -> Option<CacheDeclaration> {
     let trust = value.get_ref().as_table().and_then(|table| {
         let (_, value) = table.iter().find(|(key, _)| key.get_ref() == "trust")?;
         reader.boolean("trust", value)

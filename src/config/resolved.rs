@@ -13,7 +13,7 @@ use super::declare::{Declarations, DockerfileDeclaration, GroupDeclaration, Laye
 use super::import::{JsonKind, JsonNode, read_json};
 use super::load::Loaded;
 use super::path;
-use super::read::{read_group, read_layer_key};
+use super::read::{read_cache, read_group, read_layer_key, read_on_key};
 use super::removal::Removal;
 use super::table::{Reader, Role, Value};
 use super::text::{File, Text};
@@ -44,7 +44,7 @@ pub fn load_resolved(name: &str, text: &str, directory: &Path) -> Loaded {
         declared: Declarations::default(),
         problems: Vec::new(),
         incomplete: false,
-        uses_git: false,
+        uses_git: Default::default(),
         bytes: text.len(),
     };
     let document = match read_json(&file.source) {
@@ -55,7 +55,7 @@ pub fn load_resolved(name: &str, text: &str, directory: &Path) -> Loaded {
             return loaded;
         }
     };
-    let mut reader = Reader { file, problems: &mut loaded.problems, uses_git: false };
+    let mut reader = Reader { file, problems: &mut loaded.problems, uses_git: Default::default() };
     for (key, span, value) in members(&document) {
         match key {
             MARK => check_version(&mut reader, value),
@@ -63,6 +63,15 @@ pub fn load_resolved(name: &str, text: &str, directory: &Path) -> Loaded {
                 for (name, span, group) in members(value) {
                     if let Some(group) = group_of(&mut reader, span, group) {
                         loaded.declared.groups.insert(name.to_string(), group);
+                    }
+                }
+            }
+            "cache" => {
+                for (name, span, cache) in members(value) {
+                    let place = reader.place(span.clone());
+                    let source = reader.file.source.clone();
+                    if let Some(cache) = read_cache(&mut reader, place, &toml_value(&source.text, cache)) {
+                        loaded.declared.caches.insert(name.to_string(), cache);
                     }
                 }
             }
@@ -171,16 +180,23 @@ fn read_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &str, span: &Span, 
             let text = reader.text("dockerfile-inline", &value, Role::Raw);
             layer.dockerfile = text.map(DockerfileDeclaration::Inline);
         }
-        ours => read_layer_key(reader, layer, &Spanned::new(span.clone(), ours.to_string().into()), &value),
+        ours => {
+            let key = Spanned::new(span.clone(), ours.to_string().into());
+            match ours {
+                // What only `on` tables have stands with the rest where all platforms agree.
+                "allow-failure" | "worker-labels" => read_on_key(reader, layer, &key, &value),
+                _ => read_layer_key(reader, layer, &key, &value),
+            }
+        }
     }
 }
 
 /// The value as the reader takes it; members that are `null` are left out.
-fn toml_value(source: &str, node: &JsonNode) -> Value<'static> {
+fn toml_value<'s>(source: &'s str, node: &JsonNode) -> Value<'s> {
     let value = match &node.kind {
         JsonKind::Null => DeValue::String(String::new().into()),
         JsonKind::Bool(truth) => DeValue::Boolean(*truth),
-        JsonKind::Number(_) => DeValue::String(source[node.span.clone()].to_string().into()),
+        JsonKind::Number(_) => number(&source[node.span.clone()]),
         JsonKind::Text(text) => DeValue::String(unescaped(&text.value).into()),
         JsonKind::Array(items) => DeValue::Array(items.iter().map(|item| toml_value(source, item)).collect()),
         JsonKind::Object(_) => {
@@ -188,10 +204,18 @@ fn toml_value(source: &str, node: &JsonNode) -> Value<'static> {
             let entries = there.map(|(name, span, value)| {
                 (Spanned::new(span.clone(), unescaped(name).into()), toml_value(source, value))
             });
-            DeValue::Table(entries.collect::<DeTable<'static>>())
+            DeValue::Table(entries.collect::<DeTable<'s>>())
         }
     };
     Spanned::new(node.span.clone(), value)
+}
+
+/// A number as TOML has it; a text where TOML has none such, as `1E+05`.
+fn number(text: &str) -> DeValue<'_> {
+    match DeValue::parse(text) {
+        Ok(value) => value.into_inner(),
+        Err(_) => DeValue::String(text.into()),
+    }
 }
 
 /// Text that HCL takes for a template is written with its opening twice.

@@ -16,7 +16,7 @@ use crate::model::SecretSource;
 pub enum SecretDeclaration {
     /// `[type=file|env,]id=…[,src=…|,env=…]`
     Line(Text),
-    Table(SecretTable),
+    Table(Box<SecretTable>),
 }
 
 /// A secret variable, as far as it is known.
@@ -82,7 +82,7 @@ fn read_table(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Conditional<
                 .help("write `id = \"…\"`, as `RUN --mount=type=secret,id=…` has it"),
         );
     }
-    let value = SecretDeclaration::Table(SecretTable { place, id: id?, env, src, var });
+    let value = SecretDeclaration::Table(Box::new(SecretTable { place, id: id?, env, src, var }));
     Some(Conditional { value, when })
 }
 

@@ -235,7 +235,10 @@ fn secret_json(project: &Project, id: &str, source: &SecretSource) -> Value {
     match source {
         SecretSource::Env(name) => json!({ "id": id, "env": name }),
         SecretSource::File(path) => json!({ "id": id, "src": relative(project, path) }),
-        SecretSource::Variable { name, .. } => json!({ "id": id, "var": name }),
+        // Printed files declare no variables: whoever reads this one takes the value from where the variable had it.
+        SecretSource::Variable { name, env, .. } => {
+            json!({ "id": id, "env": env.clone().unwrap_or_else(|| format!("MAB_VAR_{name}")) })
+        }
         SecretSource::ById(_) => json!({ "id": id }),
     }
 }

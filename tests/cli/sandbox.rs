@@ -137,7 +137,7 @@ fn more_than_the_sandbox_has_to_be_asked_for_and_allowed() {
     }
     let Some(base) = base() else { return };
     Project::native_app(&base, "")
-        .mab(&["bake", "--allow", "fs.read=/"])
+        .mab(&["bake", "--allow", "device"])
         .run()
         .failed(2)
         .says("nothing else needs to be allowed");

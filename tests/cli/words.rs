@@ -103,7 +103,7 @@ fn a_bake_refuses_what_the_working_tree_does_not_fulfil() {
     let git = |arguments: &[&str]| {
         let status = std::process::Command::new("git")
             .arg("-C")
-            .arg(project.folder())
+            .arg(project.path("."))
             .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"])
             .args(arguments)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -111,7 +111,7 @@ fn a_bake_refuses_what_the_working_tree_does_not_fulfil() {
         assert!(status.expect("git starts").success(), "git {arguments:?}");
     };
     git(&["init", "-q"]);
-    git(&["add", "multiarch.toml"]);
+    git(&["add", "."]);
     git(&["commit", "-q", "-m", "one"]);
     let ran = project.mab(&["bake"]).run().failed(2);
     assert!(ran.stderr.contains("no tag points at the commit"), "{}", ran.stderr);
