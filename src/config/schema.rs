@@ -431,9 +431,20 @@ pub enum Output {
     Table(OutputTable),
 }
 
-/// An output as a table.
+/// How layers are compressed.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputCompression {
+    Gzip,
+    Estargz,
+    Zstd,
+    Uncompressed,
+}
+
+/// An output as a table. Keys such as `"annotation-index.org.example.key"` annotate what is written.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("patternProperties" = { "^annotation[-.\\[]": { "type": "string" } }))]
 pub struct OutputTable {
     /// What kind of output it is.
     pub r#type: OutputType,
@@ -449,6 +460,18 @@ pub struct OutputTable {
     pub platform_split: Option<bool>,
     /// OCI's media types; otherwise Docker's.
     pub oci_mediatypes: Option<bool>,
+    /// How layers are compressed; `gzip` when it is not given.
+    pub compression: Option<OutputCompression>,
+    /// 0 to 9 for gzip and estargz, 0 to 22 for zstd.
+    pub compression_level: Option<u8>,
+    /// Compress layers of base images anew as well.
+    pub force_compression: Option<bool>,
+    /// No file of the image is newer than `SOURCE_DATE_EPOCH`.
+    pub rewrite_timestamp: Option<bool>,
+    /// The time of the image, in seconds since 1970; stronger than the target's.
+    pub source_date_epoch: Option<u64>,
+    /// Push without a tag.
+    pub push_by_digest: Option<bool>,
     /// An expression: the output is left out where it is false.
     pub when: Option<String>,
 }

@@ -52,6 +52,25 @@ pub struct CacheUse {
     pub to: Vec<Located<CacheEntry>>,
 }
 
+impl CacheEntry {
+    /// What tells the place it writes to from others of its kind.
+    const ADDRESS: [&str; 7] = ["ref", "dest", "scope", "account_url", "bucket", "prefix", "name"];
+
+    /// The place that it writes to, as bake says it; none when that is the image. A place holds the results of
+    /// one target: another that writes there takes them away.
+    pub fn destination(&self) -> Option<String> {
+        if self.kind == CacheKind::Inline {
+            return None;
+        }
+        let address = Self::ADDRESS.iter().filter_map(|key| Some((*key, self.parameters.get(*key)?)));
+        Some(
+            address.fold(format!("type={}", self.kind.name()), |text, (key, value)| {
+                format!("{text},{key}={value}")
+            }),
+        )
+    }
+}
+
 impl CacheKind {
     /// The kinds by their names in the file.
     pub const NAMES: [(&'static str, Self); 7] = [

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::conflicts::Claims;
 use super::cycles;
 use super::graph::Plan;
@@ -66,15 +68,20 @@ pub fn compile(
         compiler.add_builds(target, &export);
     }
     for target in selection.all() {
+        target.cache.to.iter().for_each(|cache| compiler.claims.cache(&target.name, cache));
         let (outputs, export) = (compiler.requested_outputs(target), compiler.form(target));
         compiler.add_merge(target, export, outputs);
     }
+    let mut bases = compiler.bases();
     for target in selection.all() {
-        compiler.connect(target);
+        compiler.connect(target, &mut bases);
     }
     compiler.add_publish(selection);
     compiler.finish()
 }
+
+/// The images that each build node starts from, or what is wrong with its Dockerfile.
+type Bases = HashMap<NodeId, Result<Vec<BaseRequest>, Vec<Problem>>>;
 
 struct Compiler<'a> {
     request: &'a Request,
@@ -185,7 +192,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Edges: contexts that are targets, `needs`, and base images.
-    fn connect(&mut self, target: &Target) {
+    fn connect(&mut self, target: &Target, bases: &mut Bases) {
         for variant in &target.variants {
             let key = (target.name.clone(), variant.platform.value.clone());
             let Some(node) = self.builds.get(&key).copied() else { continue };
@@ -197,7 +204,11 @@ impl<'a> Compiler<'a> {
                     self.plan.depend(node, *merge);
                 }
             }
-            self.connect_bases(node, variant);
+            match bases.remove(&node) {
+                Some(Ok(requests)) => self.connect_bases(node, variant, requests),
+                Some(Err(problems)) => self.problems.extend(problems),
+                None => {}
+            }
         }
     }
 
@@ -229,13 +240,19 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn connect_bases(&mut self, node: NodeId, variant: &Variant) {
-        let Node::Build(build) = self.plan.node(node) else { return };
-        let setting = steps::Setting::new(&build.dockerfile, variant, &self.request.build_platform);
-        let requests = match steps::base_requests(&setting) {
-            Ok(requests) => requests,
-            Err(problems) => return self.problems.extend(problems),
+    /// What the build nodes start from. Dockerfiles are lowered for it, on all cores.
+    fn bases(&self) -> Bases {
+        let nodes: Vec<NodeId> = self.builds.values().copied().collect();
+        let of_node = |node: NodeId| {
+            let Node::Build(build) = self.plan.node(node) else { return None };
+            let setting =
+                steps::Setting::new(&build.dockerfile, &build.variant, &self.request.build_platform);
+            Some((node, steps::base_requests(&setting)))
         };
+        nodes.into_par_iter().filter_map(of_node).collect()
+    }
+
+    fn connect_bases(&mut self, node: NodeId, variant: &Variant, requests: Vec<BaseRequest>) {
         for request in requests {
             match base_source(&request, variant) {
                 Ok(Some(source)) => self.connect_base(node, source, request.platform, Some(request.place)),

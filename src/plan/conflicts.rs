@@ -1,17 +1,18 @@
-//! What two targets of one run must not share: tags, destinations.
+//! What two targets of one run must not share: tags, destinations, caches they write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::base::Reference;
 use crate::diag::{Located, Place, Problem};
-use crate::model::{Dest, Output};
+use crate::model::{CacheEntry, Dest, Output};
 
 /// What the targets of a run claim for themselves.
 #[derive(Default)]
 pub(super) struct Claims {
     tags: BTreeMap<String, Vec<Claim>>,
     destinations: BTreeMap<String, Vec<Claim>>,
+    caches: BTreeMap<String, Vec<Claim>>,
 }
 
 struct Claim {
@@ -30,6 +31,12 @@ impl Claims {
         }
     }
 
+    pub fn cache(&mut self, target: &str, cache: &Located<CacheEntry>) {
+        if let Some(destination) = cache.value.destination() {
+            add(&mut self.caches, destination, target, cache.place.clone());
+        }
+    }
+
     /// Whatever more than one target claims; a destination also when one target claims it twice.
     pub fn problems(&self) -> Vec<Problem> {
         let help = |what: &str| {
@@ -44,7 +51,14 @@ impl Claims {
             let message = format!("{} write to `{destination}`", would(claims));
             told("plan::duplicate-destination", message, claims).help(help("a `dest`"))
         });
-        tags.chain(destinations).collect()
+        let shared = self.caches.iter().filter(|(_, claims)| owners(claims).len() > 1);
+        let caches = shared.map(|(cache, claims)| {
+            let message = format!("{} write the cache `{cache}`", would(claims));
+            let help = "the last one would take the others' results away: give every target a place of its own, \
+                        for instance with `{{ target.name }}`, or write `cache = [\"NAME\"]`";
+            told("plan::duplicate-cache", message, claims).help(help)
+        });
+        tags.chain(destinations).chain(caches).collect()
     }
 }
 
