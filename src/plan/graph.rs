@@ -1,7 +1,7 @@
 //! The immutable graph. petgraph stays behind these methods.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -13,6 +13,8 @@ use crate::base::NodeId;
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     graph: DiGraph<Node, ()>,
+    /// The edges, to be found at once: many nodes may wait for one.
+    edges: HashSet<(NodeIndex, NodeIndex)>,
 }
 
 /// A cycle that a graph has, as nodes that each wait for the next.
@@ -41,7 +43,10 @@ impl Plan {
 
     /// `node` waits for `dependency`.
     pub(super) fn depend(&mut self, node: NodeId, dependency: NodeId) {
-        self.graph.update_edge(to_index(dependency), to_index(node), ());
+        let edge = (to_index(dependency), to_index(node));
+        if self.edges.insert(edge) {
+            self.graph.add_edge(edge.0, edge.1, ());
+        }
     }
 
     pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
@@ -61,12 +66,12 @@ impl Plan {
         }
         let (nodes, edges) = self.graph.into_nodes_edges();
         let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(|node| Some(node.weight)).collect();
-        let mut sorted = Self { graph: DiGraph::with_capacity(nodes.len(), edges.len()) };
+        let mut sorted = Self::default();
         for old in order {
-            sorted.graph.add_node(nodes[old.index()].take().expect("an order names every node once"));
+            sorted.add(nodes[old.index()].take().expect("an order names every node once"));
         }
         for edge in edges {
-            sorted.graph.add_edge(places[edge.source().index()], places[edge.target().index()], ());
+            sorted.depend(to_id(places[edge.target().index()]), to_id(places[edge.source().index()]));
         }
         Ok(sorted)
     }
