@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::lint;
 use crate::ui::{Progress, report};
 
-/// Looks for mistakes in Dockerfiles, without building them
+/// Looks for mistakes in the build file and in Dockerfiles, without building them
 ///
 /// Checks the build file first: all its problems in one run. Then runs BuildKit's rules and rules for images of several platforms. TARGET may be the path of a Dockerfile too; without a
 /// build file, the Dockerfile here is checked for linux/amd64 and linux/arm64.

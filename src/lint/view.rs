@@ -1,10 +1,10 @@
 //! One Dockerfile as one target uses it: what a rule looks at.
 
 use super::bases::KnownBases;
-use super::trace::{StageTrace, Trace, Use};
+use super::trace::{Runs, StageTrace, Trace, Use};
 use crate::base::Platform;
 use crate::context::IgnoreFile;
-use crate::dockerfile::{Dockerfile, Instruction, Stage};
+use crate::dockerfile::{Dockerfile, Instruction, InstructionKind, Stage};
 use crate::lock::Lock;
 use crate::model;
 
@@ -26,6 +26,15 @@ pub struct View<'a> {
 pub struct VariantView<'a> {
     pub model: &'a model::Variant,
     pub trace: Trace<'a>,
+}
+
+/// A COPY out of a stage that runs on the build machine into one that runs on the target.
+pub(super) struct HostCopy<'v, 'a> {
+    pub trace: &'v Trace<'a>,
+    pub at: &'v Use<'a>,
+    pub sources: Vec<&'v str>,
+    /// The stage on the build machine.
+    pub stage: &'v StageTrace<'a>,
 }
 
 impl<'a> VariantView<'a> {
@@ -54,6 +63,16 @@ impl<'a> View<'a> {
     /// Every instruction of every platform.
     pub(super) fn uses(&self) -> impl Iterator<Item = (&VariantView<'a>, &StageTrace<'a>, &Use<'a>)> {
         self.traced().flat_map(|(variant, stage)| stage.uses.iter().map(move |at| (variant, stage, at)))
+    }
+
+    pub(super) fn host_copies(&self) -> impl Iterator<Item = HostCopy<'_, 'a>> {
+        self.uses().filter(|(_, into, _)| into.runs == Runs::OnTarget).filter_map(|(variant, _, at)| {
+            let InstructionKind::Copy(copy) = &at.instruction.kind else { return None };
+            let stage = variant.trace.copied_stage(copy.from.as_ref()?)?;
+            let sources = copy.sources.iter().map(|source| at.value_of(source)).collect();
+            let copied = HostCopy { trace: &variant.trace, at, sources, stage };
+            (stage.runs == Runs::OnBuildMachine).then_some(copied)
+        })
     }
 
     /// The variants whose image needs stage `index`; all of them where none does, since then somebody else

@@ -4,7 +4,7 @@ use crate::diag::Place;
 use crate::dockerfile::InstructionKind;
 use crate::lint::shell::Shell;
 use crate::lint::toolchain::{Compiler, compiler, is_told_a_platform, may_know_the_platform};
-use crate::lint::trace::{Runs, StageTrace, Trace};
+use crate::lint::trace::{StageTrace, Trace};
 use crate::lint::{Finding, Level, Rule, View};
 
 pub const RULE: Rule = Rule {
@@ -22,27 +22,12 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(view: &View<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for variant in &view.variants {
-        let trace = &variant.trace;
-        for stage in trace.stages.iter().filter(|stage| stage.runs == Runs::OnTarget) {
-            for at in &stage.uses {
-                let InstructionKind::Copy(copy) = &at.instruction.kind else { continue };
-                let Some(source) = copy.from.as_ref().and_then(|from| trace.copied_stage(from)) else {
-                    continue;
-                };
-                let sources: Vec<&str> = copy.sources.iter().map(|source| at.value_of(source)).collect();
-                if sources.iter().all(|source| is_neutral(source)) {
-                    continue;
-                }
-                if let Some((compiler, compiled)) = compiles_for_build_machine(trace, source) {
-                    findings
-                        .push(finding(compiler, compiled).at(at.place.clone(), "copied into the image here"));
-                }
-            }
-        }
-    }
-    findings
+    let copies = view.host_copies().filter(|copy| !copy.sources.iter().all(|source| is_neutral(source)));
+    let findings = copies.filter_map(|copy| {
+        let (compiler, compiled) = compiles_for_build_machine(copy.trace, copy.stage)?;
+        Some(finding(compiler, compiled).at(copy.at.place.clone(), "copied into the image here"))
+    });
+    findings.collect()
 }
 
 fn finding(compiler: Compiler, compiled: Place) -> Finding {
@@ -57,9 +42,6 @@ fn finding(compiler: Compiler, compiled: Place) -> Finding {
 /// The first command of a stage on the build machine that makes machine code, where nothing in the stage looks
 /// at the target.
 fn compiles_for_build_machine(trace: &Trace<'_>, stage: &StageTrace<'_>) -> Option<(Compiler, Place)> {
-    if stage.runs != Runs::OnBuildMachine {
-        return None;
-    }
     let chain = trace.chain(stage.stage.index);
     let instructions = || chain.iter().flat_map(|stage| &stage.uses).map(|at| at.instruction);
     let mut found = None;

@@ -5,7 +5,7 @@ use crate::dockerfile::InstructionKind;
 use crate::lint::finding::first_line;
 use crate::lint::shell::Shell;
 use crate::lint::toolchain::{Installs, installs, is_told_a_platform};
-use crate::lint::trace::{Runs, StageTrace, Trace};
+use crate::lint::trace::{StageTrace, Trace};
 use crate::lint::{Finding, Level, Rule, View};
 
 pub const RULE: Rule = Rule {
@@ -25,38 +25,23 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(view: &View<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for variant in &view.variants {
-        let trace = &variant.trace;
-        for stage in trace.stages.iter().filter(|stage| stage.runs == Runs::OnTarget) {
-            for at in &stage.uses {
-                let InstructionKind::Copy(copy) = &at.instruction.kind else { continue };
-                let Some(source) = copy.from.as_ref().and_then(|from| trace.copied_stage(from)) else {
-                    continue;
-                };
-                let paths = copy.sources.iter().map(|source| at.value_of(source));
-                let found = paths.filter_map(|path| Some((path, installed(trace, source, path)?))).next();
-                let Some((path, (what, place))) = found else { continue };
-                findings.push(
-                    Finding::new(format!(
-                        "`{path}` holds {} that were installed for the build machine",
-                        what.what()
-                    ))
-                    .at(at.place.clone(), "copied into images for every platform")
-                    .at(first_line(&place), "installed here, on the build machine")
-                    .help("install them in a stage without `--platform`, and copy from that"),
-                );
-            }
-        }
-    }
-    findings
+    let findings = view.host_copies().filter_map(|copy| {
+        let found =
+            copy.sources.iter().find_map(|path| Some((path, installed(copy.trace, copy.stage, path)?)));
+        let (path, (what, place)) = found?;
+        let message = format!("`{path}` holds {} that were installed for the build machine", what.what());
+        Some(
+            Finding::new(message)
+                .at(copy.at.place.clone(), "copied into images for every platform")
+                .at(first_line(&place), "installed here, on the build machine")
+                .help("install them in a stage without `--platform`, and copy from that"),
+        )
+    });
+    findings.collect()
 }
 
 /// What of a stage on the build machine lies at `path`, and the command that put it there.
 fn installed(trace: &Trace<'_>, stage: &StageTrace<'_>, path: &str) -> Option<(Installs, Place)> {
-    if stage.runs != Runs::OnBuildMachine {
-        return None;
-    }
     for at in trace.chain(stage.stage.index).into_iter().flat_map(|stage| &stage.uses) {
         let InstructionKind::Run(run) = &at.instruction.kind else { continue };
         for command in &Shell::of(run).commands {
