@@ -50,6 +50,7 @@ pub mod registry;
 pub mod source;
 pub mod steps;
 
+pub mod cache;
 pub mod config;
 pub mod plan;
 

@@ -14,7 +14,7 @@ const RANKS: [(u32, &[&str]); 9] = [
     (1, &["diag", "oci", "pattern"]),
     (2, &["event", "model", "dockerfile", "facts", "http", "lock", "store", "layer"]),
     (3, &["context", "registry", "source", "steps"]),
-    (4, &["config", "plan"]),
+    (4, &["cache", "config", "plan"]),
     (5, &["engine", "publish", "lint", "ui", "report"]),
     (7, &["run"]),
     (8, &["command"]),

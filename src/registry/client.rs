@@ -73,6 +73,13 @@ impl Registry {
         Self { transport: Arc::new(Transport::new(options)), endpoints: Arc::default() }
     }
 
+    /// Another client that knows what this one knows, but for what `change` changes.
+    pub fn adjusted(&self, change: impl FnOnce(&mut RegistryOptions)) -> Self {
+        let mut options = self.transport.options().clone();
+        change(&mut options);
+        Self::new(options)
+    }
+
     pub(super) fn retries(&self) -> &Retries {
         &self.transport.options().retries
     }

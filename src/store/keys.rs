@@ -26,11 +26,21 @@ pub enum KeyKind {
     Account,
     /// The files that a step of it reached.
     Reached,
+    /// A result that a cache of other machines has.
+    Shared,
 }
 
 impl KeyKind {
-    pub const ALL: [Self; 7] =
-        [Self::Node, Self::Step, Self::Content, Self::Export, Self::Source, Self::Account, Self::Reached];
+    pub const ALL: [Self; 8] = [
+        Self::Node,
+        Self::Step,
+        Self::Content,
+        Self::Export,
+        Self::Source,
+        Self::Account,
+        Self::Reached,
+        Self::Shared,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -41,6 +51,7 @@ impl KeyKind {
             Self::Source => "source",
             Self::Account => "account",
             Self::Reached => "reached",
+            Self::Shared => "shared",
         }
     }
 }
