@@ -48,7 +48,8 @@ pub fn resolve(layers: &Layers<'_>) -> Option<Located<Resources>> {
 const KEYS: [&str; 7] =
     ["memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems"];
 
-fn set(resources: &mut Resources, key: &str, text: &str) -> Option<()> {
+/// Sets a key; nothing when it takes no such value.
+pub fn set(resources: &mut Resources, key: &str, text: &str) -> Option<()> {
     match key {
         "memory" => resources.memory = Some(size::parse(text)?),
         "memory-swap" if text == "-1" => resources.memory_swap = Some(Swap::Unlimited),
@@ -72,7 +73,7 @@ fn set_of_numbers(text: &str) -> Option<String> {
     text.split(',').all(is_range).then(|| text.to_string())
 }
 
-fn what_it_is(key: &str) -> &'static str {
+pub fn what_it_is(key: &str) -> &'static str {
     match key {
         "memory" => "write bytes, or a whole number with a unit: `b`, `k`, `m` or `g`",
         "memory-swap" => "write a size such as `2g`, of memory and swap together, or -1 for no limit",

@@ -36,7 +36,7 @@ pub struct Request {
     pub pull: bool,
     /// `--allow`: what builds may do beyond the sandbox.
     pub allowed: BTreeSet<Entitlement>,
-    /// Tags that nothing moves may be shared, as bake lets them be.
+    /// Tags that nothing moves, and caches, may be shared, as bake lets them be.
     pub is_lenient: bool,
     /// The platform builds run on.
     pub build_platform: Platform,
@@ -62,13 +62,15 @@ pub fn compile(
         claims: Claims::default(),
         problems: Vec::new(),
     };
-    compiler.problems.extend(unsupported::problems(selection));
+    compiler.problems.extend(unsupported::problems(selection, request.is_lenient));
     for target in selection.all() {
         let export = compiler.form(target);
         compiler.add_builds(target, &export);
     }
     for target in selection.all() {
-        target.cache.to.iter().for_each(|cache| compiler.claims.cache(&target.name, cache));
+        if !request.is_lenient {
+            target.cache.to.iter().for_each(|cache| compiler.claims.cache(&target.name, cache));
+        }
         let (outputs, export) = (compiler.requested_outputs(target), compiler.form(target));
         compiler.add_merge(target, export, outputs);
     }

@@ -48,6 +48,33 @@ fn what_cannot_be_built_yet_is_refused_and_said() {
     let project = Project::new()
         .file("compose.yaml", "services:\n  app:\n    build:\n      context: .\n      sbom: true\n")
         .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
-    project.mab(&["bake"]).run().failed(2).says("attestation").says("--set '*.attest='");
+    project.mab(&["bake"]).run().failed(2).says("`attest`").says("compose.yaml:5");
     project.bake(&["--set", "*.attest=", "--set", "*.output=type=oci,dest=out.tar"]);
+}
+
+#[test]
+fn what_no_engine_does_is_said_with_its_place_in_their_file() {
+    const FILE: &str = r#"
+target "default" {
+  dockerfile-inline = "FROM scratch\nCOPY docker-bake.hcl /\n"
+  platforms = ["linux/amd64"]
+  output = ["type=oci,dest=out.tar"]
+  cache-from = ["type=registry,ref=r.example/cache", "type=moon,secret=hidden"]
+  cache-to = ["type=gha,mode=max"]
+}
+target "other" {
+  inherits = ["default"]
+  output = ["type=oci,dest=other.tar"]
+}
+target "limited" {
+  inherits = ["default"]
+  resources = { memory = "1g" }
+}
+"#;
+    let project = Project::new().file("docker-bake.hcl", FILE);
+    let ran = project.bake(&["default", "other"]);
+    let ran = ran.says("target `default` asks for `cache-from`, but").says("docker-bake.hcl:6");
+    let ran = ran.says("target `other` asks for `cache-to`, but").says("same without this cache");
+    ran.says("`type` cannot be `moon`").does_not_say("hidden");
+    project.mab(&["bake", "limited"]).run().failed(2).says("asks for `resources`").says("docker-bake.hcl:15");
 }

@@ -1,7 +1,7 @@
 //! Selected targets to the model. Relative paths are relative to the working directory, as in bake.
 //!
-//! What cannot be built as the file asks is an error here, before anything runs; what changes no result, such
-//! as a cache, is a warning.
+//! What makes no sense is an error here, before anything runs; of a cache, which changes no result, a warning.
+//! What no engine does yet is the plan's to say, as it is for our own files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,14 +12,15 @@ use super::entries::{Export, Secret, Ssh};
 use super::rebase::{is_remote, printed_context};
 use super::target::{Group, Target, Texts};
 use crate::base::Platform;
-use crate::config::entries::EntryDeclaration;
+use crate::config::entries::cache::Direction;
+use crate::config::entries::{self, EntryDeclaration};
 use crate::config::text::{File, Text, clean};
-use crate::config::{annotation, context, keys, output, sandbox, size};
+use crate::config::{annotation, context, keys, output, resources, sandbox, size};
 use crate::diag::{Located, Place, Problem, Source};
 use crate::facts::Facts;
 use crate::model::{
-    self, Annotation, CacheUse, Call, Context, Delivery, Dockerfile, Emulate, Entitlement, Network, Output,
-    Project, SecretSource, SshSource, Ulimit, Variant,
+    self, Annotation, Attestation, CacheEntry, CacheUse, Call, Context, Delivery, Dockerfile, Emulate,
+    Entitlement, Network, Output, Policy, Project, Resources, SecretSource, SshSource, Ulimit, Variant,
 };
 
 /// The project of a selection; or everything that is wrong.
@@ -117,7 +118,6 @@ struct Converter<'a> {
 impl Converter<'_> {
     fn target(mut self) -> model::Target {
         let target = self.target;
-        self.refuse_unsupported();
         let variant = self.variant();
         let platforms = self.platforms();
         let narrowed =
@@ -137,10 +137,13 @@ impl Converter<'_> {
             delivery: Delivery::default(),
             call: self.call(),
             needs: Vec::new(),
-            // What of these a file asks for was refused or warned about above.
-            cache: CacheUse::default(),
-            attestations: Vec::new(),
-            policies: Vec::new(),
+            cache: CacheUse {
+                named: Vec::new(),
+                from: self.caches("cache-from", Direction::From),
+                to: self.caches("cache-to", Direction::To),
+            },
+            attestations: self.attestations(),
+            policies: self.policies(),
             tag_rules: Vec::new(),
             requirements: Vec::new(),
         }
@@ -178,26 +181,67 @@ impl Converter<'_> {
         clean(&self.facts.directories.current.join(path))
     }
 
-    fn refuse_unsupported(&mut self) {
+    /// An entry of a list with its keys and values.
+    fn entry(&self, attribute: &str, pairs: Vec<(String, String)>) -> EntryDeclaration {
+        let entries: Vec<(Located<String>, Text)> = pairs
+            .into_iter()
+            .map(|(key, value)| {
+                let text = self.text(attribute, &value);
+                (Located::new(key, text.place()), text)
+            })
+            .collect();
+        EntryDeclaration::Table { place: self.text(attribute, "").place(), entries }
+    }
+
+    /// Bake builds on, whatever is wrong with a cache.
+    fn caches(&mut self, attribute: &str, direction: Direction) -> Vec<Located<CacheEntry>> {
         let target = self.target;
-        let asks_for_attestation = target.attest.iter().flatten().any(|one| !one.is_disabled);
-        if asks_for_attestation {
-            let help = "leave them out with `--set '*.attest='`";
-            self.report("attest", keys::not_yet("an attestation").help(help));
-        }
-        if target.policy.as_ref().is_some_and(|policies| !policies.is_empty()) {
-            self.report("policy", keys::not_yet("`policy`"));
-        }
-        if target.resources.is_some() {
-            self.report("resources", keys::not_yet("`resources`"));
-        }
-        for (attribute, caches) in [("cache-from", &target.cache_from), ("cache-to", &target.cache_to)] {
-            for cache in caches.iter().flatten() {
-                let message = format!("`{attribute}` is not used: {} is not supported yet", cache.text());
-                let help = "the local store keeps what was built; results are the same without this cache";
-                self.report(attribute, Problem::warning("bake::cache", message).help(help));
+        let caches = if direction == Direction::From { &target.cache_from } else { &target.cache_to };
+        let mut found = Vec::new();
+        for one in caches.iter().flatten() {
+            match entries::cache::resolve(&self.entry(attribute, one.pairs()), direction, as_written) {
+                Ok(entry) => found.extend(entry),
+                Err(problems) => {
+                    let message = problems.first().map_or("", |problem| problem.message.as_str());
+                    let message = format!("`{attribute}` has a cache that is not used: {message}");
+                    self.report(attribute, Problem::warning("bake::cache", message));
+                }
             }
         }
+        found
+    }
+
+    fn attestations(&mut self) -> Vec<Located<Attestation>> {
+        let mut found = Vec::new();
+        for one in self.target.attest.iter().flatten() {
+            match entries::attestation::resolve(&self.entry("attest", one.pairs()), as_written) {
+                Ok(entry) => found.extend(entry),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        found
+    }
+
+    fn policies(&mut self) -> Vec<Located<Policy>> {
+        let mut found = Vec::new();
+        for one in self.target.policy.iter().flatten() {
+            match entries::policy::resolve(&self.entry("policy", one.pairs()), as_written) {
+                Ok(entry) => found.extend(entry),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        found
+    }
+
+    fn resources(&mut self) -> Option<Located<Resources>> {
+        let mut resources = Resources::default();
+        for (key, value) in self.target.resources.as_ref()?.pairs() {
+            if resources::set(&mut resources, key, &value).is_none() {
+                let problem = Problem::input("config::bad-value", format!("`{key}` cannot be `{value}`"));
+                self.report("resources", problem.help(resources::what_it_is(key)));
+            }
+        }
+        Some(located(resources, self.place("resources")))
     }
 
     fn call(&mut self) -> Call {
@@ -271,16 +315,7 @@ impl Converter<'_> {
     }
 
     fn output(&self, export: &Export) -> Result<Option<Located<Output>>, Vec<Problem>> {
-        let entries: Vec<(Located<String>, Text)> = export
-            .pairs()
-            .into_iter()
-            .map(|(key, value)| {
-                let text = self.text("output", &value);
-                (Located::new(key, text.place()), text)
-            })
-            .collect();
-        let place = self.text("output", "").place();
-        output::resolve(&EntryDeclaration::Table { place, entries }, |text| Ok(text.value.clone()))
+        output::resolve(&self.entry("output", export.pairs()), as_written)
     }
 
     /// What all platforms have in common.
@@ -311,7 +346,7 @@ impl Converter<'_> {
             entitlements: self.entitlements(),
             ulimits: self.ulimits(),
             no_cache_filter: target.no_cache_filter.clone().unwrap_or_default(),
-            resources: None,
+            resources: self.resources(),
             source_date_epoch: None,
             verify: None,
             allow_failure: None,
@@ -445,6 +480,11 @@ impl Converter<'_> {
         }
         limits
     }
+}
+
+/// Nothing in these files is a template of ours.
+fn as_written(text: &Text) -> Result<String, Problem> {
+    Ok(text.value.clone())
 }
 
 fn texts(texts: Option<&Texts>) -> BTreeMap<String, String> {

@@ -38,6 +38,20 @@ impl Attestation {
         }
         Ok(found)
     }
+
+    fn all(&self) -> BTreeMap<String, String> {
+        let mut entries = self.attributes.clone();
+        entries.insert("type".to_string(), self.kind.clone());
+        if self.is_disabled {
+            entries.insert("disabled".to_string(), "true".to_string());
+        }
+        entries
+    }
+
+    /// Key and value of everything.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        self.all().into_iter().collect()
+    }
 }
 
 impl Entry for Attestation {
@@ -54,12 +68,7 @@ impl Entry for Attestation {
     }
 
     fn to_value(&self) -> Value {
-        let mut entries = self.attributes.clone();
-        entries.insert("type".to_string(), self.kind.clone());
-        if self.is_disabled {
-            entries.insert("disabled".to_string(), "true".to_string());
-        }
-        texts_value(entries)
+        texts_value(self.all())
     }
 
     fn to_json(&self) -> serde_json::Value {

@@ -24,10 +24,9 @@ impl Cache {
         entries
     }
 
-    /// The text for one entry, as on a command line.
-    pub fn text(&self) -> String {
-        let attributes = self.attributes.iter().map(|(key, value)| format!(",{key}={value}"));
-        format!("type={}{}", self.kind, attributes.collect::<String>())
+    /// Key and value of everything.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        self.all().into_iter().collect()
     }
 }
 

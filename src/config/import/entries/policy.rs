@@ -45,6 +45,17 @@ impl Policy {
         }
         Ok(found)
     }
+
+    /// Key and value of everything.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let files = self.files.iter().map(|file| ("filename", file.clone()));
+        let flags = [("reset", self.resets), ("disabled", self.is_disabled)];
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| (key, "true".to_string()));
+        let strict = self.is_strict.map(|strict| ("strict", strict.to_string()));
+        let level = self.log_level.clone().map(|level| ("log-level", level));
+        let all = files.chain(flags).chain(strict).chain(level);
+        all.map(|(key, value)| (key.to_string(), value)).collect()
+    }
 }
 
 impl Entry for Policy {
@@ -66,12 +77,11 @@ impl Entry for Policy {
     }
 
     fn to_value(&self) -> Value {
+        // Of several files a table holds one.
         let mut entries = BTreeMap::new();
-        entries.extend(self.files.first().map(|file| ("filename".to_string(), file.clone())));
-        entries.extend(self.resets.then(|| ("reset".to_string(), "true".to_string())));
-        entries.extend(self.is_disabled.then(|| ("disabled".to_string(), "true".to_string())));
-        entries.extend(self.is_strict.map(|strict| ("strict".to_string(), strict.to_string())));
-        entries.extend(self.log_level.as_ref().map(|level| ("log-level".to_string(), level.clone())));
+        for (key, value) in self.pairs() {
+            entries.entry(key).or_insert(value);
+        }
         texts_value(entries)
     }
 

@@ -61,6 +61,12 @@ impl Resources {
         self.numbers.extend(&other.numbers);
     }
 
+    /// Key and value of everything that is said.
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let texts = self.texts.iter().map(|(name, text)| (*name, text.clone()));
+        texts.chain(self.numbers.iter().map(|(name, number)| (*name, number.to_string()))).collect()
+    }
+
     pub fn to_value(&self) -> Value {
         let entries = KEYS.into_iter().map(|(name, is_number)| {
             let value = match (self.texts.get(name), self.numbers.get(name)) {

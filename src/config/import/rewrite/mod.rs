@@ -41,9 +41,6 @@ use renderer::Renderer;
 use translate::Translator;
 use variables::Variables;
 
-/// What no engine does with an imported file: it is written as it stands there.
-const NOT_IN_MODEL: [&str; 5] = ["attest", "cache-from", "cache-to", "policy", "resources"];
-
 /// A file that is being written.
 #[derive(Debug)]
 pub struct Draft {
@@ -339,11 +336,11 @@ impl Draft {
         true
     }
 
-    /// Keys that stand in comments somewhere, and those of which the importers' model knows nothing.
+    /// Keys that stand in comments somewhere.
     pub fn incomparable(&self) -> BTreeSet<String> {
         let items = self.document.targets().flat_map(|section| &section.items);
         let refused = items.filter(|item| item.refused.is_some() || !item.refused_entries.is_empty());
-        refused.map(|item| item.key.clone()).chain(NOT_IN_MODEL.map(String::from)).collect()
+        refused.map(|item| item.key.clone()).collect()
     }
 
     /// What the files are about, without what could not be carried over.
