@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use mab::base::{Digest, Platform, Reference, Secret};
 use mab::http::Retries;
 use mab::oci::{Descriptor, Index, Manifest, media_type};
-use mab::publish::BlobSource;
 use mab::publish::push::{ImagePush, PushEvent, PushedName, push_image};
+use mab::publish::{BlobSource, PushSource};
 use mab::registry::{Credential, Credentials, Pushed, Registry, RegistryError, RegistryOptions};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -91,6 +92,16 @@ impl Blobs {
 impl BlobSource for Blobs {
     fn open(&self, digest: &Digest) -> io::Result<File> {
         opened(self.0.get(digest).ok_or(io::ErrorKind::NotFound)?)
+    }
+}
+
+impl PushSource for Blobs {
+    fn bring<'a>(&'a self, _: &'a Descriptor) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn repositories_with(&self, _: &Digest) -> Vec<Reference> {
+        Vec::new()
     }
 }
 
@@ -359,9 +370,14 @@ async fn certificates_are_verified_even_on_loopback() {
     );
     assert_eq!(answered.load(Ordering::SeqCst), 0);
 
-    let known =
-        RegistryOptions { root_certificates: vec![CERTIFICATE.to_vec()], ..RegistryOptions::default() };
-    let resolved = Registry::new(known).resolve(&reference).await.unwrap();
+    let trusting = |name: &str| {
+        let root_certificates = BTreeMap::from([(name.to_string(), vec![CERTIFICATE.to_vec()])]);
+        Registry::new(RegistryOptions { root_certificates, ..RegistryOptions::default() })
+    };
+    // Whoever answers for one registry does not for another.
+    let refused = trusting("registry.example.com").resolve(&reference).await;
+    assert!(matches!(&refused, Err(RegistryError::Protocol { .. })), "{refused:?}");
+    let resolved = trusting(&address).resolve(&reference).await.unwrap();
     assert_eq!(resolved.bytes, b"{}");
 }
 
@@ -628,4 +644,30 @@ async fn what_a_mirror_does_not_have_comes_from_the_registry() {
     // Nobody listens there.
     let client = mirrored(&image, "127.0.0.1:1".to_string());
     assert_eq!(pull_layer(&client, &image).await.unwrap(), LAYER);
+}
+
+#[tokio::test]
+async fn wrong_bytes_of_a_mirror_are_dropped() {
+    let check = async |faults: &[Fault]| {
+        let (own, mirror) =
+            (FaultyRegistry::start(Access::Everybody).await, FaultyRegistry::start(Access::Everybody).await);
+        let image = own.reference("app:1");
+        own.put_blob("app", LAYER);
+        mirror.put_blob("app", LAYER);
+        faults.iter().for_each(|fault| mirror.plan("GET", "blobs", fault.clone()));
+        let client = mirrored(&image, mirror.reference("x").registry().to_string());
+        assert_eq!(pull_layer(&client, &image).await.unwrap(), LAYER, "{faults:?}");
+        let mut file = tempfile::tempfile().unwrap();
+        faults.iter().for_each(|fault| mirror.plan("GET", "blobs", fault.clone()));
+        client.pull_blob(&image, &layer(), &mut file, &|_, _| {}).await.unwrap();
+        assert_eq!(file.metadata().unwrap().len(), LAYER.len() as u64, "{faults:?}");
+    };
+    check(&[Fault::Corrupt]).await;
+    check(&[Fault::Answer(
+        200,
+        &[],
+        "another blob of the same registry, and a longer one than was asked for",
+    )])
+    .await;
+    check(&[Fault::Answer(200, &[], "short")]).await;
 }

@@ -47,7 +47,7 @@ pub fn registries(config: &UserConfig) -> Result<RegistryOptions, Box<Problem>> 
                 let message = format!("cannot read `{}`, the `ca` of `{host}`: {error}", path.display());
                 Box::new(Problem::input("config::unreadable", message))
             });
-            options.root_certificates.push(read?);
+            options.root_certificates.insert(host.clone(), vec![read?]);
         }
     }
     Ok(options)

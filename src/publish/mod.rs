@@ -9,12 +9,34 @@ pub mod push;
 use std::fs::File;
 use std::io;
 
-use crate::base::Digest;
+use futures_util::future::BoxFuture;
+
+use crate::base::{Digest, Reference};
+use crate::oci::Descriptor;
 use crate::store::{Blobs, Store};
 
 /// Gives the bytes of images: their manifests, configs and layers.
 pub trait BlobSource: Send + Sync {
     fn open(&self, digest: &Digest) -> io::Result<File>;
+}
+
+/// The same where some blobs are elsewhere still, and need not come here to be pushed.
+pub trait PushSource: BlobSource {
+    /// Makes sure that the blob can be opened.
+    fn bring<'a>(&'a self, blob: &'a Descriptor) -> BoxFuture<'a, io::Result<()>>;
+
+    /// Where it is known to be, so that a registry can take it from there.
+    fn repositories_with(&self, digest: &Digest) -> Vec<Reference>;
+}
+
+impl PushSource for Store {
+    fn bring<'a>(&'a self, _: &'a Descriptor) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn repositories_with(&self, _: &Digest) -> Vec<Reference> {
+        Vec::new()
+    }
 }
 
 impl BlobSource for Store {

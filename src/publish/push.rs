@@ -4,16 +4,17 @@
 //! a repository has is not sent, and what a neighbouring repository of the same registry has is mounted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::BlobSource;
+use super::PushSource;
 use crate::base::{Digest, Reference};
 use crate::diag::{Kind, Problem};
 use crate::oci::{Descriptor, Index, Manifest, media_type};
-use crate::registry::{Pushed, Registry, RegistryError};
+use crate::registry::{OpenBlob, Pushed, Registry, RegistryError};
 
 /// What goes where.
 pub struct ImagePush<'a> {
@@ -77,7 +78,7 @@ const MOST_NEIGHBOURS: usize = 3;
 /// Pushes one image and then tags it; the answer has one entry per name, in the order of the names.
 pub async fn push_image(
     registry: &Registry,
-    blobs: &dyn BlobSource,
+    blobs: &dyn PushSource,
     push: &ImagePush<'_>,
     report: PushReport<'_>,
 ) -> Result<Vec<PushedName>, PushError> {
@@ -89,7 +90,7 @@ pub async fn push_image(
 /// image, in the order given.
 pub async fn push_images(
     registry: &Registry,
-    blobs: &dyn BlobSource,
+    blobs: &dyn PushSource,
     pushes: &[ImagePush<'_>],
     report: PushReport<'_>,
 ) -> Result<Vec<Vec<PushedName>>, PushError> {
@@ -139,7 +140,7 @@ fn tag_of(name: &Reference) -> Option<Reference> {
 /// One push under way.
 struct Work<'a> {
     registry: &'a Registry,
-    blobs: &'a dyn BlobSource,
+    blobs: &'a dyn PushSource,
     content: &'a Content,
     report: PushReport<'a>,
 }
@@ -223,11 +224,18 @@ impl Work<'_> {
         neighbours: &[String],
     ) -> Result<(), PushError> {
         let (name, digest) = (repository.name(), blob.digest);
-        let open = || self.blobs.open(&digest);
+        let open = Brought { blobs: self.blobs, blob };
+        let holders = self.blobs.repositories_with(&digest).into_iter();
+        let holders = holders.filter(|holder| holder.registry() == repository.registry());
+        let mut mount_from: Vec<String> = holders.map(|holder| holder.repository().to_string()).collect();
+        mount_from.extend(
+            neighbours.iter().filter(|known| !mount_from.contains(known)).cloned().collect::<Vec<_>>(),
+        );
+        mount_from.truncate(MOST_NEIGHBOURS);
         let progress = |done, total| {
             (self.report)(PushEvent::Transfer { repository: name.clone(), digest, done, total });
         };
-        let how = self.registry.push_blob(repository, blob, &open, neighbours, &progress).await?;
+        let how = self.registry.push_blob(repository, blob, &open, &mount_from, &progress).await?;
         (self.report)(PushEvent::Blob { repository: name.clone(), digest, how });
         Ok(())
     }
@@ -248,6 +256,21 @@ impl Work<'_> {
     }
 }
 
+/// A blob that comes here when it has to be sent.
+struct Brought<'a> {
+    blobs: &'a dyn PushSource,
+    blob: &'a Descriptor,
+}
+
+impl OpenBlob for Brought<'_> {
+    fn open(&self) -> BoxFuture<'_, io::Result<File>> {
+        Box::pin(async {
+            self.blobs.bring(self.blob).await?;
+            self.blobs.open(&self.blob.digest)
+        })
+    }
+}
+
 /// Everything an image consists of.
 struct Content {
     /// Children before the index that names them; the last one is the image itself.
@@ -263,7 +286,7 @@ struct Document {
 }
 
 impl Content {
-    fn read(source: &dyn BlobSource, image: &Descriptor) -> Result<Self, PushError> {
+    fn read(source: &dyn PushSource, image: &Descriptor) -> Result<Self, PushError> {
         let mut content = Self { documents: Vec::new() };
         content.add(source, image, DEEPEST)?;
         Ok(content)
@@ -275,7 +298,7 @@ impl Content {
 
     fn add(
         &mut self,
-        source: &dyn BlobSource,
+        source: &dyn PushSource,
         descriptor: &Descriptor,
         depth: usize,
     ) -> Result<(), PushError> {
@@ -303,7 +326,7 @@ impl Content {
     }
 }
 
-fn read_document(source: &dyn BlobSource, descriptor: &Descriptor) -> io::Result<Vec<u8>> {
+fn read_document(source: &dyn PushSource, descriptor: &Descriptor) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.open(&descriptor.digest)?.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_DOCUMENT {

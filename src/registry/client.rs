@@ -29,8 +29,9 @@ pub struct RegistryOptions {
     pub insecure: Vec<String>,
     /// By the name of a registry: hosts, perhaps with a folder, that are asked first for what is pulled.
     pub mirrors: BTreeMap<String, Vec<String>>,
-    /// Roots that are trusted besides the system's, each in PEM.
-    pub root_certificates: Vec<Vec<u8>>,
+    /// By the name of a registry: roots that are trusted besides the system's for what it says and where it
+    /// leads to, each in PEM.
+    pub root_certificates: BTreeMap<String, Vec<Vec<u8>>>,
     /// How many exchanges with one registry run at once.
     pub concurrency: usize,
     pub connect_timeout: Duration,
@@ -48,7 +49,7 @@ impl Default for RegistryOptions {
             user_agent: concat!("mab/", env!("CARGO_PKG_VERSION")).to_string(),
             insecure: Vec::new(),
             mirrors: BTreeMap::new(),
-            root_certificates: Vec::new(),
+            root_certificates: BTreeMap::new(),
             concurrency: 8,
             connect_timeout: Duration::from_secs(20),
             stall: Duration::from_secs(60),

@@ -22,4 +22,5 @@ pub use auth::{Credential, CredentialPlaces, Credentials};
 pub use client::{Progress, Registry, RegistryOptions};
 pub use error::RegistryError;
 pub use manifest::Resolved;
+pub use pull::BlobSink;
 pub use push::{OpenBlob, Pushed};

@@ -1,6 +1,7 @@
 //! Blobs from a registry, resumed where a connection broke.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Seek as _, Write};
 
 use reqwest::Method;
 use reqwest::StatusCode;
@@ -18,16 +19,36 @@ use crate::oci::Descriptor;
 /// that sends a byte per connection does not keep a build busy for ever.
 const PATIENCE_FOR_A_BLOB: u32 = 8;
 
+/// Where a blob is written, from the start again when what came was not it.
+pub trait BlobSink: Write + Send {
+    fn restart(&mut self) -> io::Result<()>;
+}
+
+impl BlobSink for File {
+    fn restart(&mut self) -> io::Result<()> {
+        self.set_len(0)?;
+        self.rewind()
+    }
+}
+
+impl BlobSink for Vec<u8> {
+    fn restart(&mut self) -> io::Result<()> {
+        self.clear();
+        Ok(())
+    }
+}
+
 impl Registry {
     /// Writes a blob, and succeeds only if what was written has the descriptor's size and digest; until then the
     /// caller must not use it.
     ///
-    /// Mirrors are asked first; what one of them has begun, the next source goes on with.
+    /// Mirrors are asked first; what one of them has begun, the next source goes on with. Bytes that turn out
+    /// to be others are dropped, and the next source begins anew.
     pub async fn pull_blob(
         &self,
         repository: &Reference,
         blob: &Descriptor,
-        to: &mut (impl Write + Send),
+        to: &mut impl BlobSink,
         progress: Progress<'_>,
     ) -> Result<(), RegistryError> {
         let mut begun = (0, Hasher::new());
@@ -38,12 +59,25 @@ impl Registry {
             let Ok(repository) = self.repository(mirror).await else { continue };
             let _permit = repository.permit().await;
             let mut pull = Pull { repository: &repository, blob, what, done: begun.0, hasher: begun.1 };
-            match pull.attempt(to, progress).await {
-                Ok(()) => return pull.verified(),
-                Err(_) => begun = (pull.done, pull.hasher),
-            }
+            let ended = pull.attempt(to, progress).await;
+            begun = match (ended, pull.done) {
+                (Ok(()), _) if pull.is_whole() => return Ok(()),
+                // Too much, or something else.
+                (Ok(()) | Err(RegistryError::SizeMismatch { .. }), _) => {
+                    to.restart().map_err(|cause| local(&pull.what, &cause))?;
+                    (0, Hasher::new())
+                }
+                (Err(_), done) => (done, pull.hasher),
+            };
         }
-        self.pull_own(&own, blob, begun, to, progress).await
+        let is_mixed = begun.0 > 0;
+        match self.pull_own(&own, blob, begun, to, progress).await {
+            Err(RegistryError::DigestMismatch { what, .. }) if is_mixed => {
+                to.restart().map_err(|cause| local(&what, &cause))?;
+                self.pull_own(&own, blob, (0, Hasher::new()), to, progress).await
+            }
+            ended => ended,
+        }
     }
 
     /// From the registry itself, with as much patience as a blob gets.
@@ -52,7 +86,7 @@ impl Registry {
         repository: &Reference,
         blob: &Descriptor,
         (done, hasher): (u64, Hasher),
-        to: &mut (impl Write + Send),
+        to: &mut impl BlobSink,
         progress: Progress<'_>,
     ) -> Result<(), RegistryError> {
         let what = format!("blob {} of `{}`", blob.digest, repository.name());
@@ -104,11 +138,7 @@ struct Pull<'a> {
 
 impl Pull<'_> {
     /// Gets the rest of the blob.
-    async fn attempt(
-        &mut self,
-        to: &mut (impl Write + Send),
-        progress: Progress<'_>,
-    ) -> Result<(), RegistryError> {
+    async fn attempt(&mut self, to: &mut impl BlobSink, progress: Progress<'_>) -> Result<(), RegistryError> {
         if self.done == self.blob.size && self.done > 0 {
             return Ok(());
         }
@@ -159,6 +189,10 @@ impl Pull<'_> {
                 .repository
                 .protocol(format!("it answers with another part of {} than asked for", self.what))),
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.hasher.clone().finish() == self.blob.digest
     }
 
     fn verified(self) -> Result<(), RegistryError> {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 
+use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Method, StatusCode, Url};
 
@@ -15,8 +16,17 @@ use crate::base::{Digest, Reference};
 use crate::http::{Attempts, Transient as _, retrying};
 use crate::oci::Descriptor;
 
-/// Opens a blob's bytes from the start, once for every try.
-pub type OpenBlob<'a> = &'a (dyn Fn() -> io::Result<File> + Send + Sync);
+/// Opens a blob's bytes from the start, once for every try. Asked only for what has to be sent, so it may take
+/// its time to get them.
+pub trait OpenBlob: Send + Sync {
+    fn open(&self) -> BoxFuture<'_, io::Result<File>>;
+}
+
+impl<F: Fn() -> io::Result<File> + Send + Sync> OpenBlob for F {
+    fn open(&self) -> BoxFuture<'_, io::Result<File>> {
+        Box::pin(async { self() })
+    }
+}
 
 /// How a blob came to be in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +50,7 @@ impl Registry {
         &self,
         repository: &Reference,
         blob: &Descriptor,
-        open: OpenBlob<'_>,
+        open: &dyn OpenBlob,
         mount_from: &[String],
         progress: Progress<'_>,
     ) -> Result<Pushed, RegistryError> {
@@ -98,7 +108,7 @@ async fn has_blob_once(
 struct Push<'a> {
     repository: &'a Repository,
     blob: &'a Descriptor,
-    open: OpenBlob<'a>,
+    open: &'a dyn OpenBlob,
     mount_from: &'a [String],
     progress: Progress<'a>,
     what: String,

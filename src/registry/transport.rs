@@ -4,10 +4,11 @@
 //! them through one. Redirects are followed here and not by reqwest, because what may follow them is decided
 //! here: credentials never leave their origin, and a way that began with TLS does not go on without it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -35,7 +36,8 @@ const PATIENCE_AFTER_UPLOAD: u32 = 10;
 
 pub struct Transport {
     options: RegistryOptions,
-    clients: OnceLock<Result<Clients, String>>,
+    /// For all registries without certificates of their own, under no name, and one for each with them.
+    clients: Mutex<BTreeMap<Option<Host>, Arc<Clients>>>,
 }
 
 pub struct Request<'a> {
@@ -55,7 +57,7 @@ pub enum Body<'a> {
     /// Holds a secret, so it does not follow redirects.
     Secret(Bytes),
     Blob {
-        open: OpenBlob<'a>,
+        open: &'a dyn OpenBlob,
         size: u64,
         progress: Progress<'a>,
     },
@@ -72,7 +74,7 @@ pub struct Response {
 
 impl Transport {
     pub fn new(options: RegistryOptions) -> Self {
-        Self { options, clients: OnceLock::new() }
+        Self { options, clients: Mutex::default() }
     }
 
     pub fn options(&self) -> &RegistryOptions {
@@ -134,7 +136,7 @@ impl Transport {
             Body::Empty => self.in_time(builder).await,
             Body::Bytes(bytes) | Body::Secret(bytes) => self.in_time(builder.body(bytes.clone())).await,
             Body::Blob { open, size, progress } => {
-                let file = open().and_then(|file| checked_length(file, *size));
+                let file = open.open().await.and_then(|file| checked_length(file, *size));
                 let file = file.map_err(|cause| local("a blob to upload", &cause))?;
                 self.upload(builder, file, *size, *progress).await
             }
@@ -187,19 +189,26 @@ impl Transport {
         }
     }
 
-    fn client(&self, host: &Host, url: &Url) -> Result<&reqwest::Client, RegistryError> {
-        let clients = self.clients.get_or_init(|| {
-            Clients::new(&ClientOptions {
-                user_agent: &self.options.user_agent,
-                root_certificates: &self.options.root_certificates,
-                connect_timeout: self.options.connect_timeout,
-            })
+    /// The client that trusts who `host` is told to trust, made when it is first asked for.
+    fn client(&self, host: &Host, url: &Url) -> Result<reqwest::Client, RegistryError> {
+        let certificates = self.options.root_certificates.iter();
+        let own: Vec<Vec<u8>> = certificates
+            .filter(|(name, _)| Host::of(name) == *host)
+            .flat_map(|(_, certificates)| certificates.iter().cloned())
+            .collect();
+        let name = (!own.is_empty()).then(|| host.clone());
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = clients.get(&name) {
+            return Ok(known.of(url).clone());
+        }
+        let made = Clients::new(&ClientOptions {
+            user_agent: &self.options.user_agent,
+            root_certificates: &own,
+            connect_timeout: self.options.connect_timeout,
         });
-        let clients = clients.as_ref().map_err(|cause| RegistryError::Unreachable {
-            host: host.name().to_string(),
-            cause: cause.clone(),
-        })?;
-        Ok(clients.of(url))
+        let made =
+            made.map_err(|cause| RegistryError::Unreachable { host: host.name().to_string(), cause })?;
+        Ok(clients.entry(name).or_insert(Arc::new(made)).of(url).clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The user's own configuration: where it is found, what is stronger, what is said about a wrong one.
 
-use crate::support::Project;
+use crate::support::{Layout, Project, Registry, base};
 
 const FILE: &str = "[target.default]\ndockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /a\\n\"\n";
 
@@ -43,6 +43,30 @@ fn what_is_kept_by_default_is_the_users_choice() {
     assert!(prune(&[]).starts_with("would remove 0 records"));
     // The harness names the store in the environment, which is stronger than the file.
     assert!(project.store().exists());
+}
+
+#[test]
+fn mirrors_stand_before_a_registry() {
+    let (Some(base), Some(registry)) = (base(), Registry::of_this_run()) else { return };
+    let repository = registry.repository("hub");
+    let project = Project::of(&format!(
+        "[target.default]\noutput = [\"type=image,push=true,name={repository}/library/tool:1\"]\n\
+         contexts = {{ base = \"oci-layout://{}\" }}\n\
+         dockerfile-inline = \"FROM base\\nCOPY multiarch.toml /made-here\\n\"\n",
+        base.display()
+    ));
+    project.bake(&[]);
+    // The same below the name that Docker Hub has for it.
+    project.write(
+        "multiarch.toml",
+        "[target.default]\ndockerfile-inline = \"FROM tool:1\\nCOPY multiarch.toml /a\\n\"\n",
+    );
+    project.write(
+        "../home/.config/mab/config.toml",
+        &format!("[registry.\"docker.io\"]\nmirrors = [\"{repository}\"]\n"),
+    );
+    project.bake(&["--output", "type=oci,tar=false,dest=image"]);
+    assert!(Layout::open(&project.path("image")).only_image().has("made-here"));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub struct UserConfig {
 pub struct RegistrySettings {
     /// Hosts, perhaps with a folder, that are asked first when something is pulled.
     pub mirrors: Vec<String>,
-    /// A file of certificates that are trusted besides the system's.
+    /// A file of certificates that are trusted besides the system's, for this registry alone.
     pub ca: Option<PathBuf>,
     /// It may be spoken to without TLS.
     pub insecure: bool,
