@@ -1,5 +1,6 @@
 //! Builds through caches equal builds without any: one project is edited at random, and after every edit it is baked
-//! with a store that remembers all earlier states and with one that is new. Images, or messages, must be the same.
+//! with a store that remembers all earlier states, and a cache that outlives it, and with a new store alone. Images,
+//! or messages, must be the same. Now and then the old store is lost, as it is on a machine that was not there before.
 //!
 //! Edits keep sizes and times where they can, which is what a cache by metadata falls for: contents swapped by
 //! renames, restored with their old times, changed within one tick of the clock. An epoch older than all files
@@ -62,8 +63,21 @@ const INSTRUCTIONS: [&str; 14] = [
     "ENV E=$V",
 ];
 
+/// For a stage with a shell.
+const COMMANDS: [&str; 7] = [
+    "COPY d /d/",
+    "COPY . /all/",
+    "RUN echo $V > /value",
+    "RUN --mount=type=bind,target=/m cd /m && find . -type f | sort | xargs cat > /seen",
+    "RUN --mount=type=bind,source=d,target=/m ls -Rl /m | wc -l > /count",
+    "RUN rm -rf /all/d && mkdir -p /all/new && ln -s new /all/link",
+    "RUN --mount=type=cache,target=/kept echo $V >> /kept/values && echo kept > /kept-once",
+];
+
 struct Sandbox {
     project: Project,
+    /// Of an image with a shell, if there is one here.
+    base: Option<PathBuf>,
     random: Random,
     log: Vec<String>,
 }
@@ -71,7 +85,7 @@ struct Sandbox {
 impl Sandbox {
     fn new(seed: u64) -> Self {
         let project = Project::new();
-        let mut this = Self { project, random: Random(seed), log: Vec::new() };
+        let mut this = Self { project, base: support::base(), random: Random(seed), log: Vec::new() };
         for path in PATHS {
             this.project.write(&format!("src/{path}"), CONTENTS[0]);
         }
@@ -87,9 +101,14 @@ impl Sandbox {
     /// Another value of the argument.
     fn configure(&mut self) {
         let value = self.random.pick(&["1", "2", "3"]);
+        let base = self.base.as_ref().map_or(String::new(), |base| {
+            format!("contexts = {{ shell = \"oci-layout://{}\" }}\n", base.display())
+        });
         let file = format!(
-            "[target.app]\ncontext = \"src\"\ndockerfile = \"../Dockerfile\"\nargs = {{ V = \"{value}\" }}\n\
-             platforms = [\"linux/amd64\", \"linux/arm64\"]\n"
+            "[target.alone]\ncontext = \"src\"\ndockerfile = \"../Dockerfile\"\nargs = {{ V = \"{value}\" }}\n\
+             platforms = [\"linux/amd64\", \"linux/arm64\"]\n{base}\
+             [target.sharing]\ninherits = [\"alone\"]\ncache = [\"shared\"]\n\
+             [cache.shared]\ntype = \"local\"\npath = \"../shared-results\"\nmode = \"max\"\n"
         );
         self.project.write("multiarch.toml", file);
         self.log.push(format!("arg {value}"));
@@ -97,18 +116,27 @@ impl Sandbox {
 
     fn dockerfile(&mut self) {
         let mut text = "FROM scratch AS first\nARG V\n".to_string();
-        let mut stage = |text: &mut String, count: usize| {
-            for _ in 0..count {
-                text.push_str(self.random.pick(&INSTRUCTIONS));
-                text.push('\n');
-            }
-        };
-        stage(&mut text, 3);
+        self.instructions(&mut text, &INSTRUCTIONS, 3);
+        let runs = self.base.is_some() && self.random.below(2) == 0;
+        if runs {
+            text.push_str("FROM --platform=$BUILDPLATFORM shell AS second\nARG V\n");
+            self.instructions(&mut text, &COMMANDS, 3);
+        }
         text.push_str("FROM scratch\nARG V\nCOPY --from=first / /first/\n");
-        stage(&mut text, 2);
+        if runs {
+            text.push_str("COPY --from=second / /second/\n");
+        }
+        self.instructions(&mut text, &INSTRUCTIONS, 2);
         text.push_str("LABEL v=$V\n");
         self.project.write("Dockerfile", &text);
         self.log.push(format!("Dockerfile\n{text}"));
+    }
+
+    fn instructions(&mut self, text: &mut String, of: &[&str], count: usize) {
+        for _ in 0..count {
+            text.push_str(self.random.pick(of));
+            text.push('\n');
+        }
     }
 
     /// Changes one thing, and leaves no more traces than it must.
@@ -177,15 +205,15 @@ impl Sandbox {
     }
 
     /// What a bake comes to: the image's digest, or the message.
-    fn bake(&self, store: &Path) -> Result<String, String> {
-        let bake = self.project.mab(&["bake", "app", "--metadata-file", "metadata.json"]);
+    fn bake(&self, target: &str, store: &Path) -> Result<String, String> {
+        let bake = self.project.mab(&["bake", target, "--metadata-file", "metadata.json"]);
         let bake = bake.with_env("MAB_STORE", store).with_env("SOURCE_DATE_EPOCH", "1");
         let ran = bake.run();
         match ran.code {
             Some(0) => {
                 let text = self.project.read("metadata.json");
                 let metadata: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
-                Ok(metadata["app"]["containerimage.digest"].as_str().expect("an image").to_string())
+                Ok(metadata[target]["containerimage.digest"].as_str().expect("an image").to_string())
             }
             // Which platform fails first is a matter of chance.
             code => {
@@ -258,16 +286,21 @@ fn a_build_through_caches_equals_one_without() {
     let seed = number("MAB_SOUNDNESS_SEED").unwrap_or(1);
     let budget = Duration::from_secs(number("MAB_SOUNDNESS_SECONDS").unwrap_or(12));
     let mut sandbox = Sandbox::new(seed);
-    let fresh = sandbox.project.folder().join("fresh");
     let begin = Instant::now();
-    let (mut rounds, mut images) = (0, 0);
+    let (mut rounds, mut images, mut machine) = (0, 0, 0);
     while begin.elapsed() < budget {
         for _ in 0..=sandbox.random.below(3) {
             sandbox.edit();
         }
-        let cached = sandbox.bake(&sandbox.project.store());
-        let without = sandbox.bake(&fresh);
-        fs::remove_dir_all(&fresh).expect("it is ours");
+        if sandbox.random.below(6) == 0 {
+            machine += 1;
+            sandbox.log.push("another machine".to_string());
+        }
+        let cached = sandbox.bake("sharing", &sandbox.project.folder().join(format!("machine-{machine}")));
+        let fresh = sandbox.project.folder().join(format!("fresh-{rounds}"));
+        let without = sandbox.bake("alone", &fresh);
+        // What commands made may belong to others than this user; it goes with the project's folder.
+        let _ = fs::remove_dir_all(&fresh);
         let last = sandbox.log.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
         assert_eq!(cached, without, "seed {seed}, round {rounds}, after:\n{last}");
         rounds += 1;

@@ -17,6 +17,9 @@ pub(super) struct Lists {
     /// In the order in which their answers count.
     pub read: Vec<Arc<Place>>,
     pub write: Vec<(Arc<Place>, CacheMode)>,
+    /// Those of them that keep cache mounts, too.
+    pub read_mounts: Vec<Arc<Place>>,
+    pub write_mounts: Vec<Arc<Place>>,
     /// The repositories of the target's own image: registry caches may take blobs from there.
     pub images: Vec<Reference>,
 }
@@ -35,6 +38,17 @@ impl Access {
         &self.lists
     }
 
+    /// The same for a build that must make everything itself.
+    pub fn without_reading(&self) -> Self {
+        let Lists { write, write_mounts, images, .. } = &*self.lists;
+        Self::new(Lists {
+            write: write.clone(),
+            write_mounts: write_mounts.clone(),
+            images: images.clone(),
+            ..Lists::default()
+        })
+    }
+
     pub fn is_empty(&self) -> bool {
         !self.reads() && !self.writes()
     }
@@ -45,6 +59,16 @@ impl Access {
 
     pub fn writes(&self) -> bool {
         !self.lists.write.is_empty()
+    }
+
+    /// Whether some cache may have cache mounts.
+    pub fn reads_mounts(&self) -> bool {
+        !self.lists.read_mounts.is_empty()
+    }
+
+    /// Whether some cache takes cache mounts.
+    pub fn writes_mounts(&self) -> bool {
+        !self.lists.write_mounts.is_empty()
     }
 
     /// Whether some cache takes more than results.
@@ -60,6 +84,18 @@ impl Lists {
                 self.read.push(place.clone());
             }
         }
+    }
+
+    /// Cache mounts are large, so a cache keeps them only where it says so.
+    pub fn add_mounts(&mut self, places: &[Arc<Place>], may_read: bool) {
+        self.write_mounts.extend_from_slice(places);
+        if may_read {
+            self.read_mounts.extend_from_slice(places);
+        }
+    }
+
+    pub fn keeps_mounts(&self, place: &Arc<Place>) -> bool {
+        self.write_mounts.iter().any(|known| Arc::ptr_eq(known, place))
     }
 
     /// A place that is named twice takes the more that one of them allows.

@@ -97,8 +97,11 @@ impl Caches {
 
     /// What the first of the read caches says that has the entry; all are asked at once. Every failure is a miss.
     pub async fn get(&self, access: &Access, kind: EntryKind, key: &Digest) -> Option<Found> {
-        let asked =
-            access.lists().read.iter().map(|place| async move { (place, place.look_up(kind, key).await) });
+        let places = match kind {
+            EntryKind::Mount => &access.lists().read_mounts,
+            EntryKind::Node | EntryKind::Step | EntryKind::Index => &access.lists().read,
+        };
+        let asked = places.iter().map(|place| async move { (place, place.look_up(kind, key).await) });
         let mut answers: FuturesOrdered<_> = asked.collect();
         while let Some((place, answer)) = answers.next().await {
             if let Some(entry) = answer {
@@ -136,6 +139,7 @@ impl Caches {
             .iter()
             .filter(|(place, mode)| {
                 (is_of_result || *mode == CacheMode::Max)
+                    && (entry.kind != EntryKind::Mount || access.lists().keeps_mounts(place))
                     && place.takes_more()
                     && !self.has(place, entry.kind, &entry.key)
             })

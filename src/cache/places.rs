@@ -55,10 +55,14 @@ impl Places {
                 return Err(Box::new(problem.help(format!("declare `[cache.{}]`", name.value))));
             };
             let places = self.places(&cache.entry, Some(&cache.name), wanted.images)?;
-            if self.may_read(wanted, cache.trust == Some(true), &cache.name) {
+            let may_read = self.may_read(wanted, cache.trust == Some(true), &cache.name);
+            if may_read {
                 lists.add_read(&places);
             }
             lists.add_write(&places, mode(&cache.entry));
+            if cache.entry.parameters.get("mounts").is_some_and(|text| is_true(text)) {
+                lists.add_mounts(&places, may_read);
+            }
         }
         for entry in &wanted.caches.from {
             let places = self.places(&entry.value, None, wanted.images)?;

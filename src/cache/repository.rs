@@ -160,7 +160,7 @@ impl Backend for Repository {
             let near = mount_from.iter().filter(|from| from.registry() == self.name.registry());
             // The client knows repositories by their names in the registry.
             let near: Vec<String> = near.map(|from| from.repository().to_string()).collect();
-            self.clients.transfers.push_blob(&self.name, blob, open, &near, progress).await?;
+            self.clients.transfers.push_blob(&self.name, blob, &|| open(), &near, progress).await?;
             Ok(())
         };
         write.boxed()

@@ -88,7 +88,12 @@ pub async fn bake(
     advice::refuse(&plan, &project.lint, &build)?;
     expect_no_push(&plan, &options.session)?;
     let tools = session.open(facts, events.clone()).map_err(|problem| vec![*problem])?;
-    let tools = Tools { project: project.root.clone(), explains: options.explains, ..tools };
+    let tools = Tools {
+        project: project.root.clone(),
+        named_caches: project.caches.clone(),
+        explains: options.explains,
+        ..tools
+    };
     for notice in tools.store.notices() {
         events.emit(Event::Notice { node: None, problem: Arc::new(notice.problem()) });
     }

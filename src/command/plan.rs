@@ -76,7 +76,8 @@ pub async fn explain(
     let Planned { plan, project, warnings, .. } =
         project::plan(options, request, None, facts, &session).await?;
     let tools = session.open(facts, Arc::new(Silence)).map_err(|problem| vec![*problem])?;
-    let worker = PlanWorker::new(plan.clone(), Tools { project: project.root, ..tools });
+    let worker =
+        PlanWorker::new(plan.clone(), Tools { project: project.root, named_caches: project.caches, ..tools });
     let explained = worker.explain().await?;
     let text = match format {
         Format::Text => verdicts::text(&plan, &explained),

@@ -1,10 +1,12 @@
 //! The one place that chooses engine, store and clients.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use super::user;
 use crate::base::{Platform, Secret};
+use crate::cache::{Caches, CachesOptions, Patience};
 use crate::config::user::UserConfig;
 use crate::diag::{Kind, Problem};
 use crate::engine::embedded::{Embedded, EmbeddedOptions};
@@ -79,10 +81,19 @@ impl<'a> Session<'a> {
         let sources = self.sources(facts)?;
         let store = sources.store().clone();
         let registry = registry(facts, self.options.is_offline)?;
+        let caches = Caches::new(CachesOptions {
+            store: store.clone(),
+            registry: registry.clone(),
+            offline: self.options.is_offline,
+            environment: Arc::new(facts.environment.clone()),
+            events: events.clone(),
+            patience: Patience::default(),
+        });
         let engine = Embedded::new(EmbeddedOptions {
             store: store.clone(),
             registry: registry.clone(),
             sources: sources.clone(),
+            caches: caches.clone(),
             jobs: self.options.jobs,
         });
         Ok(Tools {
@@ -90,6 +101,8 @@ impl<'a> Session<'a> {
             store,
             registry,
             sources,
+            caches,
+            named_caches: BTreeMap::new(),
             pins: self.pins().clone(),
             project: facts.directories.current.clone(),
             explains: false,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::job::JobEvents;
 use super::machine::{blocking, io_problem};
 use crate::base::{Digest, Reference};
+use crate::cache::Caches;
 use crate::diag::{Kind, Problem};
 use crate::event::Transfer;
 use crate::layer::Compression;
@@ -35,14 +36,20 @@ pub enum Origin {
     Registry(Reference),
     /// The directory of an OCI layout.
     OciLayout(PathBuf),
-    /// Built here: every blob is in the store.
+    /// Built by mab: every blob is in the store, or in the cache that told of it.
     Store,
 }
+
+/// The code of the problem that a cache told of a result and cannot give what it consists of.
+pub const LOST_BLOB: &str = "cache::lost-blob";
+/// The code of the problem that the store does not have what it should.
+pub const MISSING_BLOB: &str = "store::missing-blob";
 
 /// Brings one blob into the store, if it is not there yet, and checks its bytes on the way.
 pub async fn fetch_blob(
     store: &Store,
     registry: &Registry,
+    caches: &Caches,
     origin: &Origin,
     descriptor: &Descriptor,
     events: &JobEvents,
@@ -53,10 +60,11 @@ pub async fn fetch_blob(
     match origin {
         Origin::Registry(reference) => pull(store, registry, reference, descriptor, events).await,
         Origin::OciLayout(path) => import(store, path, descriptor).await,
+        Origin::Store if caches.knows(&descriptor.digest) => take(caches, descriptor, events).await,
         Origin::Store => Err(Box::new(
             Problem::new(
                 Kind::Host,
-                "store::missing-blob",
+                MISSING_BLOB,
                 format!("the store has lost the blob {}", descriptor.digest),
             )
             .help("run again: what is missing is built again"),
@@ -81,6 +89,19 @@ async fn pull(
         .await
         .map_err(|error| Box::new(error.problem()))?;
     writer.commit(&descriptor.digest, descriptor.size).map_err(|error| Box::new(error.problem()))
+}
+
+async fn take(caches: &Caches, descriptor: &Descriptor, events: &JobEvents) -> Result<(), Box<Problem>> {
+    let (item, size) = (descriptor.digest.short(), descriptor.size);
+    let progress = move |done: u64, _: u64| events.transfer(Transfer::Pull, item.clone(), done, Some(size));
+    let is_here = caches.fetch(descriptor, &progress).await.map_err(|error| Box::new(error.problem()))?;
+    if is_here {
+        return Ok(());
+    }
+    let message = format!("no cache can give the blob {} that one told of", descriptor.digest);
+    Err(Box::new(
+        Problem::new(Kind::Remote, LOST_BLOB, message).help("bake with `--no-cache`, or without the cache"),
+    ))
 }
 
 async fn import(

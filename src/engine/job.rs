@@ -8,6 +8,7 @@ use super::base::Base;
 use super::forwarded::Forwarded;
 use crate::base::payload::{Outcome, StepCounts, Stream};
 use crate::base::{Digest, NodeId, PinnedSource, Platform, StepId};
+use crate::cache::Access;
 use crate::context::Context;
 use crate::diag::Problem;
 use crate::event::{Event, EventSink, Transfer};
@@ -47,6 +48,8 @@ pub struct BuildJob {
     pub no_cache: bool,
     /// Run every step of these stages.
     pub no_cache_stages: Vec<String>,
+    /// Where other machines' results are, and where this one's go.
+    pub caches: Access,
     /// What steps may use of the user's own.
     pub forwarded: Forwarded,
     pub events: JobEvents,

@@ -30,6 +30,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Builds one stage for one platform. Dropping the future stops the work and cleans up after it.
     fn build(&self, job: BuildJob) -> impl Future<Output = Result<BuildOutcome, Box<Problem>>> + Send;
+
+    /// Tells caches of what builds leave beside their results. Called once, after the last build.
+    fn settle(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// What an engine is.

@@ -121,6 +121,8 @@ impl<'a> Compiler<'a> {
                 labels,
                 needs: target.needs.clone(),
                 export: export.clone(),
+                caches: target.cache.clone(),
+                images: target.images.iter().map(|image| image.value.clone()).collect(),
             };
             self.builds.insert(key, self.plan.add(Node::Build(Box::new(node))));
         }
@@ -303,7 +305,8 @@ impl<'a> Compiler<'a> {
         if targets.is_empty() {
             return;
         }
-        let node = self.plan.add(Node::Publish(PublishNode { targets }));
+        let is_release = selection.requested.iter().any(|target| target.delivery.push == Some(true));
+        let node = self.plan.add(Node::Publish(PublishNode { targets, is_release }));
         for merge in self.merges.values() {
             self.plan.depend(node, *merge);
         }

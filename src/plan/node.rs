@@ -8,7 +8,7 @@ use crate::base::{Digest, NodeId, Platform, Reference};
 use crate::diag::{Located, Place};
 use crate::dockerfile::Dockerfile;
 use crate::event::{NodeInfo, NodeKind};
-use crate::model::{Annotation, ExportOptions, Output, Variant};
+use crate::model::{Annotation, CacheUse, ExportOptions, Output, Variant};
 
 #[derive(Clone, Debug)]
 pub enum Node {
@@ -45,6 +45,9 @@ pub struct BuildNode {
     pub needs: Vec<Located<String>>,
     /// The form its image is first wanted in. Changes nothing of what is built.
     pub export: ExportOptions,
+    pub caches: CacheUse,
+    /// The repositories of the target's images, where an inline cache is.
+    pub images: Vec<Reference>,
 }
 
 /// Joins a target's platform images into an index and writes the outputs that are files.
@@ -64,6 +67,8 @@ pub struct MergeNode {
 #[derive(Clone, Debug)]
 pub struct PublishNode {
     pub targets: Vec<PublishTarget>,
+    /// A group of the file says so: what others get, so that only trusted caches may take part.
+    pub is_release: bool,
 }
 
 /// One target's images in registries.

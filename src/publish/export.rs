@@ -52,12 +52,7 @@ pub fn export_image(
     options: &ExportOptions,
 ) -> Result<ExportedImage, Box<Problem>> {
     let manifest = read_manifest(store, &image.manifest)?;
-    let forms: Vec<Option<Form>> = manifest
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(place, blob)| wanted(image.compressions.get(place).copied().flatten(), blob, options))
-        .collect();
+    let forms = forms(&manifest, &image.compressions, options);
     let epoch = options.source_date_epoch;
     if epoch.is_none() && forms.iter().all(Option::is_none) {
         return Ok(exported(image.manifest.clone(), &manifest));
@@ -77,6 +72,25 @@ pub fn export_image(
         clamp(&mut config, epoch);
     }
     write(store, image, manifest, &config, layers)
+}
+
+/// Whether the image has the form already, so that its layers need not be read.
+pub fn is_in_form(
+    manifest: &Manifest,
+    compressions: &[Option<Compression>],
+    options: &ExportOptions,
+) -> bool {
+    options.source_date_epoch.is_none() && forms(manifest, compressions, options).iter().all(Option::is_none)
+}
+
+/// The form that each layer is to be put into, where it has another.
+fn forms(
+    manifest: &Manifest,
+    compressions: &[Option<Compression>],
+    options: &ExportOptions,
+) -> Vec<Option<Form>> {
+    let layers = manifest.layers.iter().enumerate();
+    layers.map(|(place, blob)| wanted(compressions.get(place).copied().flatten(), blob, options)).collect()
 }
 
 /// How layers are best compressed at once, for an image that is wanted like this.

@@ -26,6 +26,12 @@ pub trait BlobSink: Write + Send {
 
 impl BlobSink for File {
     fn restart(&mut self) -> io::Result<()> {
+        (&*self).restart()
+    }
+}
+
+impl BlobSink for &File {
+    fn restart(&mut self) -> io::Result<()> {
         self.set_len(0)?;
         self.rewind()
     }

@@ -67,6 +67,29 @@ impl Registry {
         }
     }
 
+    /// Whether a repository has a blob, or takes it from one of `mount_from`, without anything being sent.
+    pub async fn place_blob(
+        &self,
+        repository: &Reference,
+        blob: &Descriptor,
+        mount_from: &[String],
+    ) -> Result<bool, RegistryError> {
+        let what = format!("blob {} in `{}`", blob.digest, repository.name());
+        let repository = self.repository(repository).await?;
+        let _permit = repository.permit().await;
+        let nothing = || Err(io::ErrorKind::NotFound.into());
+        let push =
+            Push { repository: &repository, blob, open: &nothing, mount_from, progress: &|_, _| {}, what };
+        let placed = retrying(self.retries(), || push.place()).await?;
+        if let Placed::No(Some(begun)) = placed {
+            // The refusal began an upload that nobody goes on with.
+            let _ =
+                repository.send(call(Method::DELETE, begun, vec![repository.scope(true)], &push.what)).await;
+            return Ok(false);
+        }
+        Ok(matches!(placed, Placed::Yes(_)))
+    }
+
     /// Whether the credentials may push to the repository: begins an upload and drops it.
     pub async fn check_push(&self, repository: &Reference) -> Result<(), RegistryError> {
         let what = format!("pushing to `{}`", repository.name());
@@ -117,13 +140,9 @@ struct Push<'a> {
 impl Push<'_> {
     /// Asks first every time: an upload whose answer was lost did arrive.
     async fn attempt(&self) -> Result<Pushed, RegistryError> {
-        let scope = self.repository.scope(true);
-        if has_blob_once(self.repository, self.blob.digest, &scope).await? {
-            return Ok(Pushed::AlreadyThere);
-        }
-        let begun = match self.mount().await? {
-            Mount::Done => return Ok(Pushed::Mounted),
-            Mount::Refused(begun) => begun,
+        let begun = match self.place().await? {
+            Placed::Yes(how) => return Ok(how),
+            Placed::No(begun) => begun,
         };
         let location = match begun {
             Some(location) => location,
@@ -134,8 +153,17 @@ impl Push<'_> {
         Ok(Pushed::Uploaded)
     }
 
+    /// Everything that sends no bytes.
+    async fn place(&self) -> Result<Placed, RegistryError> {
+        let scope = self.repository.scope(true);
+        if has_blob_once(self.repository, self.blob.digest, &scope).await? {
+            return Ok(Placed::Yes(Pushed::AlreadyThere));
+        }
+        self.mount().await
+    }
+
     /// Tries the neighbours. One that does not have the blob costs nothing: the answer begins an upload.
-    async fn mount(&self) -> Result<Mount, RegistryError> {
+    async fn mount(&self) -> Result<Placed, RegistryError> {
         let mut begun = None;
         for from in self.mount_from.iter().filter(|from| *from != self.repository.name()) {
             let mut url = self.repository.url("blobs/uploads/")?;
@@ -145,14 +173,16 @@ impl Push<'_> {
             let source = Scope { repository: from.clone(), push: false };
             let asked = call(Method::POST, url, vec![self.repository.scope(true), source], &self.what);
             match self.repository.send(asked).await {
-                Ok(response) if response.status() == StatusCode::CREATED => return Ok(Mount::Done),
+                Ok(response) if response.status() == StatusCode::CREATED => {
+                    return Ok(Placed::Yes(Pushed::Mounted));
+                }
                 Ok(response) => begun = self.repository.location(&response).ok(),
                 Err(error) if error.is_transient() => return Err(error),
                 // Not allowed to read there, or mounting is not supported: the plain upload decides.
                 Err(_) => {}
             }
         }
-        Ok(Mount::Refused(begun))
+        Ok(Placed::No(begun))
     }
 
     async fn begin(&self) -> Result<Url, RegistryError> {
@@ -190,10 +220,10 @@ impl Push<'_> {
     }
 }
 
-enum Mount {
-    Done,
+enum Placed {
+    Yes(Pushed),
     /// With the upload that was begun instead, if one was.
-    Refused(Option<Url>),
+    No(Option<Url>),
 }
 
 /// A registry that forgot the upload, as those behind a load balancer do, is asked for a new one.

@@ -3,30 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::epoch::NodeEpoch;
 use super::worker::PlanWorker;
-use crate::base::payload::{ImageSummary, Outcome, StepCounts};
+use crate::base::payload::{ImageSummary, Outcome};
 use crate::base::{Digest, NodeId, Parts, PinnedSource, Platform, StepId};
 use crate::context::{Context, Contexts, IgnoreFile};
 use crate::diag::{Kind, Located, Problem};
-use crate::engine::base::{Base, Origin};
+use crate::engine::base::{Base, LOST_BLOB, MISSING_BLOB, Origin};
 use crate::engine::forwarded::Forwarded;
 use crate::engine::selection::{context_name, selection_digests};
 use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, SEMANTICS, blocking};
 use crate::event::Event;
-use crate::layer::FORMAT;
 use crate::model;
-use crate::oci::{Descriptor, ImageConfig, Manifest};
-use crate::plan::{BuildNode, NodeKeyInputs, base_source, node_key};
+use crate::oci::{ImageConfig, Manifest};
+use crate::plan::{BuildNode, Node, NodeKeyInputs, base_source, node_key};
 use crate::publish::export::preferred_compression;
 use crate::publish::merge::read_manifest;
 use crate::source::SourceAuth;
 use crate::steps::{
     BaseImage, BaseImages, BaseRequest, BuildArgs, LowerError, Lowered, Op, Setting, Step, lower,
 };
-use crate::store::{KeyKind, NewRecord, Store};
+use crate::store::Store;
 
 /// What build nodes of a run share.
 pub struct Builder {
@@ -37,16 +34,6 @@ impl Builder {
     pub fn new(store: Store) -> Self {
         Self { contexts: Arc::new(Contexts::new(Some(store))) }
     }
-}
-
-/// What the store remembers of a build node under its key.
-#[derive(Serialize, Deserialize)]
-struct NodeRecord {
-    manifest: Descriptor,
-    config: Digest,
-    /// Of each layer, as [`crate::layer::Compression`] is written; nothing for what others made.
-    compressions: Vec<Option<String>>,
-    format: u32,
 }
 
 /// A build node as far as it is known before anything is built.
@@ -72,25 +59,82 @@ impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
         let prepared = self.prepare(node).await?;
         let known = self.known(&prepared)?;
+        let shared = match (&known, &prepared.is_forced) {
+            (None, None) => self.shared(id, node, &prepared).await?,
+            _ => None,
+        };
         if self.tools.explains {
-            let explanation = match &known {
-                Some((_, made)) => self.hit(*made),
-                None => self.miss(node, &prepared).await?,
+            let explanation = match (&known, &shared) {
+                (Some((_, made)), _) => self.hit("this store".to_string(), *made),
+                (None, Some(shared)) => self.hit(shared.place(), shared.made),
+                (None, None) => self.miss(node, &prepared).await?,
             };
             self.tools.events.emit(Event::Explained { node: id, explanation });
         }
-        if let Some((image, _)) = known {
+        let is_news = self.is_news(node, &prepared)?;
+        let known = known.map(|(image, _)| image).or(shared.map(|shared| shared.image));
+        if let Some(image) = known.filter(|_| !is_news) {
             self.note(node, &prepared);
+            self.offer(node, &prepared.key, &image)?;
             return self.image_done(id, node, image).await;
         }
         if node.variant.emulate == model::Emulate::Warn && !prepared.emulators.is_empty() {
             let problem = Arc::new(emulation_warning(prepared.emulators.keys()));
             self.tools.events.emit(Event::Notice { node: None, problem });
         }
-        let image = self.tools.engine.build(self.job(id, node, &prepared)).await?;
-        self.record(node, &prepared.key, &prepared.parts, &image)?;
+        let (prepared, image) = self.make(id, node, prepared).await?;
+        self.record(node, &prepared, &image)?;
+        self.offer(node, &prepared.key, &image)?;
         self.note(node, &prepared);
         self.image_done(id, node, image).await
+    }
+
+    /// Builds the node's image. What a cache promised and does not give is built, too.
+    async fn make(
+        &self,
+        id: NodeId,
+        node: &BuildNode,
+        prepared: Prepared,
+    ) -> Result<(Prepared, BuildOutcome), Box<Problem>> {
+        let job = self.job(id, node, &prepared)?;
+        let writes = job.caches.without_reading();
+        let built = match self.tools.engine.build(job).await {
+            Ok(image) => self.secure(id, node, &image).await.map(|()| image),
+            Err(problem) => Err(problem),
+        };
+        let lost = match built {
+            Ok(image) => return Ok((prepared, image)),
+            Err(problem) if is_loss(&problem) => problem,
+            Err(problem) => return Err(problem),
+        };
+        self.tell_of_loss(id, &lost);
+        self.make_bases(id, node).await?;
+        let prepared = self.prepare(node).await?;
+        let job = BuildJob { caches: writes, ..self.job(id, node, &prepared)? };
+        let image = self.tools.engine.build(job).await?;
+        Ok((prepared, image))
+    }
+
+    /// Builds again what a node stands on, where only a cache has that.
+    async fn make_bases(&self, id: NodeId, node: &BuildNode) -> Result<(), Box<Problem>> {
+        for base in self.plan.dependencies(id) {
+            let Node::Build(base_node) = self.plan.node(base) else { continue };
+            let image = self.image(&base_node.target, &base_node.platform);
+            let Some(image) = image.filter(|image| !self.blobs.are_here(&image.manifest)) else { continue };
+            if self.blobs.bring_image(&image.manifest, &self.job_events(base)).await.is_ok() {
+                continue;
+            }
+            Box::pin(self.make_bases(base, base_node)).await?;
+            let prepared = self.prepare(base_node).await?;
+            let job = self.job(base, base_node, &prepared)?;
+            let job = BuildJob { caches: job.caches.without_reading(), ..job };
+            let image = self.tools.engine.build(job).await?;
+            self.record(base_node, &prepared, &image)?;
+            let exported = self.export(&image, &base_node.export).await?;
+            self.set_image(base_node, image, exported);
+        }
+        debug_assert!(matches!(self.plan.node(id), Node::Build(same) if same.target == node.target));
+        Ok(())
     }
 
     /// Everything that the key of a node covers, and the key.
@@ -139,10 +183,10 @@ impl<E: Engine> PlanWorker<E> {
         })
     }
 
-    fn job(&self, id: NodeId, node: &BuildNode, prepared: &Prepared) -> BuildJob {
+    fn job(&self, id: NodeId, node: &BuildNode, prepared: &Prepared) -> Result<BuildJob, Box<Problem>> {
         let bases = prepared.lowered.bases.iter();
         let bases = bases.map(|base| prepared.bases[&(base.name.clone(), base.platform.clone())].clone());
-        BuildJob {
+        Ok(BuildJob {
             target: node.target.clone(),
             platform: node.platform.clone(),
             bases: bases.collect(),
@@ -156,9 +200,14 @@ impl<E: Engine> PlanWorker<E> {
             now: self.tools.now,
             no_cache: node.variant.no_cache,
             no_cache_stages: node.variant.no_cache_filter.clone(),
+            caches: self.access(node)?,
             forwarded: prepared.forwarded.clone(),
-            events: JobEvents { node: id, sink: self.tools.events.clone() },
-        }
+            events: self.job_events(id),
+        })
+    }
+
+    pub(super) fn job_events(&self, node: NodeId) -> JobEvents {
+        JobEvents { node, sink: self.tools.events.clone() }
     }
 
     /// The image of an earlier run, and when it was made, unless it is to be made again.
@@ -213,7 +262,9 @@ impl<E: Engine> PlanWorker<E> {
 
     async fn base(&self, node: &BuildNode, request: &BaseRequest) -> Result<Base, Box<Problem>> {
         if let Some(source) = base_source(request, &node.variant)? {
-            return self.bases.base(&source, &request.platform, Some(&request.place)).await;
+            let base = self.bases.base(&source, &request.platform, Some(&request.place)).await?;
+            self.blobs.note(&base);
+            return Ok(base);
         }
         let context = node.variant.contexts.get(&request.name);
         let Some(Located { value: model::Context::Target(target), .. }) = context else {
@@ -251,14 +302,14 @@ impl<E: Engine> PlanWorker<E> {
         })
     }
 
-    fn config(&self, manifest: &Manifest) -> Result<ImageConfig, Box<Problem>> {
+    pub(super) fn config(&self, manifest: &Manifest) -> Result<ImageConfig, Box<Problem>> {
         const LARGEST_CONFIG: u64 = 4 << 20;
         let bytes = self.tools.store.blobs().read(&manifest.config.digest, LARGEST_CONFIG);
         bytes.ok().and_then(|bytes| ImageConfig::parse(&bytes).ok()).ok_or_else(|| {
             Box::new(
                 Problem::new(
                     Kind::Host,
-                    "store::missing-blob",
+                    MISSING_BLOB,
                     format!("the store has lost {}", manifest.config.digest),
                 )
                 .help("run again: what is missing is built again"),
@@ -316,67 +367,11 @@ impl<E: Engine> PlanWorker<E> {
         }
         Ok(contexts)
     }
+}
 
-    /// The image of an earlier run with the same key, if all of it is still there.
-    fn known_image(
-        &self,
-        key: &Digest,
-        lowered: &Lowered,
-    ) -> Result<Option<(BuildOutcome, i64)>, Box<Problem>> {
-        let record =
-            self.tools.store.keys().get(KeyKind::Node, key).map_err(|error| Box::new(error.problem()))?;
-        // A record that cannot be read is one of another version: a miss.
-        let decoded = record.and_then(|record| {
-            let decoded = serde_json::from_slice::<NodeRecord>(&record.value).ok()?;
-            Some((decoded, record.created))
-        });
-        let Some((record, created)) = decoded else { return Ok(None) };
-        let counts = StepCounts { reused: lowered.new_layers(), ..StepCounts::default() };
-        if record.format != FORMAT {
-            return Ok(None);
-        }
-        let compression = |text: Option<String>| text.and_then(|text| text.parse().ok());
-        let image = BuildOutcome {
-            manifest: record.manifest,
-            config: record.config,
-            compressions: record.compressions.into_iter().map(compression).collect(),
-            counts,
-        };
-        Ok(Some((image, created)))
-    }
-
-    fn record(
-        &self,
-        node: &BuildNode,
-        key: &Digest,
-        parts: &Parts,
-        image: &BuildOutcome,
-    ) -> Result<(), Box<Problem>> {
-        let manifest = read_manifest(&self.tools.store, &image.manifest)?;
-        let layers = manifest.layers.iter().map(|layer| layer.digest);
-        let blobs: Vec<Digest> = layers.chain([image.manifest.digest, image.config]).collect();
-        let record = NodeRecord {
-            manifest: image.manifest.clone(),
-            config: image.config,
-            compressions: image
-                .compressions
-                .iter()
-                .map(|compression| compression.map(|compression| compression.to_string()))
-                .collect(),
-            format: FORMAT,
-        };
-        let value = serde_json::to_vec(&record).expect("a node's record is plain data");
-        let subject = format!("{} {}", node.target, node.platform);
-        let record = NewRecord {
-            kind: KeyKind::Node,
-            key,
-            subject: &subject,
-            value: &value,
-            parts: Some(parts),
-            blobs: &blobs,
-        };
-        self.tools.store.keys().put(&record).map_err(|error| Box::new(error.problem()))
-    }
+/// Whether bytes of an earlier result are gone, from a cache or from the store.
+pub(super) fn is_loss(problem: &Problem) -> bool {
+    problem.code == LOST_BLOB || problem.code == MISSING_BLOB
 }
 
 /// What asks for a node to be built whatever is known of it.

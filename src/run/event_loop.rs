@@ -74,6 +74,13 @@ pub async fn run<W: Worker>(
         }
     }
     assert!(this.schedule.is_finished(), "no node can run and some are unfinished");
+    if !this.interrupted {
+        tokio::select! {
+            () = this.worker.settle() => {}
+            // The nodes are done: what is beside them is dropped, and the run has succeeded or failed all the same.
+            () = turned_true(&mut cancel) => {}
+        }
+    }
     this.finish(begin)
 }
 

@@ -226,9 +226,9 @@ impl<E: Engine> PlanWorker<E> {
     }
 
     /// What came from where.
-    pub(super) fn hit(&self, made: i64) -> Explanation {
+    pub(super) fn hit(&self, place: String, made: i64) -> Explanation {
         let age = u64::try_from(self.tools.now.saturating_sub(made)).unwrap_or(0);
-        Explanation::Hit { place: "this store".to_string(), age: Duration::from_secs(age) }
+        Explanation::Hit { place, age: Duration::from_secs(age) }
     }
 
     /// Why there is no image of a node's key.
@@ -343,10 +343,19 @@ impl<E: Engine> PlanWorker<E> {
             return Ok(Explanation::Open { waits_for });
         }
         let prepared = self.prepare(node).await?;
-        match self.known(&prepared)? {
-            Some((image, made)) => {
-                self.foresee_image(node, image);
-                Ok(self.hit(made))
+        if let Some((image, made)) = self.known(&prepared)? {
+            self.foresee_image(node, image);
+            return Ok(self.hit("this store".to_string(), made));
+        }
+        let shared = match prepared.is_forced {
+            Some(_) => None,
+            None => self.foreign_image(node, &prepared).await?,
+        };
+        match shared {
+            Some(shared) => {
+                let explanation = self.hit(shared.place(), shared.made);
+                self.foresee_image(node, shared.image);
+                Ok(explanation)
             }
             None => self.miss(node, &prepared).await,
         }

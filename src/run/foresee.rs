@@ -80,15 +80,17 @@ impl<E: Engine> PlanWorker<E> {
 
     /// Asks again for the images of `lock`, for all platforms that it has them for.
     pub async fn look_at(&self, lock: &Lock) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for (name, image) in &lock.images {
-            let Ok(reference) = name.parse::<Reference>() else { continue };
+        let locked =
+            lock.images.iter().filter_map(|(name, image)| Some((name.parse::<Reference>().ok()?, image)));
+        let wanted = locked.flat_map(|(reference, image)| {
             let source = BaseSource::Registry(reference);
-            for platform in image.platforms.keys() {
-                problems.extend(self.bases.base(&source, platform, None).await.err().map(|problem| *problem));
-            }
-        }
-        problems
+            image.platforms.keys().map(move |platform| (source.clone(), platform.clone()))
+        });
+        let asked = stream::iter(wanted.collect::<Vec<_>>()).map(|(source, platform)| async move {
+            self.bases.base(&source, &platform, None).await.err().map(|problem| *problem)
+        });
+        let problems: Vec<Option<Problem>> = asked.buffered(AT_ONCE).collect().await;
+        problems.into_iter().flatten().collect()
     }
 
     async fn foresee_node(&self, node: &BuildNode, foreseen: &mut Foreseen) -> Option<Lowered> {

@@ -3,12 +3,15 @@
 //! `schedule` is a state machine that decides and never waits; `event_loop` waits and never decides;
 //! a [`Worker`] does what a node is for. Knows no file formats.
 
+mod blobs;
 mod build;
+mod caches;
 mod epoch;
 mod event_loop;
 mod explain;
 mod export;
 mod foresee;
+mod images;
 mod merge;
 mod publish;
 mod resolve;
@@ -18,6 +21,7 @@ mod sources;
 mod survey;
 mod worker;
 
+pub use caches::NamedCaches;
 pub use epoch::EPOCHS;
 pub use event_loop::{Limits, RunResult, run};
 pub use resolve::Bases;
@@ -33,6 +37,11 @@ use crate::diag::Problem;
 /// Does the work of nodes. Called once per node, after everything it depends on is done.
 pub trait Worker: Send + Sync + 'static {
     fn work(&self, node: NodeId) -> impl Future<Output = Result<Outcome, Box<Problem>>> + Send;
+
+    /// Waits for what goes on beside the nodes. Called once, after the last of them.
+    fn settle(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The publish node: every image of the run into its registries, tags last.
 
+use super::blobs::Pushed;
 use super::worker::PlanWorker;
 use crate::base::payload::Outcome;
 use crate::base::{NodeId, Reference};
@@ -32,7 +33,8 @@ pub(super) async fn work<E: Engine>(
             events.emit(Event::Transfer { node: id, what: Transfer::Push, item, done, total });
         }
     };
-    let pushed = push_images(&worker.tools.registry, &worker.tools.store, &pushes, &report).await;
+    let blobs = Pushed { blobs: &worker.blobs, events: worker.job_events(id) };
+    let pushed = push_images(&worker.tools.registry, &blobs, &pushes, &report).await;
     let pushed = pushed.map_err(|error| Box::new(error.problem()))?;
     let mut moved = false;
     for (target, names) in node.targets.iter().zip(pushed) {

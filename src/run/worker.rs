@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::blobs::RunBlobs;
 use super::build::Builder;
+use super::caches::NamedCaches;
 use super::explain::Explainer;
 use super::resolve::Bases;
 use super::{Worker, merge, publish};
 use crate::base::payload::Outcome;
 use crate::base::{NodeId, Platform};
+use crate::cache::Caches;
 use crate::diag::Problem;
 use crate::engine::forwarded::Environment;
 use crate::engine::{BuildOutcome, Engine, blocking};
@@ -29,6 +32,8 @@ pub struct Tools<E> {
     pub store: Store,
     pub registry: Registry,
     pub sources: Sources,
+    pub caches: Arc<Caches>,
+    pub named_caches: NamedCaches,
     /// What the lock says.
     pub pins: Pins,
     pub events: Arc<dyn EventSink>,
@@ -52,6 +57,7 @@ pub struct PlanWorker<E> {
     pub(super) tools: Tools<E>,
     pub(super) bases: Bases,
     pub(super) builder: Builder,
+    pub(super) blobs: RunBlobs,
     pub(super) explainer: Arc<Explainer>,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
@@ -70,9 +76,10 @@ impl<E: Engine> PlanWorker<E> {
     pub fn new(plan: Arc<Plan>, tools: Tools<E>) -> Self {
         let bases = Bases::new(tools.store.clone(), tools.registry.clone(), tools.pins.clone());
         let builder = Builder::new(tools.store.clone());
+        let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let (images, merged, foreseen) = Default::default();
-        Self { plan, tools, bases, builder, explainer, images, merged, foreseen }
+        Self { plan, tools, bases, builder, blobs, explainer, images, merged, foreseen }
     }
 
     /// The image of a target for a platform, once its node is done.
@@ -136,5 +143,10 @@ impl<E: Engine> Worker for PlanWorker<E> {
             Node::Merge(node) => merge::work(self, id, node).await,
             Node::Publish(node) => publish::work(self, id, node).await,
         }
+    }
+
+    async fn settle(&self) {
+        self.tools.engine.settle().await;
+        self.finish_caches().await;
     }
 }

@@ -34,6 +34,8 @@ mod rewriting;
 mod sandbox;
 mod sarif;
 mod secrets;
+mod shared_results;
 mod targets;
 mod user_config;
+mod walks;
 mod words;

@@ -12,13 +12,11 @@ use super::CacheIdentity;
 use super::artifact;
 use crate::base::HashingReader;
 use crate::diag::Problem;
-use crate::layer::{Entry, EntryKind, LayerError, LayerReader};
+use crate::engine::embedded::check_cache_layer;
 use crate::oci::{Descriptor, Index, Manifest, media_type};
 
 /// The most bytes of an index or a manifest; registries allow four megabytes.
 const DOCUMENT_LIMIT: u64 = 4 << 20;
-/// The directory that a cache's layer holds.
-const ROOT: &[u8] = b"source";
 
 pub struct LayoutSource {
     path: PathBuf,
@@ -97,7 +95,7 @@ impl LayoutSource {
     pub fn verified_layer(&self, artifact: &FoundArtifact) -> Result<File, Box<Problem>> {
         let layer = &artifact.layer;
         let mut file = self.verified(layer)?;
-        check_entries(&file, &layer.media_type).map_err(|why| self.refused(layer, &why))?;
+        check_cache_layer(&file, &layer.media_type).map_err(|why| self.refused(layer, &why))?;
         file.rewind().map_err(|error| self.refused(layer, &format!("cannot be read: {error}")))?;
         Ok(file)
     }
@@ -138,37 +136,5 @@ fn open_file(path: &Path) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("it is no file")),
-    }
-}
-
-/// Reads all of a layer. A step that mounts the cache sees `source`, which therefore must be a directory for good.
-fn check_entries(file: &File, media_type: &str) -> Result<(), String> {
-    let said = |error: LayerError| format!("is no layer of a cache: {error}");
-    let mut reader = LayerReader::new(io::BufReader::new(file), media_type).map_err(said)?;
-    let mut is_first = true;
-    while let Some(entry) = reader.next_entry().map_err(said)? {
-        if !belongs(&entry, is_first) {
-            let path = String::from_utf8_lossy(&entry.path).into_owned();
-            return Err(format!("is no layer of a cache: `{}` is not of its directory", path.escape_debug()));
-        }
-        is_first = false;
-    }
-    if is_first {
-        return Err("is no layer of a cache: it is empty".to_string());
-    }
-    reader.finish().map(drop).map_err(said)
-}
-
-fn belongs(entry: &Entry, is_first: bool) -> bool {
-    let is_below = |path: &[u8]| matches!(path.strip_prefix(ROOT), Some([b'/', ..]));
-    if let EntryKind::HardLink { target } = &entry.kind
-        && !is_below(target)
-    {
-        return false;
-    }
-    match entry.path.strip_prefix(ROOT) {
-        Some([]) => entry.is_directory() || (!is_first && matches!(entry.kind, EntryKind::Opaque)),
-        Some([b'/', ..]) => !is_first,
-        Some(_) | None => false,
     }
 }

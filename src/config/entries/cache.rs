@@ -70,7 +70,7 @@ fn read(fields: &mut Fields<'_>, kind: CacheKind, direction: Direction) -> Optio
         fields.needs(key);
     }
     check_reference(fields);
-    for key in ["ignore-error", "force-compression", "image-manifest", "oci-mediatypes", "reset"] {
+    for key in ["ignore-error", "force-compression", "image-manifest", "oci-mediatypes", "reset", "mounts"] {
         fields.check_word(key, &["true", "false", "1", "0"]);
     }
     for key in ["src", "dest", "path"] {
@@ -153,5 +153,7 @@ fn known(kind: CacheKind, direction: Direction) -> Vec<&'static str> {
     };
     let written: &[&str] = if direction == Direction::From { &[] } else { &WRITTEN };
     let mode: &[&str] = if direction == Direction::From { &[] } else { &["mode"] };
-    [own, place, mode, written].concat()
+    // Bake knows none.
+    let mounts: &[&str] = if direction == Direction::Named { &["mounts"] } else { &[] };
+    [own, place, mode, written, mounts].concat()
 }

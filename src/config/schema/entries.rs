@@ -94,6 +94,9 @@ pub struct Cache {
     pub bucket: Option<String>,
     /// The results that are written: those of the last stage, or all.
     pub mode: Option<CacheMode>,
+    /// Whether it keeps cache mounts of RUN steps, too: they are restored where a machine has none of that id and
+    /// platform, and saved after a run.
+    pub mounts: Option<bool>,
     /// Releases may take results from it: whoever writes to it is trusted.
     pub trust: Option<bool>,
     /// Bake's further keys of the type. Templates.

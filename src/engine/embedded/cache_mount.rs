@@ -14,7 +14,7 @@ use super::filesystem::FileSystem;
 use super::run_mounts::inputs;
 use super::sandbox::{HelperTask, Kept, Supervisor, UnpackTarget};
 use super::solve::Task;
-use super::{fault, supervisors};
+use super::{fault, shared_mounts, supervisors};
 use crate::base::Digest;
 use crate::diag::Problem;
 use crate::dockerfile::Sharing;
@@ -67,6 +67,7 @@ pub(super) async fn take(task: &Task, run: &RunOp, supervisor: &Supervisor) -> R
         let described = wanted.identity.describe(folder.path());
         described.map_err(|error| Arc::new(*fault::io("describe a cache", &error)))?;
         fill(task, &wanted, &folder, supervisor).await?;
+        task.engine.mounts.note(task, &wanted.identity);
         for place in wanted.places {
             caches.folders.insert(place, folder.path().to_path_buf());
         }
@@ -137,6 +138,12 @@ async fn fill(
     }
     let made = folder.path().join("made");
     let io = |error: std::io::Error| Arc::new(*fault::io("make a cache", &error));
+    call(supervisor, HelperTask::Remove { paths: vec![made.clone()] }).await?;
+    std::fs::create_dir(&made).map_err(io)?;
+    if shared_mounts::restore(task, &wanted.identity, &made, supervisor).await {
+        return std::fs::rename(&made, &content).map_err(io);
+    }
+    // A restore that failed may have left something.
     call(supervisor, HelperTask::Remove { paths: vec![made.clone()] }).await?;
     std::fs::create_dir(&made).map_err(io)?;
     match wanted.seed {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Embedded;
-use super::filesystem::FileSystem;
+use super::filesystem::{FileSystem, Layer};
 use crate::base::payload::StepCounts;
 use crate::diag::Problem;
 use crate::engine::{BuildJob, BuildOutcome};
@@ -23,7 +23,7 @@ pub(super) fn write(
     let config_bytes = config.to_bytes();
     put(&config_bytes)?;
     let config = Descriptor::of(media_type::OCI_CONFIG, &config_bytes);
-    let layer = |layer: &super::filesystem::Layer| {
+    let layer = |layer: &Layer| {
         let mut descriptor = layer.blob.clone();
         descriptor.media_type = media_type::to_oci(&descriptor.media_type).to_string();
         descriptor
@@ -81,13 +81,15 @@ fn text(seconds: i64) -> String {
     Timestamp::from_second(seconds).unwrap_or(fallback).to_string()
 }
 
-/// Brings every layer of the image into the store, so that any output can be written from it.
+/// Brings every layer of the image into the store, so that any output can be written from it; but for those that
+/// a cache has: they come when somebody needs them.
 pub(super) async fn complete(
     engine: &Embedded,
     job: &BuildJob,
     files: &FileSystem,
 ) -> Result<(), Box<Problem>> {
-    let fetches = files.layers.iter().map(|layer| engine.layers.fetch(layer, job));
+    let is_wanted = |layer: &&Layer| layer.base.is_some() || !engine.caches.knows(&layer.blob.digest);
+    let fetches = files.layers.iter().filter(is_wanted).map(|layer| engine.layers.fetch(layer, job));
     futures_util::future::try_join_all(fetches)
         .await
         .map(drop)

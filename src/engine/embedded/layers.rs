@@ -13,6 +13,7 @@ use super::fault;
 use super::filesystem::{FileSystem, Layer};
 use super::flights::Flights;
 use crate::base::Digest;
+use crate::cache::Caches;
 use crate::diag::Problem;
 use crate::engine::BuildJob;
 use crate::engine::base::{Origin, fetch_blob};
@@ -28,6 +29,7 @@ type Known = Result<Arc<Index>, Arc<Problem>>;
 pub struct Layers {
     store: Store,
     registry: Registry,
+    caches: Arc<Caches>,
     indexes: Mutex<HashMap<Digest, Arc<Index>>>,
     flights: Flights<Digest, Known>,
     /// Small files that were read, by layer and position: every RUN asks for the same two.
@@ -41,10 +43,11 @@ pub struct Layers {
 const SMALL_FILE: u64 = 16 << 20;
 
 impl Layers {
-    pub fn new(store: Store, registry: Registry) -> Self {
+    pub fn new(store: Store, registry: Registry, caches: Arc<Caches>) -> Self {
         Self {
             store,
             registry,
+            caches,
             indexes: Mutex::default(),
             flights: Flights::default(),
             texts: Mutex::default(),
@@ -59,7 +62,8 @@ impl Layers {
         let origin = layer.base.map_or(Origin::Store, |base| job.bases[base].origin.clone());
         let work = move || -> futures_util::future::BoxFuture<'static, Result<(), Arc<Problem>>> {
             Box::pin(async move {
-                let fetched = fetch_blob(&this.store, &this.registry, &origin, &blob, &events).await;
+                let fetched =
+                    fetch_blob(&this.store, &this.registry, &this.caches, &origin, &blob, &events).await;
                 fetched.map_err(|problem| Arc::new(*problem))
             })
         };
@@ -68,13 +72,16 @@ impl Layers {
 
     /// The layer's entries. Two who ask for the same layer wait for one fetch and one pass.
     pub async fn index(self: &Arc<Self>, layer: &Layer, job: &BuildJob) -> Known {
-        if let Some(index) = self.known().get(&layer.blob.digest) {
-            return Ok(index.clone());
+        if let Some(index) = self.known_index(&layer.blob.digest) {
+            return Ok(index);
         }
         let (this, wanted, job) = (self.clone(), layer.clone(), job.clone());
         let work = move || -> futures_util::future::BoxFuture<'static, Known> {
             Box::pin(async move {
                 if let Some(index) = this.stored_index(&wanted)? {
+                    return Ok(index);
+                }
+                if let Some(index) = this.shared_index(&wanted, &job).await? {
                     return Ok(index);
                 }
                 this.fetch(&wanted, &job).await?;
@@ -83,6 +90,18 @@ impl Layers {
         };
         let landed = self.flights.fly(layer.blob.digest, work).await;
         landed.value
+    }
+
+    pub(super) fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn known_index(&self, blob: &Digest) -> Option<Arc<Index>> {
+        self.known().get(blob).cloned()
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Index>>> {
@@ -206,6 +225,7 @@ impl Layers {
             return Ok(Some(text.clone()));
         }
         let index = self.index(&layer, job).await?;
+        self.fetch(&layer, job).await?;
         let store = self.store.clone();
         let read = fault::blocking(move || -> Result<String, Box<Problem>> {
             let blob =

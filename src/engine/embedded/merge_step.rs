@@ -30,6 +30,7 @@ pub(super) async fn merge(task: &Task) -> Landed {
     let mut indexes = Vec::with_capacity(layers.len());
     for layer in &layers {
         indexes.push(task.engine.layers.index(layer, &task.job).await?);
+        task.engine.layers.fetch(layer, &task.job).await?;
     }
     let task = task.clone();
     let work = move || {

@@ -9,6 +9,7 @@ mod agent;
 mod archives;
 mod bound;
 mod cache_identity;
+mod cache_layer;
 mod cache_mount;
 mod cache_transfer;
 mod earlier;
@@ -23,9 +24,11 @@ mod flights;
 mod layers;
 mod mask;
 mod merge_step;
+mod offers;
 mod run_mounts;
 mod run_step;
 pub mod sandbox;
+mod shared_mounts;
 mod snapshots;
 mod solve;
 mod source_step;
@@ -39,6 +42,7 @@ use tokio::sync::Semaphore;
 
 use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
 use crate::base::{Digest, Platform};
+use crate::cache::Caches;
 use crate::diag::Problem;
 use crate::layer::{Compression, FinishedLayer, LayerOptions};
 use crate::oci::Descriptor;
@@ -48,6 +52,7 @@ use crate::steps::{Lowered, Op};
 use crate::store::{BlobWriter, KeyKind, SnapshotKey, Store, StoreError};
 
 pub use cache_identity::{Beginning, CacheIdentity};
+pub use cache_layer::check_cache_layer;
 pub use cache_transfer::{CacheFiles, Placement, StoredCache, stored_caches};
 
 use emulate::Execution;
@@ -55,6 +60,7 @@ use filesystem::{Layer, StepRecord};
 use flights::Flights;
 use layers::Layers;
 use sandbox::{HelperTask, TaskOutput};
+use shared_mounts::SharedMounts;
 use solve::{Landed, Solver, Task};
 use supervisors::Supervisors;
 
@@ -63,11 +69,14 @@ pub struct Embedded {
     this: Weak<Self>,
     store: Store,
     sources: Sources,
+    caches: Arc<Caches>,
     layers: Arc<Layers>,
     supervisors: Supervisors,
     /// By key, and whether the store may answer.
     flights: Flights<(Digest, bool), Landed>,
     permits: Semaphore,
+    /// Cache mounts that commands of this run wrote to.
+    mounts: SharedMounts,
     /// Unpacked layers that were found in this run.
     trees: Mutex<HashMap<SnapshotKey, PathBuf>>,
     info: EngineInfo,
@@ -78,6 +87,7 @@ pub struct EmbeddedOptions {
     pub store: Store,
     pub registry: Registry,
     pub sources: Sources,
+    pub caches: Arc<Caches>,
     /// Steps running at one time.
     pub jobs: usize,
 }
@@ -89,12 +99,14 @@ impl Embedded {
             EngineInfo { kind: "embedded", platform: Platform::host(), degraded: supervisors.degraded() };
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
-            layers: Arc::new(Layers::new(options.store.clone(), options.registry)),
+            layers: Arc::new(Layers::new(options.store.clone(), options.registry, options.caches.clone())),
             supervisors,
             store: options.store,
             sources: options.sources,
+            caches: options.caches,
             flights: Flights::default(),
             permits: Semaphore::new(options.jobs.max(1)),
+            mounts: SharedMounts::default(),
             trees: Mutex::default(),
             info,
         })
@@ -178,9 +190,14 @@ impl Engine for Embedded {
         let this = self.this.upgrade().expect("an engine that builds is alive");
         let solver = Solver::new(this.clone(), job);
         let files = solver.solve().await.map_err(|problem| Box::new((*problem).clone()))?;
+        solver.offer_bases(&files);
         export::complete(&this, &solver.job, &files).await?;
         let (job, counts) = (solver.job.clone(), solver.counts());
         fault::blocking(move || export::write(&this, &job, &files, counts)).await
+    }
+
+    async fn settle(&self) {
+        self.share_mounts().await;
     }
 }
 

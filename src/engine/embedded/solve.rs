@@ -4,7 +4,7 @@
 //! steps of all targets and platforms of a run happen once; a lock in the store does the same between
 //! processes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::filesystem::{FileSystem, Layer, StepRecord};
-use super::{Embedded, fault, file_step, merge_step, run_step};
+use super::{Embedded, fault, file_step, merge_step, offers, run_step};
 use crate::base::payload::{Outcome, StepCounts};
 use crate::base::{Digest, Parts, StepId};
 use crate::diag::Problem;
@@ -30,6 +30,8 @@ pub(super) type Landed = Result<(Layer, Outcome), Arc<Problem>>;
 pub(super) struct Solver {
     pub engine: Arc<Embedded>,
     pub job: Arc<BuildJob>,
+    /// The steps whose layers the image has.
+    pub(super) result: BTreeSet<StepId>,
     counts: std::sync::Mutex<StepCounts>,
 }
 
@@ -49,7 +51,8 @@ pub(super) struct Task {
 
 impl Solver {
     pub fn new(engine: Arc<Embedded>, job: BuildJob) -> Arc<Self> {
-        Arc::new(Self { engine, job: Arc::new(job), counts: std::sync::Mutex::default() })
+        let result = offers::of_result(&job.steps);
+        Arc::new(Self { engine, job: Arc::new(job), result, counts: std::sync::Mutex::default() })
     }
 
     /// The file system of the job's result. A step begins when all it reads is there, so independent stages
@@ -119,9 +122,10 @@ impl Solver {
             surroundings: Arc::new(surroundings),
         };
         self.announce(step);
-        let reuse = self.job.may_reuse(step);
-        let landed = self.engine.flights.fly((task.key, reuse), || task.land().boxed()).await;
+        let (reuse, key) = (self.job.may_reuse(step), task.key);
+        let landed = self.engine.flights.fly((key, reuse), || task.land().boxed()).await;
         let (layer, outcome) = landed.value?;
+        self.offer(step.id, &key, &layer);
         let outcome = if landed.joined && outcome == Outcome::Built { Outcome::Shared } else { outcome };
         let elapsed = begin.elapsed();
         self.count(step, outcome, elapsed);
@@ -216,6 +220,9 @@ impl Task {
         if self.job.may_reuse(&self.step)
             && let Some(layer) = self.engine.recorded(KeyKind::Step, &self.key)?
         {
+            return Ok((layer, Outcome::Reused));
+        }
+        if let Some(layer) = self.shared(&self.key).await? {
             return Ok((layer, Outcome::Reused));
         }
         let _permit = self.engine.permits.acquire().await.expect("the semaphore is never closed");

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::{Embedded, EmbeddedOptions};
 use crate::base::payload::StepCounts;
 use crate::base::{Digest, NodeId, Platform};
+use crate::cache::{Access, Caches};
 use crate::context::Context;
 use crate::diag::Source;
 use crate::dockerfile::Dockerfile;
@@ -64,7 +65,8 @@ impl Place {
         let registry = Registry::new(RegistryOptions::default());
         let sources =
             Sources::new(self.store.clone(), SourceOptions::default(), Stdin::new(std::io::empty()));
-        Embedded::new(EmbeddedOptions { store: self.store.clone(), registry, sources, jobs: 2 })
+        let caches = Caches::none(self.store.clone());
+        Embedded::new(EmbeddedOptions { store: self.store.clone(), registry, sources, caches, jobs: 2 })
     }
 
     fn job(&self, text: &str, now: i64) -> BuildJob {
@@ -104,6 +106,7 @@ impl Place {
             now,
             no_cache: false,
             no_cache_stages: Vec::new(),
+            caches: Access::none(),
             forwarded: Forwarded::default(),
             events: JobEvents { node: NodeId(0), sink: Arc::new(Silent) },
         }

@@ -1,0 +1,113 @@
+//! What a node has to do with caches: which it reads and writes, and that the images they tell of can be had.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::worker::PlanWorker;
+use crate::base::{NodeId, Reference};
+use crate::cache::Access;
+use crate::diag::Problem;
+use crate::engine::{BuildOutcome, Engine};
+use crate::event::Event;
+use crate::model::{Cache, ExportOptions, Output};
+use crate::oci::Descriptor;
+use crate::plan::{BuildNode, Node};
+use crate::publish::export::is_in_form;
+use crate::publish::merge::read_manifest;
+
+/// How long the end of a run may wait for caches without a word.
+const SILENT_FOR: Duration = Duration::from_secs(3);
+
+/// The caches that the build file declares, by name.
+pub type NamedCaches = std::collections::BTreeMap<String, Cache>;
+
+impl<E: Engine> PlanWorker<E> {
+    /// The caches of a node's target. What is released is made of nothing that others could have put there.
+    pub(super) fn access(&self, node: &BuildNode) -> Result<Access, Box<Problem>> {
+        let publish = self.plan.nodes().last().map(|(_, node)| node);
+        let is_release = matches!(publish, Some(Node::Publish(publish)) if publish.is_release);
+        self.tools.caches.access(&node.caches, &self.tools.named_caches, &node.images, is_release)
+    }
+
+    /// Makes sure that whoever needs bytes of an image gets them: they come here where a file is written of them,
+    /// and where a registry that they go to cannot take them from where they are.
+    pub(super) async fn secure(
+        &self,
+        id: NodeId,
+        node: &BuildNode,
+        image: &BuildOutcome,
+    ) -> Result<(), Box<Problem>> {
+        if self.blobs.are_here(&image.manifest) {
+            return Ok(());
+        }
+        let events = self.job_events(id);
+        if self.needs_bytes(node, image)? {
+            return self.blobs.bring_image(&image.manifest, &events).await;
+        }
+        let names = self.destinations(node);
+        for layer in &read_manifest(&self.tools.store, &image.manifest)?.layers {
+            if !self.blobs.has(&layer.digest) && !self.can_be_placed(layer, &names).await {
+                self.blobs.bring(layer, &events).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn can_be_placed(&self, layer: &Descriptor, names: &[Reference]) -> bool {
+        for name in names {
+            if !self.blobs.place(name, layer).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether something is written of the layers themselves.
+    fn needs_bytes(&self, node: &BuildNode, image: &BuildOutcome) -> Result<bool, Box<Problem>> {
+        let outputs = self.merge_node(&node.target).map_or(&[][..], |merge| &merge.outputs);
+        let is_file = |output: &Output| !matches!(output, Output::Image { .. } | Output::CacheOnly);
+        if outputs.iter().any(is_file) {
+            return Ok(true);
+        }
+        let manifest = read_manifest(&self.tools.store, &image.manifest)?;
+        let has_form = |options: &ExportOptions| is_in_form(&manifest, &image.compressions, options);
+        let wanted = outputs.iter().filter_map(Output::export_options).chain([&node.export]);
+        Ok(!wanted.into_iter().all(has_form))
+    }
+
+    /// The repositories that the target's image goes to.
+    fn destinations(&self, node: &BuildNode) -> Vec<Reference> {
+        let published = self.plan.nodes().filter_map(|(_, other)| match other {
+            Node::Publish(publish) => Some(publish),
+            _ => None,
+        });
+        let mine = published.flat_map(|publish| &publish.targets).filter(|to| to.target == node.target);
+        let mut repositories: Vec<Reference> =
+            mine.flat_map(|to| &to.names).map(Reference::without_tag).collect();
+        repositories.sort();
+        repositories.dedup();
+        repositories
+    }
+
+    /// Waits for what is still being written to caches, and says so if that takes its time.
+    pub(super) async fn finish_caches(&self) {
+        let (begun, is_told) = (Instant::now(), AtomicBool::new(false));
+        let progress = |done: u64, total: u64| {
+            if begun.elapsed() > SILENT_FOR && !is_told.swap(true, Ordering::Relaxed) {
+                let left = total.saturating_sub(done) / 1_000_000;
+                let message =
+                    format!("everything is built; {left} MB of results are still on their way to caches");
+                let problem = Problem::warning("cache::writing", message);
+                self.tools.events.emit(Event::Notice { node: None, problem: Arc::new(problem) });
+            }
+        };
+        self.tools.caches.finish(&progress).await;
+    }
+
+    /// A cache told of an image or a layer that it does not have whole.
+    pub(super) fn tell_of_loss(&self, node: NodeId, lost: &Problem) {
+        let problem = Problem::warning(lost.code, format!("{}: it is built here", lost.message));
+        self.tools.events.emit(Event::Notice { node: Some(node), problem: Arc::new(problem) });
+    }
+}
