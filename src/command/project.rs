@@ -231,9 +231,6 @@ async fn plan_chosen(
         }
     };
     let checked: Vec<Target> = checked.into_iter().cloned().collect();
-    if is_foreign {
-        warnings.extend(plan::notices(&selection));
-    }
     let mut problems = Vec::new();
     let mut reader = DockerfileReader::new(facts, session);
     let mut dockerfiles = Dockerfiles::new();

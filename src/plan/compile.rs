@@ -62,7 +62,7 @@ pub fn compile(
         claims: Claims::default(),
         problems: Vec::new(),
     };
-    compiler.problems.extend(unsupported::problems(selection, request.is_lenient));
+    compiler.problems.extend(unsupported::problems(selection));
     for target in selection.all() {
         let export = compiler.form(target);
         compiler.add_builds(target, &export);

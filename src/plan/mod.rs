@@ -21,7 +21,6 @@ pub use key::{NodeKeyInputs, node_key};
 pub use node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode};
 pub use requirements::unmet;
 pub use select::{Selection, select};
-pub use unsupported::notices;
 pub use why::{Account, shared_parts, why};
 
 #[cfg(test)]

@@ -2,40 +2,12 @@
 //! not what the file says has to be the user's own choice.
 
 use super::select::Selection;
-use crate::diag::{Place, Problem, Severity};
+use crate::diag::{Place, Problem};
 use crate::model::{Target, Variant, VerifyLevel};
 
-/// One problem for each key of each target. Bake builds on without a cache, so it is no problem of a file of bake's:
-/// [`notices`] tells it.
-pub fn problems(selection: &Selection<'_>, is_lenient: bool) -> Vec<Problem> {
-    let of_one = |target| {
-        let caches = if is_lenient { Vec::new() } else { caches(target) };
-        caches.into_iter().chain(of_target(target))
-    };
-    selection.all().flat_map(of_one).collect()
-}
-
-/// What is passed over in files of other tools, and changes no result.
-pub fn notices(selection: &Selection<'_>) -> Vec<Problem> {
-    let told = |problem: Problem| Problem {
-        severity: Severity::Warning,
-        help: Some(
-            "the local store keeps what was built; results are the same without this cache".to_string(),
-        ),
-        ..problem
-    };
-    selection.all().flat_map(caches).map(told).collect()
-}
-
-fn caches(target: &Target) -> Vec<Problem> {
-    let cache = &target.cache;
-    let named = cache.named.first().map(|cache| ("cache", cache.place.as_ref()));
-    let from = cache.from.first().map(|cache| ("cache-from", cache.place.as_ref()));
-    let to = cache.to.first().map(|cache| ("cache-to", cache.place.as_ref()));
-    let what = "the embedded engine does not share results through caches yet";
-    let help = "take it out: the local store keeps what was built, and results are the same";
-    let asked = [named, from, to].into_iter().flatten();
-    asked.map(|(key, place)| problem(target, key, what, help, place)).collect()
+/// One problem for each key of each target.
+pub fn problems(selection: &Selection<'_>) -> Vec<Problem> {
+    selection.all().flat_map(of_target).collect()
 }
 
 fn of_target(target: &Target) -> Vec<Problem> {
