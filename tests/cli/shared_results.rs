@@ -59,13 +59,13 @@ fn blobs_by_size(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(folder).expect("it is there") {
+            let path = entry.expect("it is there").path();
             if path.is_dir() { folders.push(path) } else { found.push(path) }
         }
     }
     found.retain(|path| path.components().any(|part| part.as_os_str() == "blobs"));
-    found.sort_by_key(|path| std::cmp::Reverse(path.metadata().unwrap().len()));
+    found.sort_by_key(|path| std::cmp::Reverse(path.metadata().expect("it is there").len()));
     found
 }
 

@@ -63,7 +63,7 @@ fn mirrors_stand_before_a_registry() {
     );
     project.write(
         "../home/.config/mab/config.toml",
-        &format!("[registry.\"docker.io\"]\nmirrors = [\"{repository}\"]\n"),
+        format!("[registry.\"docker.io\"]\nmirrors = [\"{repository}\"]\n"),
     );
     project.bake(&["--output", "type=oci,tar=false,dest=image"]);
     assert!(Layout::open(&project.path("image")).only_image().has("made-here"));
