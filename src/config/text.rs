@@ -27,31 +27,44 @@ pub struct Text {
     pub value: String,
     pub file: Arc<File>,
     span: Span,
-    /// Where the value begins in the source, if it stands there letter by letter.
-    verbatim: Option<usize>,
+    written: Written,
+}
+
+/// How the value stands in the source.
+#[derive(Clone, Copy, Debug)]
+enum Written {
+    /// Letter by letter, from here.
+    Verbatim(usize),
+    /// With escapes, in a string of TOML.
+    Escaped,
+    /// Not at all: it was changed since.
+    Otherwise,
 }
 
 impl Text {
     pub fn new(value: &str, file: &Arc<File>, span: Span) -> Self {
-        let verbatim = verbatim_start(&file.source.text, &span, value);
-        Self { value: value.to_string(), file: file.clone(), span, verbatim }
+        let written =
+            verbatim_start(&file.source.text, &span, value).map_or(Written::Escaped, Written::Verbatim);
+        Self { value: value.to_string(), file: file.clone(), span, written }
     }
 
     /// Another value for what stands here.
     pub fn with_value(&self, value: String) -> Self {
-        Self { value, verbatim: None, ..self.clone() }
+        Self { value, written: Written::Otherwise, ..self.clone() }
     }
 
     pub fn place(&self) -> Place {
         self.file.place(self.span.clone())
     }
 
-    /// The place of a part of the value; the whole string where escapes moved the letters.
+    /// The place of a part of the value; the whole string where the value does not stand in the file.
     pub fn place_of(&self, part: &Span) -> Place {
-        match self.verbatim {
-            Some(start) => self.file.place(start + part.start..start + part.end),
-            None => self.place(),
-        }
+        let found = match self.written {
+            Written::Verbatim(start) => Some(start + part.start..start + part.end),
+            Written::Escaped => escaped_part(&self.file.source.text, &self.span, &self.value, part),
+            Written::Otherwise => None,
+        };
+        found.map_or_else(|| self.place(), |span| self.file.place(span))
     }
 
     /// `path` as seen from the directory of the file; absolute and without `.` and `..`.
@@ -74,6 +87,69 @@ fn verbatim_start(source: &str, span: &Span, value: &str) -> Option<usize> {
             (inner == value).then_some(span.start + opening.len())
         },
     )
+}
+
+/// Where a part of `value` stands in the basic string at `span`; `None` when that is another value.
+fn escaped_part(source: &str, span: &Span, value: &str, part: &Span) -> Option<Span> {
+    let raw = source.get(span.clone())?;
+    let opening =
+        ["\"\"\"\r\n", "\"\"\"\n", "\"\"\"", "\""].into_iter().find(|opening| raw.starts_with(opening))?;
+    let inner = raw.strip_prefix(opening)?.strip_suffix(opening.trim_end())?;
+    let first = span.start + opening.len();
+    let (mut at, mut decoded) = (0, 0);
+    let (mut start, mut end) = (None, None);
+    while at < inner.len() {
+        let (length, letter) = next_letter(&inner[at..])?;
+        if let Some(letter) = letter {
+            // A part begins with a letter, and ends with one: what is dropped between lines belongs to neither.
+            let after = decoded + letter.len_utf8();
+            if !value.get(decoded..).is_some_and(|rest| rest.starts_with(letter)) {
+                return None;
+            }
+            if (decoded..after).contains(&part.start) {
+                start = Some(first + at);
+            }
+            if after <= part.end {
+                end = Some(first + at + length);
+            }
+            decoded = after;
+        }
+        at += length;
+    }
+    let start = start.unwrap_or(first + inner.len());
+    (decoded == value.len()).then(|| start..end.unwrap_or(start).max(start))
+}
+
+/// How long the next letter of a basic string is in the source, and what it is; a `\` at the end of a line is none.
+fn next_letter(text: &str) -> Option<(usize, Option<char>)> {
+    let Some(escape) = text.strip_prefix('\\') else {
+        return text.chars().next().map(|letter| (letter.len_utf8(), Some(letter)));
+    };
+    let kind = escape.chars().next()?;
+    let letter = match kind {
+        'b' => '\u{8}',
+        't' => '\t',
+        'n' => '\n',
+        'f' => '\u{c}',
+        'r' => '\r',
+        'e' => '\u{1b}',
+        '"' | '\\' => kind,
+        'x' | 'u' | 'U' => {
+            let digits = match kind {
+                'x' => 2,
+                'u' => 4,
+                _ => 8,
+            };
+            let code = u32::from_str_radix(escape.get(1..1 + digits)?, 16).ok()?;
+            return Some((2 + digits, Some(char::from_u32(code)?)));
+        }
+        _ => {
+            // Up to the next letter, however many lines there are between.
+            let rest = escape.trim_start_matches([' ', '\t', '\r', '\n']);
+            return (rest.len() < escape.len()).then_some((text.len() - rest.len(), None));
+        }
+    };
+    Some((2, Some(letter)))
 }
 
 /// Removes `.` and `..` without asking the disk.
@@ -109,7 +185,14 @@ mod tests {
         };
         check("'abc'", "abc", 1..2, "b");
         check("\"abc\"", "abc", 1..2, "b");
-        check("\"a\\tc\"", "a\tc", 1..2, "\"a\\tc\"");
+        check("\"a\\tc\"", "a\tc", 1..2, "\\t");
+        check("\"a\\tc\"", "a\tc", 2..3, "c");
+        check("\"\\u00e9\\U0001F600\\x41b\"", "é\u{1f600}Ab", 2..6, "\\U0001F600");
+        check("\"\\u00e9\\U0001F600\\x41b\"", "é\u{1f600}Ab", 7..8, "b");
+        check("\"\"\"\na\\\n   \n  b\\\"c\"\"\"", "ab\"c", 1..4, "b\\\"c");
+        check("\"\"\"\na\\\n   \n  b\\\"c\"\"\"", "ab\"c", 0..1, "a");
+        check("\"\"\"a\\\r\n  b\"\"\"", "ab", 1..2, "b");
+        check("\"a\\tc\"", "another", 1..2, "\"a\\tc\"");
         check("'''\nabc'''", "abc", 0..1, "a");
         check("\"\"\"abc\"\"\"", "abc", 2..3, "c");
     }
