@@ -131,7 +131,7 @@ impl<'w> Explainer<'_, 'w, '_> {
         let place = place.or_else(|| listed.map(|platform| platform.value.0.place()));
         if let Some(place) = place {
             let layer = Layer { name: "`[project]`".to_string(), platform: None, place: &place };
-            self.table(&layer, &["project"], Section::Project);
+            self.table(&layer, "project", Section::Project);
         }
         for platform_only in [false, true] {
             for declaration in lineage {
@@ -146,7 +146,7 @@ impl<'w> Explainer<'_, 'w, '_> {
                 };
                 if !platform_only {
                     let layer = Layer { name: layer, platform: None, place: &declaration.place };
-                    self.table(&layer, &["target", name], Section::Target);
+                    self.table(&layer, "target", Section::Target);
                     continue;
                 }
                 for (platform, _) in &declaration.on {
@@ -155,7 +155,7 @@ impl<'w> Explainer<'_, 'w, '_> {
                         platform: Some(&platform.value),
                         place: &declaration.place,
                     };
-                    self.on_table(&layer, name, &platform.value);
+                    self.on_table(&layer, &platform.value);
                 }
             }
         }
@@ -163,23 +163,28 @@ impl<'w> Explainer<'_, 'w, '_> {
 
     fn group(&mut self, name: &str, group: &GroupDeclaration) {
         let layer = Layer { name: format!("group `{name}`"), platform: None, place: &group.place };
-        self.table(&layer, &["group", name], Section::Group);
+        self.table(&layer, "group", Section::Group);
     }
 
-    /// The table at `path` of the layer's file.
-    fn table(&mut self, layer: &Layer<'_>, path: &[&str], section: Section) {
+    /// The table of the layer: `kind` itself, or what is declared in it where the layer says.
+    fn table(&mut self, layer: &Layer<'_>, kind: &str, section: Section) {
         let source = layer.place.source.clone();
         let (document, _) = DeTable::parse_recoverable(&source.text);
-        if let Some(table) = inner(document.get_ref(), path) {
+        let table = match section {
+            Section::Project => inner(document.get_ref(), kind),
+            _ => inner(document.get_ref(), kind).and_then(|all| declared_at(all, layer.place)),
+        };
+        if let Some(table) = table {
             self.read(layer, table, section);
         }
     }
 
     /// The `on` table, whose platform may be written in several ways.
-    fn on_table(&mut self, layer: &Layer<'_>, target: &str, platform: &Platform) {
+    fn on_table(&mut self, layer: &Layer<'_>, platform: &Platform) {
         let source = layer.place.source.clone();
         let (document, _) = DeTable::parse_recoverable(&source.text);
-        for (name, value) in inner(document.get_ref(), &["target", target, "on"]).into_iter().flatten() {
+        let target = inner(document.get_ref(), "target").and_then(|all| declared_at(all, layer.place));
+        for (name, value) in target.and_then(|target| inner(target, "on")).into_iter().flatten() {
             let is_it = name.get_ref().parse::<Platform>().is_ok_and(|known| known == *platform);
             if let (true, DeValue::Table(table)) = (is_it, value.get_ref()) {
                 self.read(layer, table, Section::On);
@@ -347,14 +352,13 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The table at `path`.
-fn inner<'t>(document: &'t DeTable<'t>, path: &[&str]) -> Option<&'t DeTable<'t>> {
-    let mut table = document;
-    for name in path {
-        let (_, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
-        table = value.get_ref().as_table()?;
-    }
-    Some(table)
+fn inner<'t>(table: &'t DeTable<'t>, name: &str) -> Option<&'t DeTable<'t>> {
+    table.iter().find(|(key, _)| key.get_ref() == name)?.1.get_ref().as_table()
+}
+
+/// What is declared at `place`. Its name in the run may be another one: files are included with a prefix.
+fn declared_at<'t>(all: &'t DeTable<'t>, place: &Place) -> Option<&'t DeTable<'t>> {
+    all.iter().find(|(key, _)| key.span() == place.span)?.1.get_ref().as_table()
 }
 
 /// Marks for which platforms each step holds.

@@ -115,6 +115,30 @@ api.images           = ["r.example/api"]    # `[project]`, multiarch.toml:2
 }
 
 #[test]
+fn names_with_the_prefix_of_an_include_have_their_layers() {
+    let root = "include = [{ path = \"vendor/multiarch.toml\", prefix = \"vendor-\" }]\n[project]\nplatforms = [\"linux/arm64\"]\n";
+    let vendor = "[group.all]\ntargets = [\"api\"]\ntags = [\"r.example/api:1\"]\n[target._go]\nargs.GO = \"1\"\n\
+                  [target._go.on.\"linux/arm64\"]\nargs.GO = \"2\"\n[target.api]\ninherits = [\"_go\"]\nargs.A = \"a\"\n";
+    let project = Project::new().file("multiarch.toml", root).file("vendor/multiarch.toml", vendor);
+    let explained = |arguments: &[&str]| project.mab(&["explain"]).with(arguments).run().succeeded().stdout;
+    assert_eq!(
+        explained(&["vendor-api.args.GO"]),
+        r#"vendor-api.args.GO = "2"
+  template `_vendor-go`                        vendor/multiarch.toml:5  "1"  overridden
+  `on."linux/arm64"` of template `_vendor-go`  vendor/multiarch.toml:7  "2"
+"#
+    );
+    assert_eq!(
+        explained(&["vendor-api.args.A"]),
+        "vendor-api.args.A = \"a\"\n  target  vendor/multiarch.toml:10  \"a\"\n"
+    );
+    assert_eq!(
+        explained(&["vendor-api.tags", "--group", "vendor-all"]),
+        "vendor-api.tags = [\"r.example/api:1\"]\n  group `vendor-all`  vendor/multiarch.toml:3  [\"r.example/api:1\"]\n"
+    );
+}
+
+#[test]
 fn variables_are_explained_and_secrets_are_not_shown() {
     check(
         &["vars.go", "--var", "go=2"],
