@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mab::command::plan::{Format, plain_request, plan};
+use mab::command::plan::{Format, PlanOptions, plain_request, plan};
 use mab::command::{ProjectOptions, SessionOptions};
 use mab::diag::{Problem, render};
 use mab::facts::Facts;
@@ -40,8 +40,9 @@ fn planned(case: &Path, format: Format) -> Result<String, Vec<Problem>> {
         }
     }
     let session = SessionOptions { store: None, ..SessionOptions::default() };
+    let options = PlanOptions { project: options, session, request, format };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("threads");
-    runtime.block_on(plan(&options, &session, &request, format, &mut facts)).map(|document| document.text)
+    runtime.block_on(plan(&options, &mut facts)).map(|document| document.text)
 }
 
 /// Compares with the file, or writes it when asked to.

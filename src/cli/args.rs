@@ -1,11 +1,11 @@
 //! The command line, with its help.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::build_file::BuildFileArguments;
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
 use super::explain::ExplainArguments;
@@ -15,10 +15,10 @@ use super::lock::{LockArguments, LockRules};
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
 use crate::command::list::{ListOptions, Listed};
-use crate::command::plan::{Format, plain_request};
-use crate::command::{self, ChangedOption, Grant, ProjectOptions, SessionOptions};
+use crate::command::plan::{Format, PlanOptions, plain_request};
+use crate::command::{self, ChangedOption, ProjectOptions, SessionOptions};
+use crate::config;
 use crate::config::user::UserConfig;
-use crate::config::{self, PlatformName};
 use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Call;
@@ -78,24 +78,8 @@ pub struct ProjectArguments {
     /// `default`
     #[arg(value_name = "TARGET")]
     names: Vec<String>,
-    /// The build file, or the folder it is in; or bake and Compose files, which are merged, `-` for standard
-    /// input [default: multiarch.toml here or in the nearest folder above, else what bake looks for here]
-    #[arg(short, long = "file", value_name = "PATH")]
-    files: Vec<PathBuf>,
-    /// Of their platforms, all targets keep only these; sets of `[platforms]` go by their names
-    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
-    platform: Vec<PlatformName>,
-    /// Gives a variable of the file a value
-    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
-    vars: Vec<(String, String)>,
-    /// Changes targets, as the strongest layer of their values: `api.args.GO=1.24`, `*.platform=linux/arm64`, `web.tags+=1.0`
-    ///
-    /// TARGET is a name or a pattern with `*`, `?` and `[…]`. Lists take entries with commas between them, or several
-    /// arguments; `+=` adds, and an empty value takes everything away. What has dots is quoted:
-    /// `api.labels."org.x.y"=1`, `'api.on."linux/arm64".args.X=1'`. `push` and `load` are `true` or `false`;
-    /// `api.remove=args.DEBUG` takes an entry away. Bake's and Compose's files follow bake's rules.
-    #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    file: BuildFileArguments,
 }
 
 /// Where work happens on this machine.
@@ -154,13 +138,6 @@ pub struct BakeArguments {
     /// those that multiarch.lock pins: `mab lock --update` looks at them again
     #[arg(long)]
     pull: bool,
-    /// Lets builds that ask for it do more than the sandbox (`network.host`, `security.insecure`), and files of
-    /// others reach out of their folder (`ssh`, `env=NAME`, `fs.read=PATH`, `fs.write=PATH`, `fs=PATH`)
-    ///
-    /// A build file is that of others where CI builds a pull request, where it comes from standard input, or with
-    /// MAB_BORDER=on (`off` takes every file for your own). MAB_ALLOW grants the same, with commas between.
-    #[arg(long, value_name = "GRANT", value_delimiter = ',', value_parser = Grant::parse)]
-    allow: Vec<Grant>,
     /// Asks for an attestation: `type=sbom`, `type=provenance,mode=max`, `disabled=true`; none can be written yet
     #[arg(long, value_name = "ATTESTATION")]
     attest: Vec<String>,
@@ -170,7 +147,8 @@ pub struct BakeArguments {
     /// Short for `--attest type=provenance`; `=false` for none
     #[arg(long, value_name = "VALUE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     provenance: Option<String>,
-    /// Where to build: `default`, which is this machine, or a builder of the user's configuration
+    /// Where to build: `default`, which is this machine, or a `[builder.NAME]` of the user's configuration or of
+    /// the build file
     #[arg(long, value_name = "NAME")]
     builder: Option<String>,
     /// Checks the Dockerfiles instead of building them, as `--call check`
@@ -340,16 +318,7 @@ impl From<FormatArgument> for Format {
 
 impl ProjectArguments {
     pub fn options(&self) -> ProjectOptions {
-        ProjectOptions {
-            files: self.files.clone(),
-            overrides: self.overrides.clone(),
-            shorthands: Vec::new(),
-            vars: self.vars.iter().cloned().collect::<BTreeMap<String, String>>(),
-            platforms: self.platform.clone(),
-            names: self.names.clone(),
-            changed: ChangedOption::All,
-            grants: Vec::new(),
-        }
+        self.file.options(&self.names)
     }
 }
 
@@ -371,12 +340,14 @@ fn changed(revision: Option<&String>) -> ChangedOption {
 }
 
 impl PlanArguments {
-    pub fn project_options(&self) -> ProjectOptions {
-        ProjectOptions { changed: changed(self.changed.as_ref()), ..self.project.options() }
-    }
-
-    pub fn session(&self) -> SessionOptions {
-        SessionOptions { store: self.store.clone(), ..self.lock.of(SessionOptions::default()) }
+    pub fn options(&self, facts: &Facts) -> PlanOptions {
+        let session = SessionOptions { store: self.store.clone(), ..SessionOptions::default() };
+        PlanOptions {
+            project: ProjectOptions { changed: changed(self.changed.as_ref()), ..self.project.options() },
+            session: self.lock.of(session),
+            request: plain_request(facts),
+            format: self.format.into(),
+        }
     }
 }
 
@@ -405,15 +376,12 @@ impl BakeArguments {
         ProjectOptions {
             shorthands,
             changed: changed(self.changed.as_ref()),
-            grants: self.allow.clone(),
+            builder: self.builder.clone(),
             ..self.project.options()
         }
     }
 
-    pub fn options(&self, user: &UserConfig, facts: &Facts) -> Result<BakeOptions, Vec<Problem>> {
-        if let Some(name) = self.builder.as_ref().filter(|name| !matches!(name.as_str(), "" | "default")) {
-            return Err(vec![command::user::no_builder(name, user)]);
-        }
+    pub fn options(&self, facts: &Facts) -> Result<BakeOptions, Vec<Problem>> {
         let outputs = self.output.iter().map(|text| config::parse_output(text, &facts.directories.current));
         let outputs: Vec<_> = outputs.collect::<Result<_, _>>()?;
         let request = Request {
@@ -422,7 +390,8 @@ impl BakeArguments {
             outputs: (!outputs.is_empty()).then_some(outputs),
             no_cache: self.no_cache,
             pull: self.pull,
-            allowed: command::entitlements(&self.allow, facts).map_err(|problem| vec![*problem])?,
+            allowed: command::entitlements(&self.project.file.allow, facts)
+                .map_err(|problem| vec![*problem])?,
             ..plain_request(facts)
         };
         Ok(BakeOptions {

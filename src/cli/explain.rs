@@ -1,16 +1,13 @@
 //! `mab explain` on the command line.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::variable;
+use super::build_file::BuildFileArguments;
 use super::{document, failed};
 use crate::command::explain::explain as answer;
 use crate::command::plan::Document;
-use crate::command::{ChangedOption, ProjectOptions};
-use crate::config::PlatformName;
 use crate::facts::Facts;
 use crate::report::explain as report;
 use crate::ui::Progress;
@@ -29,18 +26,8 @@ pub struct ExplainArguments {
     /// Explains what is baked with this group, whose delivery keys count
     #[arg(long = "group", value_name = "NAME")]
     groups: Vec<String>,
-    /// The build file, or the folder it is in; or bake and Compose files
-    #[arg(short, long = "file", value_name = "PATH")]
-    files: Vec<PathBuf>,
-    /// Of their platforms, all targets keep only these
-    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
-    platform: Vec<PlatformName>,
-    /// Gives a variable of the file a value
-    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
-    vars: Vec<(String, String)>,
-    /// Changes targets, see `mab bake --help`
-    #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    file: BuildFileArguments,
     /// Prints JSON
     #[arg(long)]
     json: bool,
@@ -58,16 +45,7 @@ Examples:
   mab explain vars.version --var version=2";
 
 pub fn explain(arguments: &ExplainArguments, facts: &mut Facts) -> ExitCode {
-    let options = ProjectOptions {
-        grants: Vec::new(),
-        files: arguments.files.clone(),
-        vars: arguments.vars.iter().cloned().collect(),
-        overrides: arguments.overrides.clone(),
-        shorthands: Vec::new(),
-        platforms: arguments.platform.clone(),
-        names: arguments.groups.clone(),
-        changed: ChangedOption::All,
-    };
+    let options = arguments.file.options(&arguments.groups);
     match answer(&options, &arguments.path, facts) {
         Ok((explanation, warnings)) => {
             let text = match arguments.json {

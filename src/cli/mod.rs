@@ -1,6 +1,7 @@
 //! Arguments in, exit code out: parses words, calls commands, renders what they say.
 
 mod args;
+mod build_file;
 mod cache;
 mod check;
 mod exit;
@@ -83,7 +84,7 @@ fn bake(arguments: &BakeArguments, user: &UserConfig, facts: &mut Facts) -> Exit
     if let Some(list) = arguments.list {
         return document(command::list::list(list, &arguments.project_options(), facts), facts, progress);
     }
-    let options = match arguments.options(user, facts) {
+    let options = match arguments.options(facts) {
         Ok(options) => options,
         Err(problems) => return failed(&problems, progress, Some(facts)),
     };
@@ -138,13 +139,11 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
 }
 
 fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
-    let request = command::plan::plain_request(facts);
-    let (project, session) = (arguments.project_options(), arguments.session());
-    let format = arguments.format.into();
+    let options = arguments.options(facts);
     let runtime = runtime();
     let planned = match arguments.explain {
-        true => runtime.block_on(command::plan::explain(&project, &session, &request, format, facts)),
-        false => runtime.block_on(command::plan::plan(&project, &session, &request, format, facts)),
+        true => runtime.block_on(command::plan::explain(&options, facts)),
+        false => runtime.block_on(command::plan::plan(&options, facts)),
     };
     document(planned, facts, Progress::Auto)
 }

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use super::grants::Bounded;
 use super::project::ProjectOptions;
 use crate::config::import::{self, DEFAULT_FILES, ImportFile, Imported, Request};
 use crate::config::{self, Disk, Files};
@@ -25,6 +26,14 @@ impl OwnFile {
         match self {
             Self::Toml(path) => config::load(path, disk),
             Self::Resolved(file) => config::load_resolved(&file.name, &file.text, &facts.directories.current),
+        }
+    }
+
+    /// What files that it names are relative to.
+    pub fn folder(&self, facts: &Facts) -> PathBuf {
+        match self {
+            Self::Toml(path) => path.parent().unwrap_or(Path::new("/")).to_path_buf(),
+            Self::Resolved(_) => facts.directories.current.clone(),
         }
     }
 }
@@ -173,6 +182,8 @@ pub fn import(
     getrandom::fill(&mut seed).map_err(|error| {
         vec![Problem::new(Kind::Host, "facts::random", format!("the system gives no random bytes: {error}"))]
     })?;
+    let disk =
+        Bounded::new(disk, &facts.directories.current, options, facts).map_err(|problem| vec![*problem])?;
     let request = Request {
         files,
         names: options.names.clone(),
@@ -180,5 +191,5 @@ pub fn import(
         vars: options.vars.clone(),
         seed,
     };
-    import::import(&request, facts, disk)
+    import::import(&request, facts, &disk)
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Failure;
 use super::build_files::{self, BuildFiles};
+use super::grants;
 use super::project::{self, ProjectOptions};
 use crate::base::Platform;
 use crate::config::import::Imported;
@@ -38,6 +39,10 @@ pub fn explain(
         BuildFiles::Own(file) => {
             let (loaded, overrides) = project::read_own(&file, options, facts, &Disk)?;
             let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
+            let check = |targets: &[&Target]| {
+                grants::check(&project, targets, options, facts).map_err(|problem| vec![*problem])
+            };
+            check(&[])?;
             if let Some(name) = path.strip_prefix("vars.")
                 && let Some(steps) = config::explain_variable(&loaded, facts, &overrides, name)
             {
@@ -45,6 +50,7 @@ pub fn explain(
             }
             let question = Question::parse(path).map_err(|problem| vec![*problem])?;
             let target = target_of(&project, &question).map_err(|problem| vec![*problem])?;
+            check(&[target])?;
             let platforms = platforms_of(target, &question).map_err(|problem| vec![*problem])?;
             let steps = config::explain(&loaded, facts, &overrides, &target.name, &platforms);
             Ok((answer(&project, target, &question, &platforms, steps.unwrap_or_default(), None), warnings))
@@ -56,6 +62,7 @@ pub fn explain(
             let platforms =
                 PlatformName::without_sets(&options.platforms).map_err(|problem| vec![problem])?;
             let (project, warnings) = imported.project(facts, &platforms)?;
+            project::check_imported(&imported, &options, facts)?;
             let target = target_of(&project, &question).map_err(|problem| vec![*problem])?;
             let platforms = platforms_of(target, &question).map_err(|problem| vec![*problem])?;
             let steps = foreign_steps(&imported, &project, target, &platforms);

@@ -6,9 +6,11 @@
 //! followed. All that is missing comes in one problem, before anything is read or built.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ProjectOptions;
+use crate::config::{Entry, Files};
 use crate::diag::{Located, Place, Problem};
 use crate::facts::{CiEvent, Facts};
 use crate::model::{
@@ -81,6 +83,64 @@ fn stands(facts: &Facts, is_from_stdin: bool) -> bool {
     }
 }
 
+/// Whether what `options` names is bounded.
+pub fn bounds(options: &ProjectOptions, facts: &Facts) -> bool {
+    stands(facts, options.files.iter().any(|file| file.as_os_str() == "-"))
+}
+
+/// The disk as build files in `root` see it: where the border stands, other files that they bring along are in there,
+/// or granted.
+pub struct Bounded<'d> {
+    disk: &'d (dyn Files + Sync),
+    /// None where there is no border.
+    inside: Option<Vec<PathBuf>>,
+}
+
+impl<'d> Bounded<'d> {
+    pub fn new(
+        disk: &'d (dyn Files + Sync),
+        root: &Path,
+        options: &ProjectOptions,
+        facts: &Facts,
+    ) -> Result<Self, Box<Problem>> {
+        if !bounds(options, facts) {
+            return Ok(Self { disk, inside: None });
+        }
+        let granted = all(&options.grants, facts)?.into_iter().filter_map(|grant| match grant {
+            Grant::Read(below) | Grant::ReadAndWrite(below) => Some(facts.directories.current.join(below)),
+            Grant::Entitlement(_) | Grant::Ssh | Grant::Env(_) | Grant::Write(_) => None,
+        });
+        let inside = std::iter::once(root.to_path_buf()).chain(granted).map(|path| real(&path)).collect();
+        Ok(Self { disk, inside: Some(inside) })
+    }
+
+    fn check(&self, path: &Path) -> io::Result<()> {
+        let path = real(path);
+        match &self.inside {
+            Some(inside) if !inside.iter().any(|below| path.starts_with(below)) => {
+                let flag = format!("--allow fs.read={}", path.display());
+                let message = format!(
+                    "the build file is not from here, and this is out of its folder; if you trust it, add `{flag}`"
+                );
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Files for Bounded<'_> {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.check(path)?;
+        self.disk.read(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        self.check(directory)?;
+        self.disk.list(directory)
+    }
+}
+
 /// What the targets ask for beyond the border that nobody has granted.
 pub fn check(
     project: &Project,
@@ -88,14 +148,23 @@ pub fn check(
     options: &ProjectOptions,
     facts: &Facts,
 ) -> Result<(), Box<Problem>> {
+    check_reach(&project.root, &project.environment, targets, options, facts)
+}
+
+/// The same of files that are no project. `environment` is what they have taken from there.
+pub fn check_reach(
+    root: &Path,
+    environment: &BTreeMap<String, Option<Place>>,
+    targets: &[&Target],
+    options: &ProjectOptions,
+    facts: &Facts,
+) -> Result<(), Box<Problem>> {
     let grants = all(&options.grants, facts)?;
-    let is_from_stdin = options.files.iter().any(|file| file.as_os_str() == "-");
-    if !stands(facts, is_from_stdin) {
+    if !bounds(options, facts) {
         return Ok(());
     }
-    let root = real(&project.root);
-    let mut border = Border { root, grants: &grants, facts, missing: BTreeMap::new() };
-    for (name, place) in &project.environment {
+    let mut border = Border { root: real(root), grants: &grants, facts, missing: BTreeMap::new() };
+    for (name, place) in environment {
         border.environment(name, place.as_ref());
     }
     targets.iter().for_each(|target| border.target(target));

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::build_files::{self, BuildFiles};
+use super::grants;
 use super::plan::Document;
 use super::project::{self, Loaded, ProjectOptions};
 use crate::config::{self, Disk, Variable};
@@ -44,6 +45,7 @@ fn targets(is_json: bool, options: &ProjectOptions, facts: &mut Facts) -> Result
         }
         BuildFiles::Foreign(files) => {
             let imported = build_files::import(files, &everything(options), facts, &Disk)?;
+            project::check_imported(&imported, options, facts)?;
             let (project, _) = imported.project(facts, &[])?;
             let groups = imported.groups.into_iter();
             let groups = groups.map(|(name, members)| Group { name, description: None, members });
@@ -72,13 +74,17 @@ struct Group {
     members: Vec<String>,
 }
 
-fn variables(is_json: bool, options: &ProjectOptions, facts: &Facts) -> Result<Document, Failure> {
+fn variables(is_json: bool, options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Failure> {
     let (variables, warnings) = match build_files::find(options, facts)? {
         BuildFiles::Own(file) => {
+            if grants::bounds(options, facts) {
+                project::load(options, facts)?;
+            }
             (config::variables(&file.load(&Disk, facts), facts, &options.vars)?, Vec::new())
         }
         BuildFiles::Foreign(files) => {
             let imported = build_files::import(files, &everything(options), facts, &Disk)?;
+            project::check_imported(&imported, options, facts)?;
             (imported.variables, imported.warnings)
         }
     };

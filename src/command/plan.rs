@@ -33,18 +33,21 @@ pub enum Format {
     Svg,
 }
 
+/// Whose graph, and what of it.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    pub project: ProjectOptions,
+    pub session: SessionOptions,
+    pub request: Request,
+    pub format: Format,
+}
+
 /// The graph of what `options` names.
-pub async fn plan(
-    options: &ProjectOptions,
-    session: &SessionOptions,
-    request: &Request,
-    format: Format,
-    facts: &mut Facts,
-) -> Result<Document, Failure> {
-    let session = Session::new(session);
+pub async fn plan(options: &PlanOptions, facts: &mut Facts) -> Result<Document, Failure> {
+    let session = Session::new(&options.session);
     let Planned { plan, warnings, changed, .. } =
-        project::plan(options, request, None, facts, &session).await?;
-    let text = match format {
+        project::plan(&options.project, &options.request, None, facts, &session).await?;
+    let text = match options.format {
         Format::Text => match &changed {
             Some(changed) if plan.is_empty() => changed.text(),
             Some(changed) => format!("{}\n{}", changed.text(), graph::text(&plan)),
@@ -65,21 +68,15 @@ pub async fn plan(
 }
 
 /// What a bake would find of the nodes, and why. Nothing is built.
-pub async fn explain(
-    options: &ProjectOptions,
-    session: &SessionOptions,
-    request: &Request,
-    format: Format,
-    facts: &mut Facts,
-) -> Result<Document, Failure> {
-    let session = Session::new(session);
+pub async fn explain(options: &PlanOptions, facts: &mut Facts) -> Result<Document, Failure> {
+    let session = Session::new(&options.session);
     let Planned { plan, project, warnings, .. } =
-        project::plan(options, request, None, facts, &session).await?;
+        project::plan(&options.project, &options.request, None, facts, &session).await?;
     let tools = session.open(facts, Arc::new(Silence)).map_err(|problem| vec![*problem])?;
     let worker =
         PlanWorker::new(plan.clone(), Tools { project: project.root, named_caches: project.caches, ..tools });
     let explained = worker.explain().await?;
-    let text = match format {
+    let text = match options.format {
         Format::Text => verdicts::text(&plan, &explained),
         Format::Json => format!("{:#}\n", verdicts::json(&plan, &explained)),
         Format::Dot | Format::Mermaid | Format::Svg => {
@@ -103,6 +100,7 @@ impl EventSink for Silence {
 pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Failure> {
     if let BuildFiles::Foreign(files) = build_files::find(options, facts)? {
         let imported = build_files::import(files, options, facts, &Disk)?;
+        project::check_imported(&imported, options, facts)?;
         return Ok(Document { text: imported.print(), warnings: imported.warnings });
     }
     let Loaded { mut project, warnings, names, .. } = project::load(options, facts)?;

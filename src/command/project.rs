@@ -8,9 +8,11 @@ use super::Failure;
 use super::build_files::{self, BuildFiles, OwnFile};
 use super::changed::{self, Changed};
 use super::dockerfiles::{DockerfileReader, Found};
-use super::grants::{self, Grant};
+use super::grants::{self, Bounded, Grant};
 use super::lock_file;
 use super::session::Session;
+use super::user;
+use crate::config::import::Imported;
 use crate::config::{self, Disk, Files, Overrides, PlatformName};
 use crate::diag::Problem;
 use crate::facts::{Facts, GitFacts};
@@ -33,6 +35,8 @@ pub struct ProjectOptions {
     pub changed: ChangedOption,
     /// `--allow`
     pub grants: Vec<Grant>,
+    /// `--builder`
+    pub builder: Option<String>,
 }
 
 /// `--changed`
@@ -95,7 +99,7 @@ pub(super) fn load_from(
     facts: &mut Facts,
     disk: &(dyn Files + Sync),
 ) -> Result<Loaded, Failure> {
-    let loaded = load_ungranted(files, options, facts, disk)?;
+    let mut loaded = load_ungranted(files, options, facts, disk)?;
     // What is wrong with the names is said by whoever needs them.
     let selection = plan::select(&loaded.project, &loaded.names);
     let targets: Vec<&Target> = match &selection {
@@ -103,6 +107,9 @@ pub(super) fn load_from(
         Err(_) => loaded.project.targets.values().collect(),
     };
     grants::check(&loaded.project, &targets, options, facts).map_err(|problem| vec![*problem])?;
+    drop(targets);
+    let odd = user::check_builders(&mut loaded.project, options.builder.as_deref(), facts)?;
+    loaded.warnings.extend(odd);
     Ok(loaded)
 }
 
@@ -127,6 +134,25 @@ fn load_ungranted(
     }
 }
 
+/// Refuses files of other tools that reach further than is granted.
+pub(super) fn check_imported(
+    imported: &Imported,
+    options: &ProjectOptions,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    if !grants::bounds(options, facts) {
+        return Ok(());
+    }
+    // Whoever builds nothing does not mind what cannot be built; the environment was read all the same.
+    let resolved = imported.project(facts, &[]).map(|(project, _)| project);
+    let (environment, targets) = match &resolved {
+        Ok(project) => (&project.environment, project.targets.values().collect()),
+        Err(_) => (&imported.environment, Vec::new()),
+    };
+    grants::check_reach(&facts.directories.current, environment, &targets, options, facts)
+        .map_err(|problem| vec![*problem])
+}
+
 fn load_own(
     file: &OwnFile,
     options: &ProjectOptions,
@@ -143,7 +169,7 @@ pub(super) fn read_own(
     file: &OwnFile,
     options: &ProjectOptions,
     facts: &mut Facts,
-    disk: &dyn Files,
+    disk: &(dyn Files + Sync),
 ) -> Result<(config::Loaded, Overrides), Failure> {
     let overrides = Overrides {
         vars: options.vars.clone(),
@@ -157,7 +183,9 @@ pub(super) fn read_own(
         let help = "take `--sbom`, `--provenance` and `--attest` out, or say `=false`";
         return Err(vec![Problem::input("config::not-yet", message).help(help)]);
     }
-    let loaded = file.load(disk, facts);
+    let root = file.folder(facts);
+    let disk = Bounded::new(disk, &root, options, facts).map_err(|problem| vec![*problem])?;
+    let loaded = file.load(&disk, facts);
     if let Some(questions) = config::needs_git(&loaded, &overrides, facts.ci.as_ref())
         && facts.git.is_none()
     {

@@ -1,11 +1,14 @@
 //! The user's own configuration: where it is, and what it means for the clients of a run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Failure;
+use crate::config::OWN_BUILDER;
 use crate::config::user::{self, UserConfig};
 use crate::diag::{Problem, nearest};
 use crate::facts::Facts;
+use crate::model::{Builder, Project};
 use crate::registry::RegistryOptions;
 
 /// The file that `MAB_CONFIG` names (empty: none), else the one of the XDG base directories if it is there.
@@ -53,17 +56,43 @@ pub fn registries(config: &UserConfig) -> Result<RegistryOptions, Box<Problem>> 
     Ok(options)
 }
 
-/// Why `--builder NAME` cannot be honoured.
-pub fn no_builder(name: &str, config: &UserConfig) -> Problem {
-    let known = config.builders.keys().map(String::as_str);
-    if config.builders.contains_key(name) {
+/// What is odd about the builders of the build file, and why the one that `--builder` names cannot be used.
+pub fn check_builders(
+    project: &mut Project,
+    chosen: Option<&str>,
+    facts: &Facts,
+) -> Result<Vec<Problem>, Failure> {
+    let chosen = chosen.filter(|name| !matches!(*name, "" | OWN_BUILDER));
+    if project.builders.is_empty() && chosen.is_none() {
+        return Ok(Vec::new());
+    }
+    let own = config(facts)?.builders;
+    project.refusals.extend(chosen.map(|name| refusal(name, &own, &project.builders)));
+    let hidden = project.builders.iter().filter_map(|(name, builder)| Some((name, builder, own.get(name)?)));
+    let warnings = hidden.map(|(name, builder, own)| {
+        let message = format!(
+            "builder `{name}` of the build file is not used: your configuration has one of that name"
+        );
+        Problem::warning("builder::hidden", message)
+            .at(builder.place.clone(), "not used")
+            .at(own.place.clone(), "used instead")
+            .help("rename one of them to have both")
+    });
+    Ok(warnings.collect())
+}
+
+fn refusal(name: &str, own: &BTreeMap<String, Builder>, of_file: &BTreeMap<String, Builder>) -> Problem {
+    if let Some(builder) = own.get(name).or_else(|| of_file.get(name)) {
         let message =
             format!("builder `{name}` cannot be used yet: this version builds on this machine alone");
-        return Problem::input("builder::not-yet", message).help("leave `--builder` out");
+        return Problem::input("builder::not-yet", message)
+            .at(builder.place.clone(), "no engine for its workers yet")
+            .help("leave `--builder` out");
     }
+    let known = own.keys().chain(of_file.keys()).map(String::as_str);
     let problem = Problem::input("builder::unknown", format!("there is no builder `{name}`"));
     match nearest(name, known) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None => problem.help("builders are in `[builder.NAME]` of the user's configuration"),
+        None => problem.help("builders are in `[builder.NAME]` of your configuration or of multiarch.toml"),
     }
 }

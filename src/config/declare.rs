@@ -16,7 +16,7 @@ use super::text::{File, Text};
 use super::value::{Scalar, VarType, VarValue};
 use crate::base::Platform;
 use crate::diag::{Located, Place};
-use crate::model::{Call, Emulate, Entitlement, Lint, Network, Requirement, Ulimit, Verify};
+use crate::model::{Builder, Call, Emulate, Entitlement, Lint, Network, Requirement, Ulimit, Verify};
 
 /// Everything all files declare.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ pub struct Declarations {
     pub lint: Lint,
     pub platform_sets: BTreeMap<String, PlatformSetDeclaration>,
     pub caches: BTreeMap<String, CacheDeclaration>,
+    pub builders: BTreeMap<String, Builder>,
     pub vars: BTreeMap<String, VarDeclaration>,
     pub groups: BTreeMap<String, GroupDeclaration>,
     pub targets: BTreeMap<String, TargetDeclaration>,

@@ -20,14 +20,15 @@ pub enum Section {
     On,
     Secret,
     Ssh,
+    /// Of the build file and the user's own, as the following.
+    Builder,
+    Worker,
+    Tls,
     /// Of the user's own file, as the following.
     User,
     UserStore,
     UserUi,
     UserRegistry,
-    Builder,
-    Worker,
-    Tls,
     Include,
     TagEntry,
     AnnotationEntry,
@@ -59,9 +60,9 @@ impl Section {
             Self::UserStore => schema::keys_of::<user::Store>(),
             Self::UserUi => schema::keys_of::<user::Ui>(),
             Self::UserRegistry => schema::keys_of::<user::Registry>(),
-            Self::Builder => schema::keys_of::<user::Builder>(),
-            Self::Worker => schema::keys_of::<user::Worker>(),
-            Self::Tls => schema::keys_of::<user::Tls>(),
+            Self::Builder => schema::keys_of::<schema::Builder>(),
+            Self::Worker => schema::keys_of::<schema::Worker>(),
+            Self::Tls => schema::keys_of::<schema::Tls>(),
             Self::Include => schema::keys_of::<schema::IncludeTable>(),
             Self::TagEntry => schema::keys_of::<schema::TagTable>(),
             Self::AnnotationEntry => schema::keys_of::<schema::AnnotationTable>(),
@@ -76,7 +77,7 @@ impl Section {
     /// Keys of the format that this version cannot honour yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Root => &["builder", "policy"],
+            Self::Root => &["policy"],
             _ => &[],
         }
     }
@@ -97,6 +98,9 @@ impl Section {
             (Self::Test, "stdout-matches" | "stderr-matches" | "exit" | "files" | "ports") => {
                 Some("what a test expects is in `expect = { … }`")
             }
+            (Self::Target | Self::Group, "builder") => Some(
+                "who builds is chosen with `--builder NAME`; what a worker must offer is in `worker-labels`",
+            ),
             (Self::Target, "name") => Some("a target is named by its table: `[target.NAME]`"),
             (Self::Target, "push") => {
                 Some("write `output = [\"type=registry\"]`, or `push = true` in a group")

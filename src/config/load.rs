@@ -206,6 +206,8 @@ impl Loaded {
         let sets = &mut declared.platform_sets;
         insert_all(sets, found.platform_sets, "platform set", |set| &set.place, problems);
         insert_all(&mut declared.caches, found.caches, "cache", |cache| &cache.place, problems);
+        let builders = found.builders;
+        insert_all(&mut declared.builders, builders, "builder", |builder| &builder.place, problems);
         insert_all(&mut declared.vars, found.vars, "variable", |var| &var.place, problems);
         insert_all(&mut declared.groups, found.groups, "group", |group| &group.place, problems);
         insert_all(&mut declared.targets, found.targets, "target", |target| &target.place, problems);

@@ -14,6 +14,7 @@ mod annotation;
 mod append;
 mod braces;
 mod budget;
+mod builder;
 mod conditional;
 mod context;
 mod declare;
@@ -64,6 +65,7 @@ pub mod write;
 
 use std::path::{Path, PathBuf};
 
+pub use builder::OWN as OWN_BUILDER;
 pub use explain::{How, Step, explain, explain_variable};
 pub use files::{Disk, Entry, Files};
 pub use load::{Loaded, load};

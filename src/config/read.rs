@@ -19,12 +19,12 @@ use super::platforms::PlatformSetDeclaration;
 use super::table::{Key, Reader, Role, Value, integer};
 use super::text::Text;
 use super::{
-    append, conditional, entries, matrix, platforms, removal, resources, sandbox, secret, size, ssh, test,
-    var, verify,
+    append, builder, conditional, entries, matrix, platforms, removal, resources, sandbox, secret, size, ssh,
+    test, var, verify,
 };
 use crate::base::Platform;
 use crate::diag::{Located, Place, Problem};
-use crate::model::{Call, Emulate, Lint, Network, Requirement};
+use crate::model::{Builder, Call, Emulate, Lint, Network, Requirement};
 
 /// What one file declares, in the order of the file; names may repeat.
 #[derive(Debug, Default)]
@@ -34,6 +34,7 @@ pub struct FileDeclarations {
     pub lint: Option<Lint>,
     pub platform_sets: Vec<(String, PlatformSetDeclaration)>,
     pub caches: Vec<(String, CacheDeclaration)>,
+    pub builders: Vec<(String, Builder)>,
     pub vars: Vec<(String, VarDeclaration)>,
     pub groups: Vec<(String, GroupDeclaration)>,
     pub targets: Vec<(String, TargetDeclaration)>,
@@ -44,6 +45,7 @@ impl FileDeclarations {
     pub fn append(&mut self, other: Self) {
         self.platform_sets.extend(other.platform_sets);
         self.caches.extend(other.caches);
+        self.builders.extend(other.builders);
         self.vars.extend(other.vars);
         self.groups.extend(other.groups);
         self.targets.extend(other.targets);
@@ -87,6 +89,7 @@ pub fn read(reader: &mut Reader<'_>, document: &DeTable<'_>, rank: Rank) -> File
                     .collect();
             }
             "cache" => found.caches = declared(reader, "cache", "cache", value, read_cache),
+            "builder" => found.builders = builder::read_all(reader, value),
             "group" => found.groups = declared(reader, "group", "group", value, read_group),
             "target" => found.targets = declared(reader, "target", "target", value, read_target),
             _ => reader.unknown_key(Section::Root, key),
@@ -114,7 +117,7 @@ fn check_version(reader: &mut Reader<'_>, value: &Value<'_>) {
 const MOST_DECLARED: usize = 20_000;
 
 /// The members of a table of declarations.
-fn declared<T>(
+pub(super) fn declared<T>(
     reader: &mut Reader<'_>,
     key: &str,
     kind: &str,

@@ -156,6 +156,7 @@ fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec
         targets,
         groups,
         caches: resolve_caches(run.world, problems),
+        builders: declared.builders.clone(),
         left_out: run.roster.left_out.clone(),
         environment: asked_environment(declared, run.overrides, facts, run.asked),
         refusals: delivery::refusals(run.of_run, facts.git.as_ref()),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::builder;
 use super::declare::{Declarations, DockerfileDeclaration, GroupDeclaration, Layer, TargetDeclaration};
 use super::import::{JsonKind, JsonNode, read_json};
 use super::load::Loaded;
@@ -74,6 +75,11 @@ pub fn load_resolved(name: &str, text: &str, directory: &Path) -> Loaded {
                         loaded.declared.caches.insert(name.to_string(), cache);
                     }
                 }
+            }
+            "builder" => {
+                let source = reader.file.source.clone();
+                let found = builder::read_all(&mut reader, &toml_value(&source.text, value));
+                loaded.declared.builders.extend(found);
             }
             "target" => {
                 for (name, span, target) in members(value) {

@@ -4,11 +4,13 @@
 //! there are: the reader takes its suggestions from here, and a test holds that it knows each of them.
 //! Keys of the contract that this version does not have yet are in `keys`.
 
+mod builder;
 mod entries;
 mod test;
 
 use std::collections::BTreeMap;
 
+pub use builder::{Builder, Tls, Worker};
 pub use entries::*;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
@@ -34,6 +36,8 @@ pub struct BuildFile {
     pub platforms: Option<BTreeMap<String, Vec<String>>>,
     /// Places where results are shared, for `cache` of targets.
     pub cache: Option<BTreeMap<String, Cache>>,
+    /// Engines on other machines, for `--builder`. One of the same name in the user's configuration is used instead.
+    pub builder: Option<BTreeMap<String, Builder>>,
     /// Several targets by one name.
     pub group: Option<BTreeMap<String, Group>>,
     /// Rules of `mab check`. Only in the root file.

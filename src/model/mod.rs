@@ -3,6 +3,7 @@
 //! Made by `config`, read by `plan` and `lint`. Knows neither TOML nor templates; places are kept for
 //! messages. Paths are absolute.
 
+mod builder;
 mod cache;
 mod delivery;
 mod forwarded;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use crate::base::{Digest, Platform, Reference, RemoteSource};
 use crate::diag::{Located, Place, Problem};
 
+pub use builder::{Builder, Tls, Worker};
 pub use cache::{Cache, CacheEntry, CacheKind, CacheMode, CacheUse};
 pub use delivery::Delivery;
 pub use forwarded::{SecretSource, SshSource};
@@ -41,11 +43,14 @@ pub struct Project {
     pub groups: BTreeMap<String, Group>,
     /// `[cache.NAME]`
     pub caches: BTreeMap<String, Cache>,
+    /// `[builder.NAME]`; those of the user's configuration are stronger, and not among them.
+    pub builders: BTreeMap<String, Builder>,
     /// Targets that are not part of this run, and the `when` that says so.
     pub left_out: BTreeMap<String, Place>,
     /// Environment variables that the file asked for and that were set, and where it did.
     pub environment: BTreeMap<String, Option<Place>>,
-    /// What the groups of this run require and the work tree has not: it can be looked at, not built.
+    /// What the groups of this run require and the work tree has not, or a builder that cannot be used: it can be
+    /// looked at, not built.
     pub refusals: Vec<Problem>,
     pub lint: Lint,
 }

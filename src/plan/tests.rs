@@ -34,6 +34,7 @@ fn world() -> World {
         targets: BTreeMap::new(),
         groups: BTreeMap::new(),
         caches: BTreeMap::new(),
+        builders: BTreeMap::new(),
         lint: Default::default(),
     };
     let request = Request {

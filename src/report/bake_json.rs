@@ -69,6 +69,10 @@ pub fn selected_json(project: &Project, names: &[&str]) -> Value {
     if !caches.is_empty() {
         document.insert("cache".to_string(), Value::Object(caches));
     }
+    let builders = words_json::builders(project);
+    if !builders.is_empty() {
+        document.insert("builder".to_string(), Value::Object(builders));
+    }
     Value::Object(document)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{
     Attestation, CacheEntry, Network, Policy, Project, Resources, Swap, TagRule, Target, Test, TestAction,
-    Variant, Verify,
+    Variant, Verify, Worker,
 };
 
 type Object = Map<String, Value>;
@@ -59,6 +59,31 @@ pub fn caches(project: &Project) -> Object {
         (cache.name.clone(), entry)
     });
     caches.collect()
+}
+
+/// `[builder.NAME]` of the project.
+pub fn builders(project: &Project) -> Object {
+    let builders = project.builders.iter().map(|(name, builder)| {
+        let workers = builder.workers.iter().map(|worker| worker_json(project, worker));
+        (name.clone(), json!({ "workers": workers.collect::<Vec<Value>>() }))
+    });
+    builders.collect()
+}
+
+fn worker_json(project: &Project, worker: &Worker) -> Value {
+    let mut object = Object::from_iter([("endpoint".to_string(), json!(worker.endpoint))]);
+    put(&mut object, "platforms", worker.platforms.iter().map(|platform| json!(platform.to_string())));
+    put_table(&mut object, "labels", worker.labels.iter().map(|(key, label)| (key.clone(), json!(label))));
+    if let Some(tls) = &worker.tls {
+        let files = [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)].into_iter();
+        let files = files.filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        put_table(
+            &mut object,
+            "tls",
+            files.map(|(key, path)| (key.to_string(), json!(relative(project, path)))),
+        );
+    }
+    Value::Object(object)
 }
 
 fn put(object: &mut Object, key: &str, values: impl Iterator<Item = Value>) {

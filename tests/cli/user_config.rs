@@ -25,15 +25,61 @@ fn a_wrong_file_is_told_at_once_and_can_be_left_out() {
 
 #[test]
 fn builders_are_known_and_not_used_yet() {
-    let project = project("[builder.farm]\nworkers = [{ endpoint = \"tcp://10.0.0.7:1234\" }]\n");
+    let config = "[builder.farm]\nworkers = [{ endpoint = \"tcp://10.0.0.7:1234\" }]\n";
+    let project = Project::of(&format!("{FILE}{}", config.replace("farm", "shed")));
+    project.write("../home/.config/mab/config.toml", config);
     for (name, expected) in [
         ("farm", "builder `farm` cannot be used yet"),
+        ("farm", "config.toml:1:10"),
+        ("shed", "builder `shed` cannot be used yet"),
+        ("shed", "multiarch.toml:3:10"),
         ("fram", "did you mean `farm`?"),
+        ("sheds", "did you mean `shed`?"),
         ("else", "there is no builder `else`"),
     ] {
         let said = project.mab(&["bake", "--builder", name]).run().failed(2).stderr;
         assert!(said.contains(expected), "{said}");
     }
+    // Nothing is built by it.
+    project.mab(&["bake", "--print", "--builder", "farm"]).run().succeeded();
+}
+
+#[test]
+fn a_builder_of_the_user_is_stronger_than_one_of_the_build_file() {
+    let farm =
+        |port: u32| format!("[builder.farm]\nworkers = [{{ endpoint = \"tcp://10.0.0.7:{port}\" }}]\n");
+    let project = Project::of(&format!("{FILE}{}", farm(1)));
+    project.write("../home/.config/mab/config.toml", &farm(2));
+    let ran = project.mab(&["check"]).run().succeeded();
+    let home = project.path("../home").canonicalize().expect("the home is there");
+    assert_eq!(
+        ran.stderr.replace(&format!("{}/", home.display()), "~/"),
+        "\
+builder::hidden
+
+  ⚠ builder `farm` of the build file is not used: your configuration has one of that name
+   ╭─[multiarch.toml:3:10]
+ 2 │ dockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /a\\n\"
+ 3 │ [builder.farm]
+   ·          ──┬─
+   ·            ╰── not used
+ 4 │ workers = [{ endpoint = \"tcp://10.0.0.7:1\" }]
+   ╰────
+  help: rename one of them to have both
+
+Warning: 
+  ⚠ see also `~/.config/mab/config.toml`
+   ╭─[~/.config/mab/config.toml:1:10]
+ 1 │ [builder.farm]
+   ·          ──┬─
+   ·            ╰── used instead
+ 2 │ workers = [{ endpoint = \"tcp://10.0.0.7:2\" }]
+   ╰────
+"
+    );
+    // Of what is printed for others, the file's own is part.
+    let printed = project.mab(&["bake", "--print"]).run().succeeded().stdout;
+    assert!(printed.contains("tcp://10.0.0.7:1\""), "{printed}");
 }
 
 #[test]

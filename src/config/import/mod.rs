@@ -84,6 +84,8 @@ pub struct Imported {
     pub variables: Vec<Variable>,
     /// The groups that files declare, with their members.
     pub groups: Vec<(String, Vec<String>)>,
+    /// What the files have taken from the environment, and where.
+    pub environment: BTreeMap<String, Option<Place>>,
     pub warnings: Vec<Problem>,
 }
 
@@ -110,7 +112,9 @@ impl Imported {
         facts: &Facts,
         platforms: &[Platform],
     ) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
-        project::project(&self.selection, facts, platforms)
+        let (mut project, warnings) = project::project(&self.selection, facts, platforms)?;
+        project.environment.clone_from(&self.environment);
+        Ok((project, warnings))
     }
 }
 
@@ -147,11 +151,12 @@ fn import_here(
     let given = given(request, facts);
     let sorted = sort(request, &given, facts, disk);
     let mut problems = sorted.problems;
-    let mut base = Definition::default();
+    let (mut base, mut environment) = (Definition::default(), BTreeMap::new());
     if !sorted.compose.is_empty() {
         match compose::read(&sorted.compose, &given, facts, disk) {
             Ok(read) => {
                 base = read.definition;
+                environment = read.asked;
                 problems.extend(read.warnings);
             }
             Err(found) => problems.extend(found),
@@ -163,6 +168,7 @@ fn import_here(
         problems.extend(definitions.problems);
         return Err(problems);
     }
+    environment.extend(bake::asked(&definitions, &given));
     let surroundings = hcl::Surroundings::new(facts.now, home(facts), request.seed);
     let resolved = bake::resolve(&definitions, &given, surroundings, base);
     problems.extend(resolved.problems);
@@ -176,7 +182,8 @@ fn import_here(
             give_epoch(&mut selection, facts);
             let groups = definition.groups.iter().map(|group| (group.name.clone(), group.targets.clone()));
             let groups = groups.collect();
-            Ok(Imported { selection, variables: resolved.variables, groups, warnings: problems })
+            let variables = resolved.variables;
+            Ok(Imported { selection, variables, groups, environment, warnings: problems })
         }
         Err(problem) => {
             problems.push(*problem);

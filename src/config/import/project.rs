@@ -54,6 +54,7 @@ pub fn project(
             targets,
             groups,
             caches: BTreeMap::new(),
+            builders: BTreeMap::new(),
             left_out,
             environment,
             refusals: Vec::new(),

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::builder::{self, path};
 use super::keys::Section;
 use super::load::syntax_problem;
 use super::read::read_word;
 use super::size;
 use super::table::{Reader, Role, Value};
 use super::text::File;
-use crate::base::Platform;
 use crate::diag::{Problem, Source};
+use crate::model::Builder;
 
 /// The name of the file below the user's configuration directory.
 pub const FILE_NAME: &str = "mab/config.toml";
@@ -34,7 +35,7 @@ pub struct UserConfig {
     pub keep: Option<Duration>,
     /// By host.
     pub registries: BTreeMap<String, RegistrySettings>,
-    pub builders: BTreeMap<String, Vec<Worker>>,
+    pub builders: BTreeMap<String, Builder>,
     /// `auto`, `tty`, `plain`, `json` or `quiet`.
     pub progress: Option<String>,
     pub color: Option<Color>,
@@ -48,22 +49,6 @@ pub struct RegistrySettings {
     pub ca: Option<PathBuf>,
     /// It may be spoken to without TLS.
     pub insecure: bool,
-}
-
-/// One machine of a builder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Worker {
-    pub endpoint: String,
-    pub platforms: Vec<Platform>,
-    pub labels: BTreeMap<String, String>,
-    pub tls: Option<Tls>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    pub ca: Option<PathBuf>,
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +76,7 @@ pub fn read(name: &str, text: &str, directory: PathBuf) -> Result<UserConfig, Ve
             "store" => read_store(&mut reader, value, &mut config),
             "ui" => read_ui(&mut reader, value, &mut config),
             "registry" => config.registries = named(&mut reader, "registry", value, read_registry),
-            "builder" => config.builders = named(&mut reader, "builder", value, read_builder),
+            "builder" => config.builders = builder::read_all(&mut reader, value).into_iter().collect(),
             _ => reader.unknown_key(Section::User, key),
         }
     }
@@ -146,74 +131,9 @@ fn read_registry(reader: &mut Reader<'_>, value: &Value<'_>) -> RegistrySettings
     registry
 }
 
-fn read_builder(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Worker> {
-    let mut workers = Vec::new();
-    for (key, value) in reader.table("builder", value).into_iter().flatten() {
-        match key.get_ref().as_ref() {
-            "workers" => {
-                let members = reader.list("workers", value, "a list of tables").unwrap_or_default();
-                workers = members.into_iter().filter_map(|member| read_worker(reader, member)).collect();
-            }
-            _ => reader.unknown_key(Section::Builder, key),
-        }
-    }
-    workers
-}
-
-fn read_worker(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Worker> {
-    let mut worker = Worker::default();
-    for (key, value) in reader.table("workers", value)? {
-        match key.get_ref().as_ref() {
-            "endpoint" => {
-                worker.endpoint = reader.string("endpoint", value).unwrap_or_default().to_string();
-            }
-            "platforms" => {
-                let texts = reader.texts("platforms", value, Role::Plain).unwrap_or_default();
-                let parsed = texts
-                    .iter()
-                    .filter_map(|text| reader.parsed("config::bad-platform", text, str::parse::<Platform>));
-                worker.platforms = parsed.map(|platform| platform.value).collect();
-            }
-            "labels" => {
-                let labels = reader.text_table("labels", value, Role::Plain).into_iter();
-                worker.labels = labels.map(|(name, text)| (name, text.value)).collect();
-            }
-            "tls" => worker.tls = Some(read_tls(reader, value)),
-            _ => reader.unknown_key(Section::Worker, key),
-        }
-    }
-    if worker.endpoint.is_empty() {
-        let place = reader.place(value.span());
-        reader.report(
-            Problem::input("config::missing-key", "a worker needs an `endpoint`")
-                .at(place, "is nowhere")
-                .help("write `endpoint = \"tcp://HOST:PORT\"`"),
-        );
-    }
-    Some(worker)
-}
-
-fn read_tls(reader: &mut Reader<'_>, value: &Value<'_>) -> Tls {
-    let mut tls = Tls::default();
-    for (key, value) in reader.table("tls", value).into_iter().flatten() {
-        match key.get_ref().as_ref() {
-            "ca" => tls.ca = path(reader, "ca", value),
-            "cert" => tls.cert = path(reader, "cert", value),
-            "key" => tls.key = path(reader, "key", value),
-            _ => reader.unknown_key(Section::Tls, key),
-        }
-    }
-    tls
-}
-
 fn plain_texts(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Vec<String> {
     let texts = reader.texts(key, value, Role::Plain).unwrap_or_default();
     texts.into_iter().map(|text| text.value).collect()
-}
-
-fn path(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<PathBuf> {
-    let text = reader.text(key, value, Role::Plain)?;
-    Some(text.resolve_path(&text.value))
 }
 
 fn read_text<T>(
@@ -287,7 +207,7 @@ mod tests {
         assert_eq!(config.registries["docker.io"].mirrors, ["mirror.example.com/hub"]);
         let local = &config.registries["registry.local:5000"];
         assert!(local.insecure && local.ca == Some(PathBuf::from("/home/a/.config/mab/ca.pem")));
-        let [worker] = config.builders["farm"].as_slice() else { panic!("one worker") };
+        let [worker] = config.builders["farm"].workers.as_slice() else { panic!("one worker") };
         assert_eq!(
             (worker.endpoint.as_str(), worker.labels["disk"].as_str()),
             ("tcp://10.0.0.7:1234", "fast")

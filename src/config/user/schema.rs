@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 
+use crate::config::schema::Builder;
+
 /// The user's own settings of mab.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -68,39 +70,6 @@ pub struct Registry {
     pub ca: Option<String>,
     /// It may be spoken to without TLS.
     pub insecure: Option<bool>,
-}
-
-/// An engine of one or more machines.
-#[derive(JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Builder {
-    pub workers: Vec<Worker>,
-}
-
-/// A machine of a builder.
-#[derive(JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Worker {
-    /// Where it listens: `tcp://HOST:PORT`, `unix:///PATH`, `ssh://USER@HOST`.
-    pub endpoint: String,
-    /// What it builds for.
-    pub platforms: Option<Vec<String>>,
-    /// What targets choose it by.
-    pub labels: Option<BTreeMap<String, String>>,
-    /// Files of keys and certificates, relative to this file.
-    pub tls: Option<Tls>,
-}
-
-/// Files in PEM.
-#[derive(JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Tls {
-    /// Who is trusted.
-    pub ca: Option<String>,
-    /// Who we are.
-    pub cert: Option<String>,
-    /// The key of `cert`.
-    pub key: Option<String>,
 }
 
 /// The schema as the text of `schema/config.schema.json`.

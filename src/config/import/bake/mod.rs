@@ -9,4 +9,4 @@ mod variables;
 pub use attributes::{TARGET_ATTRIBUTES, set_target};
 pub use definitions::{BakeFile, BlockDefinition, BlockKind, Definitions, Syntax, VariableDefinition, read};
 pub use resolver::{Locals, Resolver, open, resolve};
-pub use variables::Given;
+pub use variables::{Given, asked};

@@ -6,6 +6,7 @@ use super::definitions::Definitions;
 use crate::config::import::entries::{fields, is_true};
 use crate::config::import::hcl::{Entries, Environment, Number, Type, Value, convert, from_json, to_json};
 use crate::config::variable::Variable;
+use crate::diag::Place;
 
 /// Where variables get their values besides their files.
 #[derive(Clone, Debug, Default)]
@@ -122,6 +123,17 @@ fn from_csv(text: &str, kind: &Type) -> Result<Value, String> {
         }
         other => Err(format!("a {} cannot be given as CSV", other.name())),
     }
+}
+
+/// The variables of the environment that give variables of the files their values, and whose.
+pub fn asked(definitions: &Definitions, given: &Given) -> BTreeMap<String, Option<Place>> {
+    let asked = definitions.variables.iter().filter_map(|(name, variable)| {
+        let is_typed = variable.body.attribute("type").is_some();
+        let found = given.value(name, is_typed, |name| definitions.variables.contains_key(name))?;
+        let name = if found.is_json { format!("{name}_JSON") } else { name.to_string() };
+        (!given.vars.contains_key(&name)).then(|| (name, Some(variable.place.clone())))
+    });
+    asked.collect()
 }
 
 /// The variables of the files as lists show them.

@@ -1,10 +1,15 @@
 //! Files of variables: `.env` and `env_file`.
 
-use super::interpolate::{Variables, substitute};
+use std::collections::BTreeMap;
+
+use super::interpolate::{name_length, substitute};
+use super::variables::Variables;
+
+type Texts = BTreeMap<String, String>;
 
 /// The variables of a file. `known` gives what the file itself does not define.
-pub fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<Variables, String> {
-    let mut found = Variables::new();
+pub fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<Texts, String> {
+    let mut found = Texts::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let total = text.matches('\n').count() + 1;
     loop {
@@ -24,7 +29,7 @@ pub fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<Varia
 /// `[export] NAME=value`, `NAME: value`, or a name alone, whose value is inherited.
 fn statement<'t>(
     text: &'t str,
-    found: &mut Variables,
+    found: &mut Texts,
     known: &dyn Fn(&str) -> Option<String>,
 ) -> Result<&'t str, String> {
     let text = match text.strip_prefix("export") {
@@ -55,7 +60,7 @@ fn statement<'t>(
 
 fn value<'t>(
     text: &'t str,
-    found: &Variables,
+    found: &Texts,
     known: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(String, &'t str), String> {
     match text.chars().next() {
@@ -120,12 +125,16 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Variables of the file win over those around it.
-fn expanded(text: &str, found: &Variables, known: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+fn expanded(text: &str, found: &Texts, known: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     if !text.contains('$') {
         return Ok(text.to_string());
     }
-    let mut variables = found.clone();
-    let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut variables: Variables = found.clone().into_iter().collect();
+    let names = text.match_indices('$').map(|(at, _)| {
+        let rest = &text[at + 1..];
+        let rest = rest.strip_prefix('{').unwrap_or(rest);
+        &rest[..name_length(rest)]
+    });
     for name in names.filter(|name| !name.is_empty()) {
         if let Some(value) = known(name) {
             variables.insert(name.to_string(), value);
@@ -153,7 +162,7 @@ mod tests {
             ("G", ""),
             ("OUT", "outside"),
         ];
-        let expected: Variables =
+        let expected: Texts =
             expected.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         assert_eq!(found, expected);
         for bad in ["A B=1", "A=\"x", "A%=1"] {

@@ -1,7 +1,6 @@
 //! `$NAME`, `${NAME:-default}` and their like in the texts of a Compose file.
 
-use std::collections::BTreeMap;
-
+use super::variables::Variables;
 use super::yaml::{Kind, Node};
 use crate::diag::Problem;
 
@@ -10,14 +9,15 @@ const DEEPEST: usize = 32;
 /// The longest text that substitution may make of one value.
 const LONGEST: usize = 4 << 20;
 
-pub type Variables = BTreeMap<String, String>;
-
 /// Substitutes in all texts; keys stay as they are. What is not set is empty, and a warning.
 pub fn interpolate(node: &mut Node, variables: &Variables, problems: &mut Vec<Problem>) {
     match &mut node.kind {
         Kind::Text(text) if text.contains('$') => {
             let mut unset = Vec::new();
-            match substitute(text, variables, &mut unset, 0) {
+            variables.asked_at(None);
+            let substituted = substitute(text, variables, &mut unset, 0);
+            variables.asked_at(Some(&node.place));
+            match substituted {
                 Ok(substituted) => {
                     *text = substituted;
                     for name in unset {
@@ -88,7 +88,7 @@ fn value(name: &str, variables: &Variables, unset: &mut Vec<String>) -> String {
 }
 
 /// Letters of any case, digits behind the first, and `_`.
-fn name_length(text: &str) -> usize {
+pub fn name_length(text: &str) -> usize {
     let is_first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     if !text.bytes().next().is_some_and(is_first) {
         return 0;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::canonical::{canonical_service, default_context, resolve_project_paths, resolve_service_paths};
 use super::dotenv;
-use super::interpolate::{Variables, interpolate};
+use super::interpolate::interpolate;
 use super::merge::{merge, remove, take_tags};
+use super::variables::Variables;
 use super::yaml::{self, Kind, Node, Table};
 use crate::config::files::Files;
 use crate::config::import::ImportFile;
@@ -164,7 +165,7 @@ impl<'l> Loader<'l> {
             let known = |name: &str| around.variables.get(name).cloned();
             let found = dotenv::parse(&text, &known).map_err(|message| bad_variables(&path, &message))?;
             for (name, value) in found {
-                variables.entry(name).or_insert(value);
+                variables.add(name, value);
             }
         }
         Ok(variables)

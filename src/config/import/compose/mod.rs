@@ -14,6 +14,7 @@ mod load;
 mod merge;
 mod scalar;
 mod service;
+mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -27,15 +28,17 @@ use crate::config::files::Files;
 use crate::diag::Problem;
 use crate::facts::Facts;
 
-use interpolate::Variables;
 use load::{Loader, bad_variables, texts};
 use service::{Context, pairs};
+use variables::{Asked, Variables};
 use yaml::{Kind, Node};
 
 /// What Compose files define.
 pub struct Read {
     pub definition: Definition,
     pub warnings: Vec<Problem>,
+    /// What they have taken from the environment.
+    pub asked: Asked,
 }
 
 /// Reads all files as one project.
@@ -73,7 +76,7 @@ pub fn read(
     if problems.iter().any(Problem::is_error) {
         Err(problems)
     } else {
-        Ok(Read { definition, warnings: problems })
+        Ok(Read { definition, warnings: problems, asked: variables.asked() })
     }
 }
 
@@ -111,22 +114,23 @@ fn targets(context: &Context<'_>, problems: &mut Vec<Problem>) -> Definition {
 
 /// The environment, what `.env` adds to it, and `--var`.
 pub fn variables(given: &Given, facts: &Facts, disk: &(dyn Files + Sync)) -> Result<Variables, Box<Problem>> {
-    let mut variables = given.environment.clone();
+    let mut variables = Variables::of_environment(&given.environment);
     if let Ok(text) = disk.read(&facts.directories.current.join(".env")) {
-        let known = |name: &str| given.environment.get(name).cloned();
+        let around = variables.clone();
+        let known = |name: &str| around.get(name).cloned();
         let found = dotenv::parse(&text, &known).map_err(|message| bad_variables(".env", &message))?;
         for (name, value) in found {
-            variables.entry(name).or_insert(value);
+            variables.add(name, value);
         }
     }
-    variables.extend(given.vars.clone());
+    given.vars.iter().for_each(|(name, text)| variables.insert(name.clone(), text.clone()));
     Ok(variables)
 }
 
 /// `COMPOSE_PROJECT_NAME`: what the last file calls itself, what the environment says, or `bake`.
 fn name_project(files: &[ImportFile], variables: &mut Variables) {
     const NAME: &str = "COMPOSE_PROJECT_NAME";
-    let mut name = variables.get(NAME).filter(|name| !name.is_empty()).cloned();
+    let mut name = variables.peek(NAME).filter(|name| !name.is_empty()).cloned();
     for file in files {
         let source = crate::diag::Source::new(file.name.clone(), file.text.clone());
         for document in yaml::parse(&source).unwrap_or_default() {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::bake_extension;
 use super::build_keys::{BUILD_KEYS, IGNORED_KEYS};
-use super::interpolate::Variables;
 use super::load::texts;
+use super::variables::Variables;
 use super::yaml::{Kind, Node};
 use crate::config::import::entries::{Attestation, Secret, Ssh, from_texts, is_true};
 use crate::config::import::target::{Target, Texts};
@@ -228,12 +228,14 @@ fn args(build: &Node, service: &Node, context: &Context<'_>) -> Read<Option<Text
     let mut args = pairs(node)?;
     if args.values().any(Option::is_none) {
         let environment = (context.environment)(service)?;
+        context.variables.asked_at(None);
         for (name, value) in &mut args {
             if value.is_none() {
                 *value = environment.get(name).or_else(|| context.variables.get(name)).cloned();
             }
         }
     }
+    context.variables.asked_at(Some(&node.place));
     args.retain(|_, value| value.is_some());
     Ok((!args.is_empty()).then_some(args))
 }

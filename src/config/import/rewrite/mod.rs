@@ -141,7 +141,13 @@ fn everything(
     match selected {
         Ok(mut selection) => {
             problems.append(&mut selection.warnings);
-            Ok(Imported { selection, variables: Vec::new(), groups: Vec::new(), warnings: problems })
+            Ok(Imported {
+                selection,
+                variables: Vec::new(),
+                groups: Vec::new(),
+                environment: BTreeMap::new(),
+                warnings: problems,
+            })
         }
         Err(problem) => {
             problems.push(*problem);
@@ -169,9 +175,9 @@ fn marked_services(
         let ours = name.to_lowercase();
         let is_taken = variables.names.values().any(|other| *other == ours);
         let ours = if is_taken { name.clone() } else { ours };
-        let value = known.get(&name).cloned().or(default).unwrap_or_default();
+        let value = known.peek(&name).cloned().or(default).unwrap_or_default();
         let mut section = Section::new(Kind::Var, &ours);
-        let comments = known.contains_key(&name).then(|| "from `.env`, which is not read here".to_string());
+        let comments = known.peek(&name).is_some().then(|| "from `.env`, which is not read here".to_string());
         section.put(Item::new("default", Tree::text(&value)).noted(comments));
         section.put(Item::new("env", Tree::text(&name)));
         variables.sections.push(section);

@@ -1,0 +1,40 @@
+//! Builders, in the build file and in the user's configuration.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+
+use super::Scalar;
+
+/// An engine of one or more machines.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Builder {
+    pub workers: Vec<Worker>,
+}
+
+/// A machine of a builder.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Worker {
+    /// Where it listens: `tcp://HOST:PORT`, `unix:///PATH`, `ssh://USER@HOST`.
+    pub endpoint: String,
+    /// What it builds for.
+    pub platforms: Option<Vec<String>>,
+    /// What targets choose it by.
+    pub labels: Option<BTreeMap<String, Scalar>>,
+    /// Files of keys and certificates, relative to this file.
+    pub tls: Option<Tls>,
+}
+
+/// Files in PEM.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Tls {
+    /// Who is trusted.
+    pub ca: Option<String>,
+    /// Who we are.
+    pub cert: Option<String>,
+    /// The key of `cert`.
+    pub key: Option<String>,
+}

@@ -1,0 +1,32 @@
+//! A builder: a named engine of one or more machines, as the user's configuration or the build file declares it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::base::Platform;
+use crate::diag::Place;
+
+/// `[builder.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Builder {
+    /// Where it is declared.
+    pub place: Place,
+    pub workers: Vec<Worker>,
+}
+
+/// One machine of a builder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Worker {
+    pub endpoint: String,
+    pub platforms: Vec<Platform>,
+    pub labels: BTreeMap<String, String>,
+    pub tls: Option<Tls>,
+}
+
+/// Files in PEM, absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
