@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::Failure;
 use super::bases;
-use super::build_files;
+use super::build_files::{self, BuildFiles};
+use super::circles;
 use super::dockerfiles::{DockerfileReader, Found};
 use super::lock_file;
 use super::overlay::Overlay;
@@ -59,6 +60,13 @@ pub struct Checked {
 pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked, Failure> {
     let loaded = match &options.dockerfiles[..] {
         [] => build_files::find(&options.project, facts)
+            .map(|files| match files {
+                // Those of other tools were read before anybody asked what stands in for them.
+                BuildFiles::Foreign(files) => {
+                    BuildFiles::Foreign(build_files::read_again(files, &options.overlay, facts))
+                }
+                own => own,
+            })
             .and_then(|files| project::load_from(files, &options.project, facts, &options.overlay)),
         files => without_build_file(files, &options.project, facts).map(|(project, warnings)| {
             let folder = project.root.clone();
@@ -68,7 +76,8 @@ pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked,
     let Loaded { project, warnings, names, .. } = match loaded {
         Ok(loaded) => loaded,
         Err(problems)
-            if problems.iter().all(|problem| problem.kind == Kind::Input && !problem.labels.is_empty()) =>
+            if problems.iter().all(|problem| problem.kind == Kind::Input)
+                && problems.iter().any(|problem| !problem.labels.is_empty()) =>
         {
             let report = Report { problems, ..Report::default() };
             return Ok(Checked { report, ..Checked::default() });
@@ -80,6 +89,10 @@ pub async fn check(options: &CheckOptions, facts: &mut Facts) -> Result<Checked,
         false => project.targets.keys().cloned().collect(),
     };
     let selection = select(&project, &names)?;
+    let circles = circles::find(selection.all());
+    if !circles.is_empty() {
+        return Ok(Checked { report: Report { problems: circles, ..Report::default() }, warnings, files: 0 });
+    }
     let targets: Vec<Target> = selection.all().map(|target| with_arguments(target, &options.args)).collect();
     let session = Session::new(&options.session);
     let mut reader = DockerfileReader::new(facts, &session).with(&options.overlay).offline(options.offline);
@@ -284,7 +297,8 @@ impl Files for Memory {
 /// Which of `names` are Dockerfiles rather than targets; without names and without a build file, the one here.
 pub fn dockerfiles_among(names: &[String], file: Option<&Path>, facts: &Facts) -> Vec<PathBuf> {
     let current = &facts.directories.current;
-    if names.is_empty() && file.is_none() && config::find(current).is_none() {
+    let has_none = || config::find(current).is_none() && build_files::foreign_names(facts).is_empty();
+    if names.is_empty() && file.is_none() && has_none() {
         return Some(PathBuf::from("Dockerfile"))
             .into_iter()
             .filter(|path| current.join(path).is_file())

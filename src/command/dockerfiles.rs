@@ -10,7 +10,7 @@ use super::overlay::Overlay;
 use super::session::Session;
 use crate::base::RemoteSource;
 use crate::context::read_in_root;
-use crate::diag::{Located, Problem, Source};
+use crate::diag::{Located, Problem, Source, nearest};
 use crate::dockerfile::Dockerfile;
 use crate::facts::Facts;
 use crate::model::{self, Context, Variant};
@@ -158,9 +158,51 @@ impl<'a> DockerfileReader<'a> {
             Some(text) => Ok(text.to_string()),
             None => read_text(std::fs::File::open(&path)),
         };
-        let dockerfile = self.parse_read(text, &self.relative(&path), variant, found);
+        let dockerfile = match text {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                found.problems.push(self.missing(root, dockerfile, &error, variant));
+                None
+            }
+            text => self.parse_read(text, &self.relative(&path), variant, found),
+        };
         self.known.insert(key, dockerfile.clone());
         dockerfile
+    }
+
+    /// What is not there, the folder or the file in it, and where it is instead.
+    fn missing(
+        &self,
+        root: &Path,
+        dockerfile: &Located<PathBuf>,
+        error: &io::Error,
+        variant: &Variant,
+    ) -> Problem {
+        if !root.is_dir() {
+            let name = self.relative(root);
+            let problem = Problem::input("dockerfile::missing", format!("there is no folder `{name}`"));
+            let problem = match &variant.context.place {
+                Some(place) => problem.at(place.clone(), "this context"),
+                None => problem,
+            };
+            let near = nearest_entry(root).map(|near| self.relative(&near));
+            return problem.help(match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`context` is relative to multiarch.toml, and in files of other tools to the current folder".to_string(),
+            });
+        }
+        let path = root.join(&dockerfile.value);
+        let problem = unreadable(&self.relative(&path), error, variant);
+        // Named as seen from where mab runs, and not from the context.
+        let inside = self.facts.directories.current.join(&dockerfile.value);
+        if let Some(inside) = inside.strip_prefix(root).ok().filter(|_| inside.is_file()) {
+            let inside = inside.display();
+            return problem
+                .help(format!("`dockerfile` is relative to the target's `context`: write `{inside}`"));
+        }
+        match nearest_entry(&path).map(|near| self.relative(&near)) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => problem,
+        }
     }
 
     fn read_wanted(
@@ -208,6 +250,18 @@ impl<'a> DockerfileReader<'a> {
 fn file(path: &Path, name: String) -> Wanted {
     let root = path.parent().unwrap_or(path).to_path_buf();
     Wanted { root, path: path.file_name().map(PathBuf::from).unwrap_or_default(), name }
+}
+
+/// Something beside `path` whose name is nearly the same; above it, when there is not even a folder.
+fn nearest_entry(path: &Path) -> Option<PathBuf> {
+    let (parent, name) = (path.parent()?, path.file_name()?.to_str()?);
+    if !parent.is_dir() {
+        return Some(nearest_entry(parent)?.join(name)).filter(|found| found.exists());
+    }
+    let entries = std::fs::read_dir(parent).ok()?.filter_map(Result::ok);
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    nearest(name, names.iter().map(String::as_str)).map(|near| parent.join(near))
 }
 
 fn problem(error: SourceError) -> Box<Problem> {

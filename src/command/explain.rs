@@ -42,10 +42,10 @@ pub fn explain(
             let check = |targets: &[&Target]| {
                 grants::check(&project, targets, options, facts).map_err(|problem| vec![*problem])
             };
-            check(&[])?;
             if let Some(name) = path.strip_prefix("vars.")
                 && let Some(steps) = config::explain_variable(&loaded, facts, &overrides, name)
             {
+                check(&[])?;
                 return Ok((variable(path, steps), warnings));
             }
             let question = Question::parse(path).map_err(|problem| vec![*problem])?;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::check::{self, CheckOptions, Checked};
 use super::overlay::Overlay;
 use super::{Failure, clean};
+use crate::config::import;
 use crate::diag::{Edit, Kind, Problem};
 use crate::facts::Facts;
 
@@ -125,7 +126,12 @@ fn applied(text: &str, edits: &[&Edit], is_sound: impl Fn(&str) -> bool) -> (Str
 
 /// A key that is put right may be there already, and twice it is worse than misspelt.
 fn is_sound(path: &Path, text: &str) -> bool {
-    path.extension().is_none_or(|extension| extension != "toml") || toml::de::DeTable::parse(text).is_ok()
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => toml::de::DeTable::parse(text).is_ok(),
+        Some("hcl" | "json" | "yaml" | "yml") => import::can_be_parsed(&name, text),
+        _ => true,
+    }
 }
 
 fn replace(path: &Path, file: &FixedFile) -> Result<(), Problem> {

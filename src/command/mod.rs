@@ -10,6 +10,7 @@ mod build_files;
 pub mod cache;
 mod changed;
 pub mod check;
+mod circles;
 mod dockerfiles;
 pub mod explain;
 pub mod fix;

@@ -126,7 +126,10 @@ fn load_ungranted(
             let imported = build_files::import(files, options, facts, disk)?;
             let platforms =
                 PlatformName::without_sets(&options.platforms).map_err(|problem| vec![problem])?;
-            let (project, more) = imported.project(facts, &platforms)?;
+            let (project, more) = imported.project(facts, &platforms).map_err(|problems| {
+                // What is odd may be why something is wrong.
+                imported.warnings.iter().cloned().chain(problems).collect::<Vec<_>>()
+            })?;
             let names = imported.requested();
             let warnings = imported.warnings.into_iter().chain(more).collect();
             Ok(Loaded { project, warnings, names, is_foreign: true, folder })

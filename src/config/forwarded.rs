@@ -46,5 +46,9 @@ pub fn check_id(key: &str, id: &str, place: &Place) -> Result<(), Problem> {
         }
         _ => return Ok(()),
     };
-    Err(Problem::input("config::bad-value", message).at(place.clone(), "here"))
+    let problem = Problem::input("config::bad-value", message).at(place.clone(), "here");
+    Err(match (key, id) {
+        ("secret", "") => problem.help("write `id=…`, as `RUN --mount=type=secret,id=…` has it"),
+        _ => problem,
+    })
 }

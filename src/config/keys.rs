@@ -167,12 +167,17 @@ pub fn sure(section: Section, key: &str) -> Option<String> {
         return None;
     }
     let known = section.known();
-    let kebab = key.replace('_', "-");
-    if kebab != key && known.contains(&kebab) {
-        return Some(kebab);
+    sure_of(key, known.iter().map(String::as_str)).map(str::to_string)
+}
+
+/// The one of `known` that `word` is a slip for beyond doubt.
+pub fn sure_of<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    // Tools differ in what stands between words.
+    let same = |known: &&str| known.replace('_', "-") == word.replace('_', "-");
+    if let Some(same) = known.clone().find(same) {
+        return Some(same);
     }
-    let mut near =
-        known.into_iter().filter(|known| known.len() > 2 && strsim::damerau_levenshtein(key, known) == 1);
+    let mut near = known.filter(|known| known.len() > 2 && strsim::damerau_levenshtein(word, known) == 1);
     let only = near.next()?;
     near.next().is_none().then_some(only)
 }

@@ -12,7 +12,8 @@ use super::declare::Declarations;
 use super::files::{self, Files, MOST_ENTRIES, TooMuch};
 use super::include::{self, Include};
 use super::read::{self, FileDeclarations, Rank};
-use super::table::{MOST_PROBLEMS, Reader};
+use super::syntax;
+use super::table::Reader;
 use super::template::GitUse;
 use super::text::{File, Text, clean};
 use crate::diag::{Place, Problem, Source};
@@ -184,8 +185,7 @@ impl Loaded {
         if !errors.is_empty() {
             // What recovery made of the rest would give problems that are not there.
             self.incomplete = true;
-            let errors = errors.iter().take(MOST_PROBLEMS);
-            self.problems.extend(errors.map(|error| syntax_problem(&file, error)));
+            self.problems.extend(syntax::problems(&file, &errors));
             return FileDeclarations::default();
         }
         let mut reader =
@@ -234,12 +234,6 @@ fn insert_all<T>(
             ),
         }
     }
-}
-
-pub(super) fn syntax_problem(file: &File, error: &toml::de::Error) -> Problem {
-    let message = error.message().replace('\n', ", ");
-    let span = error.span().unwrap_or_default();
-    Problem::input("config::syntax", message).at(file.place(span), "not TOML")
 }
 
 /// `path` as somebody in `directory` types it.

@@ -50,6 +50,7 @@ mod set;
 mod shape;
 mod size;
 mod ssh;
+mod syntax;
 mod table;
 mod target;
 mod template;

@@ -9,7 +9,7 @@ use super::table::{Reader, Role, Value};
 use super::text::Text;
 use crate::base::Platform;
 use crate::base::platform::ParsePlatformError;
-use crate::diag::{Located, Place, Problem};
+use crate::diag::{Located, Place, Problem, nearest};
 
 /// Deeper nesting is refused.
 const DEEPEST: usize = 64;
@@ -132,7 +132,11 @@ impl PlatformSets {
             None => {
                 text.value.parse::<Platform>().map(|platform| vec![located(&platform)]).map_err(|error| {
                     let problem = Problem::input("config::bad-platform", error.to_string());
-                    self.with_help(problem, &text.value).at(text.place(), "here")
+                    let problem = self.with_help(problem, &text.value).at(text.place(), "here");
+                    match (problem.help.is_some(), help(&text.value)) {
+                        (false, Some(help)) => problem.help(help),
+                        _ => problem,
+                    }
                 })
             }
         }
@@ -196,6 +200,29 @@ pub fn without_repeats(
         }
     }
     (platforms, problems)
+}
+
+/// What most images are built for.
+const COMMON: [&str; 10] = [
+    "linux/amd64",
+    "linux/arm64",
+    "linux/arm/v7",
+    "linux/arm/v6",
+    "linux/386",
+    "linux/ppc64le",
+    "linux/s390x",
+    "linux/riscv64",
+    "linux/loong64",
+    "windows/amd64",
+];
+
+/// What somebody means whose platform is none.
+pub fn help(word: &str) -> Option<String> {
+    if word.contains(',') {
+        let entries: Vec<String> = word.split(',').map(|entry| format!("\"{}\"", entry.trim())).collect();
+        return Some(format!("write an entry for each: `{}`", entries.join(", ")));
+    }
+    nearest(word, COMMON).map(|near| format!("did you mean `{near}`?"))
 }
 
 enum State {

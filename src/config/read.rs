@@ -113,6 +113,16 @@ fn check_version(reader: &mut Reader<'_>, value: &Value<'_>) {
     }
 }
 
+/// What somebody means who declares something without its name, or as less than a table.
+fn nameless(key: &str, name: &str, value: &Value<'_>) -> Option<String> {
+    match (key, value.get_ref()) {
+        (_, DeValue::Table(_)) | ("platforms" | "vars", _) => None,
+        ("group", DeValue::Array(_)) => Some(format!("write `[group.{name}]`, and `targets = […]` below it")),
+        ("var", _) => Some(format!("write `[vars]`, and `{name} = …` below it")),
+        _ => Some(format!("give it a name: `[{key}.NAME]`, and `{name} = …` below it")),
+    }
+}
+
 /// Of one kind in one file; a project of more is refused.
 const MOST_DECLARED: usize = 20_000;
 
@@ -127,6 +137,12 @@ pub(super) fn declared<T>(
     let mut members = Vec::new();
     for (name, value) in reader.table(key, value).into_iter().flatten() {
         let place = reader.place(name.span());
+        if let Some(help) = nameless(key, name.get_ref(), value) {
+            let message = format!("`[{key}]` holds a table for each {kind}, and this is none");
+            let place = reader.place(name.span());
+            reader.report(Problem::input("config::wrong-type", message).at(place, "not a table").help(help));
+            continue;
+        }
         if members.len() >= MOST_DECLARED {
             let message = format!("there are more than {MOST_DECLARED} {kind}s");
             reader.report(Problem::input("config::too-many", message).at(place, "one of them"));

@@ -56,6 +56,27 @@ impl Reader<'_> {
         self.report(Problem::input("config::wrong-type", message).at(place, format!("not {wanted}")));
     }
 
+    /// A text where a list of them is wanted.
+    fn lone_text(&mut self, key: &str, text: &str, value: &Value<'_>, wanted: &str) {
+        let written = self.file.source.text.get(value.span()).unwrap_or_default();
+        // Several may be meant where entries have no commas themselves.
+        let list = match key {
+            "platforms" if text.contains(',') => {
+                let entries: Vec<String> =
+                    text.split(',').map(|entry| format!("\"{}\"", entry.trim())).collect();
+                format!("[{}]", entries.join(", "))
+            }
+            _ => format!("[{written}]"),
+        };
+        let message = format!("`{key}` must be {wanted}, not a string");
+        let place = self.place(value.span());
+        let problem = Problem::input("config::wrong-type", message).at(place, format!("not {wanted}"));
+        self.report(match written.contains('\n') {
+            true => problem,
+            false => problem.replaced_by(&list).help(format!("write `{list}`")),
+        });
+    }
+
     pub fn unknown_key(&mut self, section: Section, key: &Key<'_>) {
         // What is meant takes a while to find.
         if self.problems.len() >= MOST_PROBLEMS {
@@ -159,8 +180,10 @@ impl Reader<'_> {
         wanted: &str,
     ) -> Option<Vec<&'v Value<'i>>> {
         let array = value.get_ref().as_array();
-        if array.is_none() {
-            self.mismatch(key, value, wanted);
+        match value.get_ref() {
+            _ if array.is_some() => {}
+            DeValue::String(text) => self.lone_text(key, text, value, wanted),
+            _ => self.mismatch(key, value, wanted),
         }
         Some(array?.iter().collect())
     }

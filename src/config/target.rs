@@ -162,15 +162,18 @@ impl<'w> Resolver<'w, '_, '_> {
             return self.no_platform();
         }
         let last = declared.last().map(|entry| entry.value.0.place());
-        let mut found = Vec::new();
+        let (mut found, mut is_wrong) = (Vec::new(), false);
         for entry in self.holding(declared) {
             match self.world.platform_sets.expand(&entry.0) {
                 Ok(platforms) => found.push((&entry.0, platforms)),
                 Err(problem) => {
                     self.problems.push(problem);
-                    return Vec::new();
+                    is_wrong = true;
                 }
             }
+        }
+        if is_wrong {
+            return Vec::new();
         }
         let (platforms, problems) = platforms::without_repeats(found);
         self.problems.extend(problems);
@@ -250,7 +253,11 @@ impl<'w> Resolver<'w, '_, '_> {
         match result {
             Ok(value) => Some(Located::new(value, text.place())),
             Err(error) => {
-                self.problems.push(Problem::input(code, error.to_string()).at(text.place(), "here"));
+                let problem = Problem::input(code, error.to_string()).at(text.place(), "here");
+                self.problems.push(match other_template(&text.value) {
+                    Some(help) => problem.help(help),
+                    None => problem,
+                });
                 None
             }
         }
@@ -496,6 +503,11 @@ impl<'w> Resolver<'w, '_, '_> {
     fn args(&mut self, layers: &Layers<'_>) -> BTreeMap<String, Located<String>> {
         let mut args = BTreeMap::new();
         for (name, text) in layers.merged("args", |layer| &layer.args) {
+            if let Some(help) = other_template(&text.value) {
+                let message = format!("`args.{name}` is passed on as it is: `$` is no template here");
+                let warning = Problem::warning("config::not-rendered", message);
+                self.problems.push(warning.at(text.place(), "not replaced").help(help));
+            }
             if let Some(value) = self.render(text) {
                 args.insert(name.to_string(), Located::new(value.into_owned(), text.place()));
             }
@@ -547,4 +559,14 @@ fn no_cache_filter(layers: &Layers<'_>) -> Vec<String> {
 
 fn owned(entries: BTreeMap<&str, &String>) -> BTreeMap<String, String> {
     entries.into_iter().map(|(key, value)| (key.to_string(), value.clone())).collect()
+}
+
+/// What to write for `${NAME}`, which other tools take for a template.
+fn other_template(text: &str) -> Option<String> {
+    let rest = &text[text.find('$')? + 1..];
+    let rest = rest.strip_prefix('{').unwrap_or(rest);
+    let length = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+    let name = &rest[..length];
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    is_name.then(|| format!("write `{{{{ vars.{} }}}}`, or `{{{{ env(\"{name}\") }}}}`", name.to_lowercase()))
 }

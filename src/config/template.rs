@@ -209,8 +209,13 @@ impl<'e> Templates<'e> {
 
     fn condition(&self, text: &str, scope: &Scope) -> Result<bool, Fault> {
         let span = checked_condition(text)?;
-        let expression =
-            self.environment.compile_expression(text).map_err(|error| fault_of(&error, &span))?;
+        let expression = self.environment.compile_expression(text).map_err(|error| {
+            let fault = fault_of(&error, &span);
+            match text.get(fault.part.clone()) {
+                Some("=") => fault.help("`==` compares".to_string()),
+                _ => fault,
+            }
+        })?;
         let value = self.value(&expression, text, &span, scope)?;
         match value.kind() {
             ValueKind::Bool => Ok(value.is_true()),

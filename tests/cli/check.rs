@@ -286,3 +286,57 @@ fn fixes_stay_within_the_project_and_keep_the_file_sound() {
     assert!(outside.read("Dockerfile").ends_with("CMD run\n"), "{}", outside.read("Dockerfile"));
     assert!(project.path("linked").is_symlink());
 }
+
+#[test]
+fn files_of_other_tools_are_put_right() {
+    for (name, before, after) in [
+        (
+            "docker-bake.hcl",
+            "targets \"default\" {\n  no_cache = true\n  # here\n  platfroms = \"linux/amd64,linux/arm64\"\n  tags = \"r.example/app:1\"\n}\n",
+            "target \"default\" {\n  no-cache = true\n  # here\n  platforms = [\"linux/amd64\", \"linux/arm64\"]\n  tags = [\"r.example/app:1\"]\n}\n",
+        ),
+        // A key that is there already is not written a second time.
+        (
+            "docker-bake.hcl",
+            "target \"default\" {\n  tag = [\"a\"]\n  tags = [\"b\"]\n}\n",
+            "target \"default\" {\n  tag = [\"a\"]\n  tags = [\"b\"]\n}\n",
+        ),
+        (
+            "docker-bake.json",
+            "{\"target\": {\"default\": {\"tag\": [\"a\"], \"dockerfil\": \"Dockerfile\"}}}\n",
+            "{\"target\": {\"default\": {\"tags\": [\"a\"], \"dockerfile\": \"Dockerfile\"}}}\n",
+        ),
+        (
+            "compose.yaml",
+            "services:\n  app:\n    imgae: r.example/app\n    build: # here\n      contex: .\n      cache-from:\n        - type=gha\n      tags: r.example/app:1\n",
+            "services:\n  app:\n    image: r.example/app\n    build: # here\n      context: .\n      cache_from:\n        - type=gha\n      tags: [\"r.example/app:1\"]\n",
+        ),
+    ] {
+        let project = Project::new().file(name, before).file("Dockerfile", "FROM scratch\n");
+        let diff = check(&project, &["--diff"]);
+        assert_eq!(project.read(name), before, "{}", diff.stdout);
+        assert_eq!(diff.stdout.contains("\n+"), before != after, "{}", diff.stdout);
+        let ran = check(&project, &["--fix"]).succeeded();
+        assert_eq!(project.read(name), after, "{}{}", ran.stderr, ran.stdout);
+    }
+}
+
+#[test]
+fn a_bake_file_is_checked_rather_than_the_dockerfile_beside_it() {
+    let project = Project::new().file("docker-bake.hcl", "target \"default\" {\n  tags = [TAG]\n}\n");
+    project.write("Dockerfile", "FROM scratch\n");
+    let ran = check(&project, &[]).failed(2);
+    assert!(ran.stdout.contains("there is no variable `TAG`"), "{}", ran.stdout);
+    check(&project, &["Dockerfile"]).succeeded();
+}
+
+#[test]
+fn circles_are_told_without_a_plan() {
+    let project = Project::of(
+        "[project]\nplatforms = [\"linux/amd64\"]\n[target.a]\ncontexts = { x = \"target:b\" }\n[target.b]\nneeds = [\"c\"]\n\
+         [target.c]\ncontexts = { x = \"target:b\" }\n",
+    );
+    let ran = check(&project, &[]).failed(2);
+    let said = "targets wait for each other in a circle: `b` → `c` → `b`";
+    assert!(ran.stdout.contains(said) && ran.stdout.contains("`c` builds on `b`"), "{}", ran.stdout);
+}

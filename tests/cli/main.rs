@@ -21,6 +21,7 @@ mod hostile;
 mod imports;
 mod interruption;
 mod lock;
+mod mistakes;
 mod mounts;
 mod outputs;
 mod overrides;

@@ -49,7 +49,7 @@ fn a_builder_of_the_user_is_stronger_than_one_of_the_build_file() {
     let farm =
         |port: u32| format!("[builder.farm]\nworkers = [{{ endpoint = \"tcp://10.0.0.7:{port}\" }}]\n");
     let project = Project::of(&format!("{FILE}{}", farm(1)));
-    project.write("../home/.config/mab/config.toml", &farm(2));
+    project.write("../home/.config/mab/config.toml", farm(2));
     let ran = project.mab(&["check"]).run().succeeded();
     let home = project.path("../home").canonicalize().expect("the home is there");
     assert_eq!(

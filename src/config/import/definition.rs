@@ -8,7 +8,8 @@ use super::names::matches;
 use super::overrides::{Changes, apply};
 use super::rebase::{context_or_default, rebase};
 use super::target::{Group, Target};
-use crate::diag::{Problem, nearest};
+use crate::config::keys;
+use crate::diag::{Place, Problem, nearest};
 
 /// Deeper chains of `inherits`, groups and links are refused.
 const DEEPEST: usize = 300;
@@ -56,7 +57,9 @@ impl Definition {
             self.unfold(name, &mut unfolded, 0)?;
             for target in &unfolded.targets {
                 if !selection.targets.contains_key(target) {
-                    selection.targets.insert(target.clone(), selector.resolve(target)?);
+                    selection
+                        .targets
+                        .insert(target.clone(), selector.resolve(target, unfolded.asked.get(target))?);
                 }
             }
             for group in unfolded.groups {
@@ -120,6 +123,9 @@ impl Definition {
         unfolded.groups.push(name.to_string());
         unfolded.open.push(name.to_string());
         for member in &group.targets {
+            if let Some(place) = &group.members {
+                unfolded.asked.entry(member.clone()).or_insert_with(|| place.clone());
+            }
             self.unfold(member, unfolded, depth + 1)?;
         }
         unfolded.open.pop();
@@ -134,6 +140,8 @@ struct Unfolded {
     open: Vec<String>,
     targets: Vec<String>,
     groups: Vec<String>,
+    /// Where groups name their members.
+    asked: BTreeMap<String, Place>,
 }
 
 /// What was asked for is a group of its own.
@@ -168,9 +176,10 @@ impl<'d> Selector<'d> {
     }
 
     /// A target with everything it inherits and everything a default says.
-    fn resolve(&mut self, name: &str) -> Selected<Target> {
+    /// `asked` is where its name stands.
+    fn resolve(&mut self, name: &str, asked: Option<&Place>) -> Selected<Target> {
         let mut seen = HashMap::new();
-        let inherited = self.inherit(name, &mut seen, 0)?;
+        let inherited = self.inherit(name, asked, &mut seen, 0)?;
         let mut target = inherited.expect("the first target of a chain is not part of a circle yet");
         target.name = name.to_string();
         target.inherits.clear();
@@ -185,6 +194,7 @@ impl<'d> Selector<'d> {
     fn inherit(
         &mut self,
         name: &str,
+        asked: Option<&Place>,
         seen: &mut HashMap<String, Option<Target>>,
         depth: usize,
     ) -> Selected<Option<Target>> {
@@ -195,10 +205,10 @@ impl<'d> Selector<'d> {
             return wrong(format!("`inherits` goes deeper than {DEEPEST} targets"));
         }
         seen.insert(name.to_string(), None);
-        let Some(own) = self.by_name.get(name).copied() else { return self.unknown(name) };
+        let Some(own) = self.by_name.get(name).copied() else { return self.unknown(name, asked) };
         let mut target = Target::default();
         for parent in &own.inherits {
-            match self.inherit(parent, seen, depth + 1)? {
+            match self.inherit(parent, own.places.get("inherits"), seen, depth + 1)? {
                 Some(parent) => target.merge(&parent),
                 None => self.warn_of_circle(own, parent),
             }
@@ -225,12 +235,23 @@ impl<'d> Selector<'d> {
         }
     }
 
-    fn unknown<T>(&self, name: &str) -> Selected<T> {
+    fn unknown<T>(&self, name: &str, asked: Option<&Place>) -> Selected<T> {
         let mut problem = Problem::input("bake::unknown-target", format!("there is no target `{name}`"));
         let groups = self.definition.groups.iter().map(|group| group.name.as_str());
         let known = self.definition.target_names().chain(groups);
         problem.help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-        Err(Box::new(problem))
+        if problem.help.is_none() && name == "default" {
+            let names = keys::quoted_list(self.definition.target_names());
+            problem.help =
+                Some(format!("name what to bake, or declare a group `default`; there are {names}"));
+        }
+        Err(Box::new(match asked {
+            Some(place) => {
+                let quoted = format!("\"{name}\"");
+                problem.at(place.of_part(&quoted, &(0..quoted.len())), "not declared")
+            }
+            None => problem,
+        }))
     }
 
     /// Brings along what a target's contexts link to.
@@ -249,7 +270,8 @@ impl<'d> Selector<'d> {
                 return self.bad_link(name, selection, message);
             }
             if !selection.targets.contains_key(&link) {
-                let mut target = self.resolve(&link)?;
+                let asked = selection.targets[name].places.get("contexts").cloned();
+                let mut target = self.resolve(&link, asked.as_ref())?;
                 target.outputs = Some(vec![Export::plain("cacheonly")]);
                 selection.targets.insert(link.clone(), target);
                 selection.linked.insert(link.clone());

@@ -277,6 +277,16 @@ fn sort(request: &Request, given: &Given, facts: &Facts, disk: &(dyn Files + Syn
     sorted
 }
 
+/// Whether a text is of the language that the file's name says.
+pub fn can_be_parsed(name: &str, text: &str) -> bool {
+    let source = Source::new(name, text);
+    match name.rsplit('.').next() {
+        Some("yaml" | "yml") => compose::can_be_parsed(&source),
+        Some("json") => reads(&BakeFile { source, base: None, syntax: Syntax::Json }),
+        _ => reads(&BakeFile { source, base: None, syntax: Syntax::Hcl }),
+    }
+}
+
 fn reads(file: &BakeFile) -> bool {
     !bake::read(std::slice::from_ref(file)).problems.iter().any(Problem::is_error)
 }

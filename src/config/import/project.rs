@@ -15,7 +15,7 @@ use crate::base::Platform;
 use crate::config::entries::cache::Direction;
 use crate::config::entries::{self, EntryDeclaration};
 use crate::config::text::{File, Text, clean};
-use crate::config::{annotation, context, keys, output, resources, sandbox, size};
+use crate::config::{annotation, context, keys, output, platforms, resources, sandbox, size};
 use crate::diag::{Located, Place, Problem, Source};
 use crate::facts::Facts;
 use crate::model::{
@@ -163,6 +163,14 @@ impl Converter<'_> {
         self.problems.push(problem);
     }
 
+    /// Reports a problem of one entry of an attribute, where that can be found.
+    fn report_part(&mut self, attribute: &str, part: &str, problem: Problem) {
+        match self.place(attribute).map(|place| place.of_part(part, &(0..part.len()))) {
+            Some(place) => self.problems.push(problem.at(place, "here")),
+            None => self.report(attribute, problem),
+        }
+    }
+
     /// A value where it stands; overrides and defaults stand nowhere but in themselves.
     fn text(&self, attribute: &str, value: &str) -> Text {
         let directory = self.facts.directories.current.clone();
@@ -271,7 +279,14 @@ impl Converter<'_> {
                         platforms.push(platform);
                     }
                 }
-                Err(message) => self.report("platforms", Problem::input("config::bad-value", message)),
+                Err(message) => {
+                    let problem = Problem::input("config::bad-value", message);
+                    let problem = match platforms::help(text) {
+                        Some(help) => problem.help(help),
+                        None => problem,
+                    };
+                    self.report_part("platforms", text, problem);
+                }
             }
         }
         if platforms.is_empty() {
@@ -286,7 +301,12 @@ impl Converter<'_> {
             match tag.parse::<crate::base::Reference>() {
                 Ok(reference) => tags.push(located(reference, self.place("tags"))),
                 Err(error) => {
-                    self.report("tags", Problem::input("config::bad-reference", error.to_string()));
+                    let problem = Problem::input("config::bad-reference", error.to_string());
+                    let problem = match tag.contains("{{") || tag.contains('$') {
+                        true => problem.help("a variable is written `${NAME}`"),
+                        false => problem,
+                    };
+                    self.report_part("tags", tag, problem);
                 }
             }
         }
@@ -434,7 +454,9 @@ impl Converter<'_> {
         let mut secrets = BTreeMap::new();
         for Secret { id, source, environment } in self.target.secrets.iter().flatten() {
             if id.is_empty() {
-                self.report("secret", Problem::input("config::bad-secret", "a secret has no `id`"));
+                let problem = Problem::input("config::bad-secret", "a secret has no `id`");
+                let help = "write `id=…`, as `RUN --mount=type=secret,id=…` has it";
+                self.report("secret", problem.help(help));
                 continue;
             }
             let found = match (environment.as_str(), source.as_str()) {

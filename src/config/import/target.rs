@@ -72,6 +72,8 @@ pub struct Group {
     pub description: String,
     pub targets: Vec<String>,
     pub place: Option<Place>,
+    /// Where its members stand.
+    pub members: Option<Place>,
 }
 
 impl Target {

@@ -14,9 +14,9 @@ use toml::de::DeTable;
 
 use super::builder::{self, path};
 use super::keys::Section;
-use super::load::syntax_problem;
 use super::read::read_word;
 use super::size;
+use super::syntax;
 use super::table::{Reader, Role, Value};
 use super::text::File;
 use crate::diag::{Problem, Source};
@@ -66,7 +66,7 @@ pub fn read(name: &str, text: &str, directory: PathBuf) -> Result<UserConfig, Ve
     let file = Arc::new(File { source: Source::new(name, text), directory, is_literal: false });
     let (document, errors) = DeTable::parse_recoverable(&file.source.text);
     if !errors.is_empty() {
-        return Err(errors.iter().map(|error| syntax_problem(&file, error)).collect());
+        return Err(syntax::problems(&file, &errors));
     }
     let mut problems = Vec::new();
     let mut reader = Reader { file: file.clone(), problems: &mut problems, uses_git: Default::default() };

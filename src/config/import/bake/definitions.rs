@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::config::import::hcl::{self, Attribute, Block, Blocks, Body, Expression};
 use crate::config::import::names::is_name;
-use crate::diag::{Place, Problem, Source, Span, nearest};
+use crate::config::keys::{suggestion, sure_of};
+use crate::diag::{Place, Problem, Source, Span};
 
 use super::attributes::{GROUP_ATTRIBUTES, TARGET_ATTRIBUTES};
 
@@ -117,6 +118,7 @@ pub fn read(files: &[BakeFile]) -> Definitions {
 impl Definitions {
     fn add(&mut self, file: &BakeFile, body: Body) {
         for attribute in body.attributes {
+            self.warn_of_top_level(file, &attribute);
             self.add_value(file, attribute);
         }
         for block in body.blocks {
@@ -128,6 +130,18 @@ impl Definitions {
                     None => self.warn_of_block(file, &block),
                 },
             }
+        }
+    }
+
+    /// A word for blocks that is none, where JSON has values as well.
+    fn warn_of_top_level(&mut self, file: &BakeFile, attribute: &Attribute) {
+        let meant = sure_of(&attribute.name, ["group", "target", "variable", "function"].into_iter());
+        if let Some(meant) = meant.filter(|meant| file.syntax == Syntax::Json && **meant != *attribute.name) {
+            let place = Place::new(&file.source, attribute.name_span.clone());
+            let message = format!("`{}` is a value that nothing asks for", attribute.name);
+            let warning = Problem::warning("bake::ignored", message).at(place, "declares nothing");
+            let warning = warning.replaced_by(format!("\"{meant}\""));
+            self.problems.push(warning.help(format!("did you mean `{meant}`?")));
         }
     }
 
@@ -151,7 +165,8 @@ impl Definitions {
                 let place = Place::new(&file.source, span.clone());
                 let message = format!("a `{}` block has one name", block.kind);
                 let label = if labels.is_empty() { "no name" } else { "one too many" };
-                self.problems.push(Problem::input("bake::bad-block", message).at(place, label));
+                let problem = Problem::input("bake::bad-block", message).at(place, label);
+                self.problems.push(problem.help(format!("write `{} \"NAME\" {{`", block.kind)));
                 None
             }
         }
@@ -215,19 +230,42 @@ impl Definitions {
         for attribute in body.attributes.iter().filter(|attribute| !known.contains(&&*attribute.name)) {
             let place = Place::new(&file.source, attribute.name_span.clone());
             let message = format!("a {word} has no attribute `{}`, so bake passes over it", attribute.name);
+            let quote = if file.syntax == Syntax::Json { "\"" } else { "" };
             let mut warning = Problem::warning("bake::ignored", message).at(place, "not used");
-            warning.help =
-                nearest(&attribute.name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-            self.problems.push(warning);
+            warning.help = suggestion(&attribute.name, known.iter().copied())
+                .or_else(|| known_advice(word, &attribute.name));
+            self.problems.push(match sure_of(&attribute.name, known.iter().copied()) {
+                Some(meant) => warning.replaced_by(format!("{quote}{meant}{quote}")),
+                None => warning,
+            });
         }
     }
 
     fn warn_of_block(&mut self, file: &BakeFile, block: &Block) {
         let place = Place::new(&file.source, block.kind_span.clone());
         let message = format!("there is no block `{}` here, so bake passes over it", block.kind);
+        const BLOCKS: [&str; 4] = ["group", "target", "variable", "function"];
         let mut warning = Problem::warning("bake::ignored", message).at(place, "not used");
-        warning.help = nearest(&block.kind, ["group", "target", "variable", "function", "validation"])
-            .map(|near| format!("did you mean `{near}`?"));
-        self.problems.push(warning);
+        warning.help = suggestion(&block.kind, BLOCKS);
+        if block.labels.is_empty() && TARGET_ATTRIBUTES.contains(&&*block.kind) {
+            warning.help = Some(format!("it is an attribute: write `{} = {{ … }}`", block.kind));
+        }
+        self.problems.push(match sure_of(&block.kind, BLOCKS.into_iter()) {
+            Some(meant) if !block.labels.is_empty() => warning.replaced_by(meant),
+            _ => warning,
+        });
+    }
+}
+
+/// What stands elsewhere than where somebody looks for it.
+fn known_advice(word: &str, name: &str) -> Option<String> {
+    match (word, name) {
+        ("target", "push") => Some("write `output = [\"type=registry\"]`, or `mab bake --push`".to_string()),
+        ("target", "load") => Some("write `output = [\"type=docker\"]`, or `mab bake --load`".to_string()),
+        ("target", "stage") => Some("the stage to build is `target`".to_string()),
+        ("target", "needs" | "depends_on" | "depends-on") => {
+            Some("what a target builds on is in `contexts = { NAME = \"target:NAME\" }`".to_string())
+        }
+        _ => None,
     }
 }

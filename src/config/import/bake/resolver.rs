@@ -63,6 +63,29 @@ pub fn open<'d>(definitions: &'d Definitions, given: &'d Given, surroundings: Su
     resolver
 }
 
+/// What to write instead of a value of the wrong type.
+fn with_remedy(problem: Problem, name: &str, value: &Value, place: &Place) -> Problem {
+    let written = place.source.text.get(place.span.clone()).unwrap_or_default();
+    let is_list =
+        problem.message.contains(": list of string required") || problem.message.contains(": a list is");
+    match value {
+        Value::String(text) if is_list && !written.contains('\n') => {
+            let list = match text.contains(',') && name == "platforms" {
+                true => format!("[\"{}\"]", text.replace(',', "\", \"")),
+                false => format!("[{written}]"),
+            };
+            problem.replaced_by(&list).help(format!("write `{list}`"))
+        }
+        _ if problem.message.contains(": map of string required") => {
+            problem.help(format!("write `{name} = {{ NAME = \"value\" }}`"))
+        }
+        _ if problem.message.contains("string required, but this is an object") => {
+            problem.help("name one of its attributes, as in `target.NAME.context`; another target's result is a context: `contexts = { NAME = \"target:NAME\" }`")
+        }
+        _ => problem,
+    }
+}
+
 /// A block, and which of its targets.
 type Member = (usize, usize);
 
@@ -465,6 +488,9 @@ impl<'d> Resolver<'d> {
                 BlockKind::Target => set_target(&mut found.target, name, &value),
                 BlockKind::Group => set_group(&mut found.group, name, &value),
             };
+            if definition.kind == BlockKind::Group && &**name == "targets" {
+                found.group.members = Some(place.clone());
+            }
             if let Some(known) = TARGET_ATTRIBUTES.iter().find(|known| **known == &**name) {
                 found.target.places.insert(known, place.clone());
             }
@@ -473,7 +499,8 @@ impl<'d> Resolver<'d> {
             }
             set.map_err(|message| {
                 let message = format!("`{name}` has a wrong value: {message}");
-                Box::new(Problem::input("bake::bad-type", message).at(place.clone(), "this value"))
+                let problem = Problem::input("bake::bad-type", message).at(place.clone(), "this value");
+                Box::new(with_remedy(problem, name, &value, &place))
             })
         })
     }

@@ -14,7 +14,7 @@ use super::yaml::{self, Kind, Node, Table};
 use crate::config::files::Files;
 use crate::config::import::ImportFile;
 use crate::config::import::hcl::clean_path;
-use crate::diag::{Place, Problem, Source};
+use crate::diag::{Place, Problem, Source, nearest};
 
 /// Includes, and services that extend others, nested deeper than this are refused.
 const DEEPEST: usize = 64;
@@ -227,8 +227,10 @@ impl<'l> Loader<'l> {
             None => (services.clone(), file.to_string()),
         };
         let Some(base) = base_services.get(wanted) else {
-            let problem =
+            let mut problem =
                 extends.wrong(format!("there is no service `{wanted}` in `{base_file}`"), "not there");
+            problem.help = nearest(wanted, base_services.keys().map(String::as_str))
+                .map(|near| format!("did you mean `{near}`?"));
             return Err(Box::new(Problem { code: "compose::unknown-service", ..problem }));
         };
         let base = self.extended(wanted, base, &base_services, &base_file, around, path)?;

@@ -80,6 +80,10 @@ pub fn read(
     }
 }
 
+pub fn can_be_parsed(source: &std::sync::Arc<crate::diag::Source>) -> bool {
+    yaml::parse(source).is_ok()
+}
+
 fn targets(context: &Context<'_>, problems: &mut Vec<Problem>) -> Definition {
     let mut definition = Definition::default();
     let mut names = Vec::new();
@@ -90,10 +94,15 @@ fn targets(context: &Context<'_>, problems: &mut Vec<Problem>) -> Definition {
             problems.push(service.wrong(message, "not a name"));
             continue;
         }
+        service::check_service(service_name, service, problems);
         let has = |key: &str| service.get(key).is_some_and(|node| !node.is_null());
         if !has("image") && !has("build") && !has("provider") {
             let message = format!("the service `{service_name}` has neither an image nor a build");
-            problems.push(service.wrong(message, "nothing to run"));
+            let problem = service.wrong(message, "nothing to run");
+            problems.push(match service.as_text().is_some_and(|text| text.contains(':')) {
+                true => problem.help("write a space behind the `:` of a key"),
+                false => problem,
+            });
             continue;
         }
         match service::target(&name, service, context, problems) {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::bake_extension;
-use super::build_keys::{BUILD_KEYS, IGNORED_KEYS};
+use super::build_keys::{BUILD_KEYS, IGNORED_KEYS, SERVICE_KEYS};
 use super::load::texts;
 use super::variables::Variables;
 use super::yaml::{Kind, Node};
 use crate::config::import::entries::{Attestation, Secret, Ssh, from_texts, is_true};
 use crate::config::import::target::{Target, Texts};
+use crate::config::keys::sure_of;
 use crate::config::size;
 use crate::diag::{Problem, nearest};
 
@@ -31,38 +32,39 @@ pub fn target(
     warnings: &mut Vec<Problem>,
 ) -> Read<Option<Target>> {
     let Some(build) = service.get("build").filter(|build| !build.is_null()) else { return Ok(None) };
-    check_keys(build, warnings)?;
-    let text = |key: &str| text_of(build, key);
+    check_keys(build, warnings);
+    let mut notes = Notes { problems: &mut *warnings };
     let mut target = Target {
         name: name.to_string(),
         place: Some(build.place.clone()),
-        context: text("context")?.filter(|text| !text.is_empty()),
-        dockerfile: text("dockerfile")?.filter(|text| !text.is_empty()),
-        dockerfile_inline: text("dockerfile_inline")?.filter(|text| !text.is_empty()),
-        contexts: contexts(build, context)?,
-        args: args(build, service, context)?,
-        labels: Some(labels(build)?),
-        tags: list(build, "tags")?,
-        platforms: list(build, "platforms")?,
-        network: text("network")?.filter(|text| !text.is_empty()),
-        shm_size: shm_size(build)?,
-        ulimits: ulimits(build)?,
-        extra_hosts: Some(extra_hosts(build)?),
-        no_cache: truth(build, "no_cache")?.filter(|value| *value),
-        pull: truth(build, "pull")?.filter(|value| *value),
-        secrets: secrets(build, context)?,
+        context: notes.take(text_of(build, "context")),
+        dockerfile: notes.take(text_of(build, "dockerfile")),
+        dockerfile_inline: notes.take(text_of(build, "dockerfile_inline")),
+        contexts: notes.take(contexts(build, context)),
+        args: notes.take(args(build, service, context)),
+        labels: Some(notes.take(labels(build))),
+        tags: notes.take(list(build, "tags")),
+        platforms: notes.take(list(build, "platforms")),
+        network: notes.take(text_of(build, "network")),
+        shm_size: notes.take(shm_size(build)),
+        ulimits: notes.take(ulimits(build)),
+        extra_hosts: Some(notes.take(extra_hosts(build))),
+        no_cache: notes.take(truth(build, "no_cache")).filter(|value| *value),
+        pull: notes.take(truth(build, "pull")).filter(|value| *value),
+        secrets: notes.take(secrets(build, context)),
         ssh: ssh(build),
-        cache_from: entries(build, "cache_from")?,
-        cache_to: entries(build, "cache_to")?,
-        attest: attestations(build)?,
+        cache_from: notes.take(entries(build, "cache_from")),
+        cache_to: notes.take(entries(build, "cache_to")),
+        attest: notes.take(attestations(build)),
         ..Target::default()
     };
+    let stage = notes.take(text_of(build, "target"));
     check_exclusive(build, &target)?;
     remember_places(build, &mut target);
     if let Some(extension) = build.get("x-bake").filter(|extension| !extension.is_null()) {
         bake_extension::apply(extension, &mut target, warnings)?;
     }
-    target.stage = text("target")?.filter(|text| !text.is_empty());
+    target.stage = stage;
     let image = service.get("image").and_then(Node::printed).filter(|image| !image.is_empty());
     if target.tags.as_ref().is_none_or(Vec::is_empty)
         && let Some(image) = image
@@ -76,20 +78,57 @@ pub fn target(
 }
 
 /// Compose refuses what it does not know in a build, and bake what it knows but does not use is passed over.
-fn check_keys(build: &Node, warnings: &mut Vec<Problem>) -> Read<()> {
+fn check_keys(build: &Node, problems: &mut Vec<Problem>) {
     for (key, value) in build.table().into_iter().flatten() {
         if let Some(reason) = IGNORED_KEYS.iter().find(|(ignored, _)| ignored == key) {
             let message = format!("`build.{key}` is passed over, as bake does: {}", reason.1);
-            warnings.push(Problem::warning("compose::ignored", message).at(value.place.clone(), "not used"));
+            problems.push(Problem::warning("compose::ignored", message).at(value.place.clone(), "not used"));
         } else if !key.starts_with("x-") && !BUILD_KEYS.iter().any(|(known, _)| known == key) {
-            let mut problem = Problem::input("compose::unknown-key", format!("a build has no key `{key}`"))
-                .at(value.place.clone(), "not known");
-            problem.help = nearest(key, BUILD_KEYS.iter().map(|(known, _)| *known))
-                .map(|near| format!("did you mean `{near}`?"));
-            return Err(Box::new(problem));
+            let problem = Problem::input("compose::unknown-key", format!("a build has no key `{key}`"));
+            let mut problem = slip(problem, key, value, BUILD_KEYS.iter().map(|(known, _)| *known));
+            if problem.help.is_none() && SERVICE_KEYS.contains(&key.as_str()) {
+                problem.help = Some("it is a key of the service, beside `build`".to_string());
+            }
+            problems.push(problem);
         }
     }
-    Ok(())
+}
+
+/// Adds the place of a key, and what is meant by it.
+fn slip<'a>(
+    problem: Problem,
+    key: &str,
+    value: &Node,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Problem {
+    let place = value.key_place(key);
+    let mut problem = problem.at(place.clone().unwrap_or_else(|| value.place.clone()), "not known");
+    problem.help = nearest(key, known.clone()).map(|near| format!("did you mean `{near}`?"));
+    match sure_of(key, known).filter(|_| place.is_some()) {
+        Some(meant) => problem.replaced_by(meant),
+        None => problem,
+    }
+}
+
+/// What Compose refuses and bake passes over: slips of the words around a build, and what belongs into it.
+pub fn check_service(name: &str, service: &Node, problems: &mut Vec<Problem>) {
+    for (key, value) in service.table().into_iter().flatten() {
+        if key.starts_with("x-") || SERVICE_KEYS.contains(&key.as_str()) {
+            continue;
+        }
+        let message = format!("the service `{name}` has a key `{key}` that means nothing there");
+        let warning = Problem::warning("compose::ignored", message);
+        if BUILD_KEYS.iter().any(|(known, _)| known == key) {
+            let place = value.key_place(key).unwrap_or_else(|| value.place.clone());
+            problems.push(
+                warning
+                    .at(place, "not used")
+                    .help(format!("it belongs below `build`: `build: {{ context: ., {key}: … }}`")),
+            );
+        } else {
+            problems.push(slip(warning, key, value, SERVICE_KEYS.into_iter()));
+        }
+    }
 }
 
 fn check_exclusive(build: &Node, target: &Target) -> Read<()> {
@@ -108,10 +147,25 @@ fn remember_places(build: &Node, target: &mut Target) {
     }
 }
 
+/// Takes values, and keeps what is wrong with those that are none: one run tells all of it.
+struct Notes<'p> {
+    problems: &'p mut Vec<Problem>,
+}
+
+impl Notes<'_> {
+    fn take<T: Default>(&mut self, read: Read<T>) -> T {
+        read.unwrap_or_else(|problem| {
+            self.problems.push(*problem);
+            T::default()
+        })
+    }
+}
+
+/// A text that is there and not empty.
 fn text_of(table: &Node, key: &str) -> Read<Option<String>> {
     match table.get(key) {
         None => Ok(None),
-        Some(Node { kind: Kind::Text(text), .. }) => Ok(Some(text.clone())),
+        Some(Node { kind: Kind::Text(text), .. }) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
         Some(other) => {
             let message = format!("`{key}` must be a text, not {}", other.name());
             Err(Box::new(other.wrong(message, "not a text").help("put it into quotes")))
@@ -123,7 +177,15 @@ fn text_of(table: &Node, key: &str) -> Read<Option<String>> {
 fn list(table: &Node, key: &str) -> Read<Option<Vec<String>>> {
     let Some(node) = table.get(key) else { return Ok(None) };
     let Kind::List(items) = &node.kind else {
-        return Err(Box::new(node.wrong(format!("`{key}` must be a list"), "not a list")));
+        let problem = node.wrong(format!("`{key}` must be a list"), "not a list");
+        let written = node.place.source.text.get(node.place.span.clone()).unwrap_or_default();
+        let is_plain = !written.contains(['\n', ',', '"', '\'', '#', '[', ']', '{', '}', '&', '*']);
+        return Err(Box::new(match (&node.kind, is_plain) {
+            (Kind::Text(_), true) => {
+                problem.replaced_by(format!("[\"{written}\"]")).help(format!("write `[\"{written}\"]`"))
+            }
+            _ => problem,
+        }));
     };
     let texts = items.iter().map(|item| match item.as_text() {
         Some(text) => Ok(text.to_string()),
@@ -167,20 +229,28 @@ fn contexts(build: &Node, context: &Context<'_>) -> Read<Option<BTreeMap<String,
     for (name, value) in node.table().into_iter().flatten() {
         let text = value.printed().unwrap_or_default();
         if let Some(service) = text.strip_prefix("service:") {
-            check_service(service, value, context)?;
+            check_link(service, value, context)?;
         }
         found.insert(name.clone(), named_context(&text));
     }
     Ok(Some(found))
 }
 
-fn check_service(service: &str, node: &Node, context: &Context<'_>) -> Read<()> {
+fn check_link(service: &str, node: &Node, context: &Context<'_>) -> Read<()> {
     let wrong = |message: String, label: &str| {
         let problem = node.wrong(message, label);
         Err(Box::new(Problem { code: "compose::unknown-service", ..problem }))
     };
     match context.services.get(service) {
-        None => wrong(format!("there is no service `{service}`"), "not there"),
+        None => {
+            let mut problem = wrong(format!("there is no service `{service}`"), "not there");
+            if let (Err(problem), Some(near)) =
+                (&mut problem, nearest(service, context.services.keys().map(String::as_str)))
+            {
+                problem.help = Some(format!("did you mean `{near}`?"));
+            }
+            problem
+        }
         Some(found) if found.get("build").is_none_or(Node::is_null) => {
             wrong(format!("the service `{service}` is not built"), "has no `build`")
         }
@@ -319,7 +389,10 @@ fn secrets(build: &Node, context: &Context<'_>) -> Read<Option<Vec<Secret>>> {
         };
         let Some(declared) = context.secrets.get(id) else {
             let problem = item.wrong(format!("there is no secret `{id}`"), "not declared");
-            return Err(Box::new(problem.help("declare it under `secrets` at the top of the file")));
+            return Err(Box::new(match nearest(id, context.secrets.keys().map(String::as_str)) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem.help("declare it under `secrets` at the top of the file"),
+            }));
         };
         let is_external = declared.get("external").is_some_and(|external| external.kind != Kind::Bool(false));
         if is_external {

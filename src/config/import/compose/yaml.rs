@@ -100,6 +100,22 @@ impl Node {
         Problem::input("compose::bad-value", message).at(self.place.clone(), label)
     }
 
+    /// Where the key stands that this is the value of, as far as the text shows it.
+    pub fn key_place(&self, key: &str) -> Option<Place> {
+        let before = self.place.source.text.get(..self.place.span.start)?;
+        let is_key = |at: &usize| {
+            let begins = before[..*at].chars().next_back().is_none_or(|c| " \t\n\"'{,?".contains(c));
+            let rest = before[at + key.len()..].trim_start_matches(['"', '\'']).trim_start_matches(' ');
+            let between = rest.strip_prefix(':').unwrap_or("x");
+            begins
+                && between
+                    .lines()
+                    .all(|line| line.trim().is_empty() || line.trim().starts_with(['#', '!', '&', '"', '\'']))
+        };
+        let at = before.rmatch_indices(key).map(|(at, _)| at).find(is_key)?;
+        Some(Place::new(&self.place.source, at..at + key.len()))
+    }
+
     /// What people call it.
     pub fn name(&self) -> &'static str {
         match self.kind {
@@ -140,6 +156,32 @@ pub fn parse(source: &Arc<Source>) -> Result<Vec<Node>, Box<Problem>> {
             event => documents.push(reader.node(event, marks, 0)?),
         }
     }
+}
+
+/// What the parser says, in words for whoever wrote it.
+fn syntax_problem(info: &str, place: Place) -> Problem {
+    let problem = |message: &str, label: &str| {
+        Problem::input("compose::syntax", message).at(place.clone(), label.to_string())
+    };
+    if info.starts_with("tabs disallowed") {
+        return problem("a tab cannot indent a line of YAML", "a tab").help("indent with spaces");
+    }
+    if info.contains("quoted scalar") && info.contains("end of stream") {
+        return problem("a text in quotes is not closed", "opened here").help("write the quote at its end");
+    }
+    if info.contains("unknown anchor") {
+        let text = place.source.text.get(place.span.start..).unwrap_or_default();
+        let is_end = |c: char| c.is_whitespace() || ",]}".contains(c);
+        let name = text.trim_start_matches('*').split(is_end).next().unwrap_or_default();
+        let message = format!("`*{name}` is the value of no `&{name}` above it");
+        return problem(&message, "not known")
+            .help(format!("write `&{name}` before the value that is meant, above this line"));
+    }
+    if info.contains("did not find expected key") {
+        return problem(info, "not YAML")
+            .help("the keys of one table are indented alike, and each has a `:`");
+    }
+    problem(info, "not YAML")
 }
 
 /// Byte offsets of characters.
@@ -183,9 +225,7 @@ impl<'s> Reader<'s> {
                 let end = self.source.text.len();
                 let at = self.offsets.byte(error.marker().index(), end);
                 let place = Place::new(self.source, at..at);
-                Err(Box::new(
-                    Problem::input("compose::syntax", error.info().to_string()).at(place, "not YAML"),
-                ))
+                Err(Box::new(syntax_problem(error.info(), place)))
             }
             None => Ok((Event::StreamEnd, Marks::default())),
         }
@@ -290,12 +330,10 @@ impl<'s> Reader<'s> {
             }
             let Some(name) = key.printed() else {
                 let span = key.place.span.clone();
-                return Err(self.problem(
-                    "compose::bad-key",
-                    span,
-                    "a key must be text".to_string(),
-                    "not text",
-                ));
+                let message = "a key must be text".to_string();
+                let mut problem = self.problem("compose::bad-key", span, message, "not text");
+                problem.help = Some("a text that begins with a brace is in quotes".to_string());
+                return Err(problem);
             };
             if let Some(first) = table.insert(name.clone(), value) {
                 let mut problem = self.problem(

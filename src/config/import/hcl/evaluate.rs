@@ -178,6 +178,15 @@ impl<'e> Evaluator<'e> {
             self.wrong("bake::unknown-variable", span, format!("there is no variable `{name}`"), "not known");
         let known = self.environment.variables.keys().chain(self.locals.iter().map(|(name, _)| name));
         problem.help = nearest(name, known.map(|name| &**name)).map(|near| format!("did you mean `{near}`?"));
+        if problem.help.is_none() {
+            let is_block = |blocks: &Entries| blocks.contains_key(name);
+            problem.help = Some(match self.environment.blocks.values().any(is_block) {
+                true => format!("names of targets and groups are texts: `\"{name}\"`"),
+                false => {
+                    format!("declare it: `variable \"{name}\" {{ default = \"…\" }}`; texts are in quotes")
+                }
+            });
+        }
         Err(problem)
     }
 

@@ -137,7 +137,14 @@ fn object(cursor: &mut Cursor<'_>) -> Parsed<NodeKind> {
         }
         let start = cursor.at;
         if !cursor.starts_with("\"") {
-            return Err(cursor.unexpected("a name in quotes"));
+            let mut problem = cursor.unexpected("a name in quotes");
+            let help = match cursor.peek() {
+                Some('}') => "no comma stands before the end of an object",
+                Some('/' | '#') => "JSON has no comments; a file of HCL has",
+                _ => "JSON has double quotes around every name",
+            };
+            problem.help = Some(help.to_string());
+            return Err(problem);
         }
         let name = string(cursor)?;
         let name_span = start..cursor.at;
