@@ -66,7 +66,14 @@ impl Flags {
 
     fn files(&self, case: &Path) -> Vec<ImportFile> {
         let found = DEFAULT_FILES.into_iter().filter(|name| case.join(name).exists()).map(str::to_string);
-        let names = if self.files.is_empty() { found.collect() } else { self.files.clone() };
+        let of_environment =
+            self.environment.get("BUILDX_BAKE_FILE").into_iter().flat_map(|list| list.split(':'));
+        let of_environment: Vec<String> = of_environment.map(str::to_string).collect();
+        let names = match (self.files.is_empty(), of_environment.is_empty()) {
+            (false, _) => self.files.clone(),
+            (true, false) => of_environment,
+            (true, true) => found.collect(),
+        };
         names
             .into_iter()
             .map(|name| ImportFile {
@@ -89,6 +96,7 @@ fn answer(case: &Path) -> (Option<String>, Vec<Problem>) {
         overrides: flags.overrides,
         vars: flags.vars.into_iter().collect(),
         seed: [7; 16],
+        ..Request::default()
     };
     match import::import(&request, &facts, &Disk) {
         Ok(imported) => (Some(imported.print()), imported.warnings),
@@ -236,7 +244,7 @@ fn expressions_have_the_values_that_bake_gives_them() {
 }
 
 /// What a rewritten file may give otherwise, by case and key, and why.
-const OTHERWISE: [(&str, &str, &str); 6] = [
+const OTHERWISE: [(&str, &str, &str); 9] = [
     ("arguments-as-list", "args", "an argument without value comes from the environment of whoever builds"),
     ("dot-env", "tags", "`.env` refers to the environment of whoever builds"),
     ("env-lookup-off", "tags", "a switch of bake's that is not ours"),
@@ -246,6 +254,13 @@ const OTHERWISE: [(&str, &str, &str); 6] = [
         "what a function of the file gives is written as it is with the variables' defaults",
     ),
     ("variables-env-lookup-off", "args", "a switch of bake's that is not ours"),
+    ("variables-of-nested-types", "args", "`NAME_JSON` is a variable of bake's that is not ours"),
+    (
+        "variables-of-numbers-and-truths-from-outside",
+        "args",
+        "what has no equal is written as it is with the variables' defaults",
+    ),
+    ("variables-of-variables", "args", "a default is a plain value, and does not follow other variables"),
     ("variables-typed", "args", "bake takes `t` and `F` for truth"),
 ];
 

@@ -75,7 +75,8 @@ Examples:
 #[derive(Debug, Args)]
 pub struct ProjectArguments {
     /// Targets and groups; `api-*` and `label:KEY=VALUE` for all targets that match; without any, the group or target
-    /// `default`
+    /// `default`. For `bake` and `plan` the first may be a URL with the build file: a repository
+    /// (`https://HOST/REPO.git#REF:FOLDER`), an archive, or a bake file
     #[arg(value_name = "TARGET")]
     names: Vec<String>,
     #[command(flatten)]
@@ -107,8 +108,9 @@ pub struct BakeArguments {
     /// Only targets whose inputs differ from this git revision [default: where this branch left the default branch]
     ///
     /// Inputs are files that steps reach, the Dockerfile, ignore files, and the target's values in the build file;
-    /// untracked files count, files that git ignores do not. Targets that build on changed ones, or need them, are
-    /// changed as well. On the default branch itself only uncommitted work differs: name a revision there, such as
+    /// untracked files count, files that git ignores are only named. Triggers of bases (ONBUILD) are steps as well:
+    /// where a base cannot be looked at, as with `--offline`, any file of the context counts. Targets that build on
+    /// changed ones, or need them, are changed as well. On the default branch itself only uncommitted work differs: name a revision there, such as
     /// `--changed=HEAD^`.
     #[arg(long, value_name = "REV", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "print")]
     changed: Option<String>,
@@ -154,8 +156,9 @@ pub struct BakeArguments {
     /// Checks the Dockerfiles instead of building them, as `--call check`
     #[arg(long)]
     pub check: bool,
-    /// What is done with the targets, whatever the file says
-    #[arg(long, value_name = "CALL")]
+    /// What is done with the targets, whatever the file says: `build`, `check`, `outline` for what their Dockerfiles
+    /// ask for, `targets` for the stages they have; `outline,format=json`
+    #[arg(long, value_name = "CALL", value_parser = call, conflicts_with = "check")]
     pub call: Option<CallArgument>,
     /// Says of every node whether an earlier result is used, and for a miss what differs from the nearest earlier run
     #[arg(long)]
@@ -195,8 +198,9 @@ pub struct PlanArguments {
     /// Only targets whose inputs differ from this git revision [default: where this branch left the default branch]
     ///
     /// Inputs are files that steps reach, the Dockerfile, ignore files, and the target's values in the build file;
-    /// untracked files count, files that git ignores do not. Targets that build on changed ones, or need them, are
-    /// changed as well. On the default branch itself only uncommitted work differs: name a revision there, such as
+    /// untracked files count, files that git ignores are only named. Triggers of bases (ONBUILD) are steps as well:
+    /// where a base cannot be looked at, as with `--offline`, any file of the context counts. Targets that build on
+    /// changed ones, or need them, are changed as well. On the default branch itself only uncommitted work differs: name a revision there, such as
     /// `--changed=HEAD^`.
     #[arg(long, value_name = "REV", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     changed: Option<String>,
@@ -260,12 +264,11 @@ pub enum ProgressArgument {
     Quiet,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CallArgument {
-    Build,
-    /// Look for mistakes, see `mab check`
-    #[value(alias = "lint")]
-    Check,
+/// `--call`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallArgument {
+    pub call: Call,
+    pub is_json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -296,11 +299,12 @@ impl From<ProgressArgument> for Progress {
 impl BakeArguments {
     /// What is done with all targets; `None` leaves it to the file.
     fn call(&self) -> Option<Call> {
-        match (self.check, self.call) {
-            (true, _) | (false, Some(CallArgument::Check)) => Some(Call::Check),
-            (false, Some(CallArgument::Build)) => Some(Call::Build),
-            (false, None) => None,
-        }
+        if self.check { Some(Call::Check) } else { self.call.map(|given| given.call) }
+    }
+
+    /// What is told of the Dockerfiles, if that is all that is wanted.
+    pub fn described(&self) -> Option<CallArgument> {
+        self.call.filter(|given| matches!(given.call, Call::Outline | Call::Targets))
     }
 }
 
@@ -417,6 +421,27 @@ impl PruneArguments {
             is_dry_run: self.dry_run,
         }
     }
+}
+
+/// `outline`, `targets,format=json`
+fn call(text: &str) -> Result<CallArgument, String> {
+    let (name, rest) = text.split_once(',').unwrap_or((text, ""));
+    let name = if name == "lint" { "check" } else { name };
+    let Some((_, call)) = Call::NAMES.iter().find(|(known, _)| *known == name) else {
+        return Err("there are `build`, `check`, `outline` and `targets`, and `format=json`".to_string());
+    };
+    let mut given = CallArgument { call: *call, is_json: false };
+    for field in rest.split(',').filter(|field| !field.is_empty()) {
+        match (field, given.call) {
+            ("format=json", Call::Outline | Call::Targets) => given.is_json = true,
+            ("format=json", _) => return Err("as JSON there is `mab check --format json`".to_string()),
+            ("format=text", _) => given.is_json = false,
+            // What is told has no status.
+            ("ignorestatus=true" | "ignorestatus=false", Call::Outline | Call::Targets) => {}
+            _ => return Err(format!("`{field}` is no option of `{name}`")),
+        }
+    }
+    Ok(given)
 }
 
 /// `targets`, `type=targets,format=json`

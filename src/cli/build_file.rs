@@ -50,6 +50,7 @@ impl BuildFileArguments {
             changed: ChangedOption::All,
             grants: self.allow.clone(),
             builder: None,
+            remote: None,
         }
     }
 }

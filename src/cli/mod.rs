@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::command::bake::Baked;
+use crate::command::bake::{BakeOptions, Baked};
 use crate::command::plan::Document;
 use crate::command::prune::PrunedStore;
 use crate::command::{self, Failure};
@@ -78,14 +78,26 @@ pub fn main() -> ExitCode {
 
 fn bake(arguments: &BakeArguments, user: &UserConfig, facts: &mut Facts) -> ExitCode {
     let progress = arguments.progress(user);
+    let mut project = arguments.project_options();
+    if command::remote::is_wanted(&project) {
+        let session = arguments.lock.of(arguments.session.options());
+        if let Err(problems) = runtime().block_on(command::remote::settle(&mut project, &session, facts)) {
+            return failed(&problems, progress, Some(facts));
+        }
+    }
     if arguments.print {
-        return document(command::plan::print(&arguments.project_options(), facts), facts, progress);
+        return document(command::plan::print(&project, facts), facts, progress);
     }
     if let Some(list) = arguments.list {
-        return document(command::list::list(list, &arguments.project_options(), facts), facts, progress);
+        return document(command::list::list(list, &project, facts), facts, progress);
+    }
+    if let Some(call) = arguments.described() {
+        let session = arguments.lock.of(arguments.session.options());
+        let described = command::outline::describe(call.call, call.is_json, &project, &session, facts);
+        return document(runtime().block_on(described), facts, progress);
     }
     let options = match arguments.options(facts) {
-        Ok(options) => options,
+        Ok(options) => BakeOptions { project, ..options },
         Err(problems) => return failed(&problems, progress, Some(facts)),
     };
     let ui = Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())));
@@ -105,6 +117,13 @@ fn bake(arguments: &BakeArguments, user: &UserConfig, facts: &mut Facts) -> Exit
 }
 
 fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
+    if let Some(text) = &baked.described {
+        if baked.end.is_some() {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        } else if let Some(code) = print_text(text, facts, progress) {
+            return code;
+        }
+    }
     if let Some(checked) = &baked.checked {
         let text = check::human(checked, facts);
         if baked.end.is_some() {
@@ -139,8 +158,13 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
 }
 
 fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
-    let options = arguments.options(facts);
+    let mut options = arguments.options(facts);
     let runtime = runtime();
+    if let Err(problems) =
+        runtime.block_on(command::remote::settle(&mut options.project, &options.session, facts))
+    {
+        return failed(&problems, Progress::Auto, Some(facts));
+    }
     let planned = match arguments.explain {
         true => runtime.block_on(command::plan::explain(&options, facts)),
         false => runtime.block_on(command::plan::plan(&options, facts)),

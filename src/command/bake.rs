@@ -13,13 +13,15 @@ use super::Failure;
 use super::advice;
 use super::changed::Changed;
 use super::check::{self, Checked};
+use super::outline;
 use super::project::{self, Planned, ProjectOptions};
 use super::session::{self, Session, SessionOptions};
 use crate::diag::{Kind, Problem};
+use crate::engine::embedded::Embedded;
 use crate::event::{Event, EventSink, RunEnd};
-use crate::facts::Facts;
+use crate::facts::{Checkout, Facts};
 use crate::lock::{FILE_NAME, ImagePin, Pins, image_name};
-use crate::model::{Call, Context};
+use crate::model::{Call, Context, Project, Target};
 use crate::plan::{self, BaseSource, BuildNode, Node, Plan, Request, ResolveNode};
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
@@ -40,10 +42,12 @@ pub struct BakeOptions {
 }
 
 /// How a bake ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Baked {
     /// What targets that are checked came to. When that failed nothing was built.
     pub checked: Option<Checked>,
+    /// What Dockerfiles ask for, of targets of which that is wanted.
+    pub described: Option<String>,
     /// How many warnings BuildKit's rules have for what was built.
     pub advice: usize,
     /// How the run ended, if there was anything to build.
@@ -65,8 +69,15 @@ pub async fn bake(
     let session = Session::new(&options.session);
     // What is elsewhere is fetched for it.
     let planning = project::plan(&options.project, &options.request, options.call, facts, &session);
-    let Planned { plan, project, requested, checked: to_check, warnings, changed } =
+    let Planned { plan, project, requested, called, warnings, changed } =
         unless_cancelled(&cancel, planning).await?;
+    let call_of = |target: &Target| options.call.unwrap_or(target.call);
+    let (to_check, to_describe): (Vec<Target>, Vec<Target>) =
+        called.into_iter().partition(|target| call_of(target) == Call::Check);
+    let described = match to_describe.is_empty() {
+        true => None,
+        false => Some(outline::texts(&to_describe, call_of, &session, facts).await?),
+    };
     let mut checked = None;
     if !to_check.is_empty() {
         let checking = check::check_targets(&project, &to_check, &session, false, facts);
@@ -74,13 +85,14 @@ pub async fn bake(
         let is_over = requested.is_empty() || report.report.fails();
         checked = Some(report);
         if is_over {
-            return Ok(Baked { checked, advice: 0, end: None, failures: Vec::new(), changed });
+            return Ok(Baked { checked, described, changed, ..Baked::default() });
         }
     }
-    if changed.is_some() && requested.is_empty() {
-        return Ok(Baked { checked, advice: 0, end: None, failures: Vec::new(), changed });
+    if requested.is_empty() && (changed.is_some() || described.is_some()) {
+        return Ok(Baked { checked, described, changed, ..Baked::default() });
     }
-    let unmet = plan::unmet(requested.iter().map(|name| &project.targets[name]), facts.git.as_ref());
+    let checkout = Checkout::new(facts, project.default_branch.as_deref());
+    let unmet = plan::unmet(requested.iter().map(|name| &project.targets[name]), &checkout);
     if !unmet.is_empty() {
         return Err(unmet);
     }
@@ -120,23 +132,13 @@ pub async fn bake(
     if end == RunEnd::Succeeded
         && let Some(path) = &options.metadata
     {
-        let results = requested.iter().filter_map(|name| {
-            let target = &project.targets[name];
-            let configs = target.variants.iter().filter_map(|variant| {
-                let platform = variant.platform.value.clone();
-                worker.exported(name, &platform).map(|image| (platform, image.config))
-            });
-            let names = target.tags.iter().map(|tag| tag.value.familiar()).collect();
-            let Merged { root, images, .. } = worker.merged(name)?;
-            Some(TargetResult { name: name.clone(), names, root, images, configs: configs.collect() })
-        });
-        write_metadata(&facts.directories.current.join(path), &results.collect::<Vec<_>>())?;
+        save_metadata(&facts.directories.current.join(path), &requested, &project, &worker)?;
     }
     let is_built = |node: &BuildNode| {
         worker.image(&node.target, &node.platform).is_some_and(|image| image.counts.built > 0)
     };
     let advice = advice::count(&plan, &project.lint, &build, is_built)?;
-    Ok(Baked { checked, advice, end: Some(end), failures, changed })
+    Ok(Baked { checked, described, advice, end: Some(end), failures, changed })
 }
 
 fn expect_no_push(plan: &Plan, options: &SessionOptions) -> Result<(), Failure> {
@@ -197,6 +199,25 @@ async fn unless_cancelled<T>(
             Err(vec![Problem::new(Kind::Interrupted, "run::interrupted", "interrupted before anything was built")])
         }
     }
+}
+
+fn save_metadata(
+    path: &Path,
+    requested: &[String],
+    project: &Project,
+    worker: &PlanWorker<Embedded>,
+) -> Result<(), Failure> {
+    let results = requested.iter().filter_map(|name| {
+        let target = &project.targets[name];
+        let configs = target.variants.iter().filter_map(|variant| {
+            let platform = variant.platform.value.clone();
+            worker.exported(name, &platform).map(|image| (platform, image.config))
+        });
+        let names = target.tags.iter().map(|tag| tag.value.familiar()).collect();
+        let Merged { root, images, .. } = worker.merged(name)?;
+        Some(TargetResult { name: name.clone(), names, root, images, configs: configs.collect() })
+    });
+    write_metadata(path, &results.collect::<Vec<_>>())
 }
 
 fn write_metadata(path: &Path, results: &[TargetResult]) -> Result<(), Failure> {

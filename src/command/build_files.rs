@@ -47,6 +47,9 @@ pub enum BuildFiles {
 
 /// The files that were named; else multiarch.toml here or above; else what bake looks for.
 pub fn find(options: &ProjectOptions, facts: &Facts) -> Result<BuildFiles, Failure> {
+    if let Some(remote) = &options.remote {
+        return remote.files(options, facts);
+    }
     let current = &facts.directories.current;
     if !options.files.is_empty() {
         return named(&options.files, current);
@@ -122,7 +125,7 @@ pub fn folder(files: &[ImportFile], facts: &Facts) -> PathBuf {
 }
 
 /// `BUILDX_BAKE_FILE`, a list of paths.
-fn environment_files(facts: &Facts) -> Vec<String> {
+pub(super) fn environment_files(facts: &Facts) -> Vec<String> {
     let variable = |name: &str| facts.environment.get(name).filter(|text| !text.is_empty());
     let separator = variable("BUILDX_BAKE_PATH_SEPARATOR").map_or(":", String::as_str);
     let files = variable("BUILDX_BAKE_FILE").map_or("", String::as_str).split(separator);
@@ -182,14 +185,17 @@ pub fn import(
     getrandom::fill(&mut seed).map_err(|error| {
         vec![Problem::new(Kind::Host, "facts::random", format!("the system gives no random bytes: {error}"))]
     })?;
-    let disk =
-        Bounded::new(disk, &facts.directories.current, options, facts).map_err(|problem| vec![*problem])?;
+    let root = options.remote.as_ref().and_then(|remote| remote.root());
+    let folder = root.unwrap_or(&facts.directories.current);
+    let disk = Bounded::new(disk, folder, options, facts).map_err(|problem| vec![*problem])?;
     let request = Request {
         files,
         names: options.names.clone(),
         overrides: options.overrides.iter().chain(&options.shorthands).cloned().collect(),
         vars: options.vars.clone(),
         seed,
+        root: options.remote.as_ref().and_then(|remote| remote.root()).map(Path::to_path_buf),
+        command_context: options.remote.as_ref().map(|remote| remote.command_context().to_string()),
     };
     import::import(&request, facts, &disk)
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ProjectOptions;
-use crate::config::{Entry, Files};
+use crate::config::{Entry, Files, import};
 use crate::diag::{Located, Place, Problem};
 use crate::facts::{CiEvent, Facts};
 use crate::model::{
@@ -30,6 +30,8 @@ pub enum Grant {
     Read(PathBuf),
     Write(PathBuf),
     ReadAndWrite(PathBuf),
+    /// What bake asks for and nobody needs here: images that are pushed or loaded.
+    Image,
 }
 
 impl Grant {
@@ -46,6 +48,13 @@ impl Grant {
             ("fs.read", false) => Ok(Self::Read(path())),
             ("fs.write", false) => Ok(Self::Write(path())),
             ("fs", false) => Ok(Self::ReadAndWrite(path())),
+            ("image" | "image.push" | "image.load", false) => Ok(Self::Image),
+            ("device", _) => {
+                Err("steps get no devices here, and `RUN --device` is not supported".to_string())
+            }
+            ("buildx.local.delete", true) => {
+                Err("an output of type `local` deletes nothing here, and has no `mode=delete`".to_string())
+            }
             _ => Err("there are `network.host`, `security.insecure`, `ssh`, `env=NAME`, `fs.read=PATH`, \
                       `fs.write=PATH` and `fs=PATH`; nothing else needs to be allowed"
                 .to_string()),
@@ -69,7 +78,12 @@ pub fn all(given: &[Grant], facts: &Facts) -> Result<Vec<Grant>, Box<Problem>> {
 pub fn entitlements(given: &[Grant], facts: &Facts) -> Result<BTreeSet<Entitlement>, Box<Problem>> {
     let granted = all(given, facts)?.into_iter().filter_map(|grant| match grant {
         Grant::Entitlement(entitlement) => Some(entitlement),
-        Grant::Ssh | Grant::Env(_) | Grant::Read(_) | Grant::Write(_) | Grant::ReadAndWrite(_) => None,
+        Grant::Ssh
+        | Grant::Env(_)
+        | Grant::Read(_)
+        | Grant::Write(_)
+        | Grant::ReadAndWrite(_)
+        | Grant::Image => None,
     });
     Ok(granted.collect())
 }
@@ -85,7 +99,8 @@ fn stands(facts: &Facts, is_from_stdin: bool) -> bool {
 
 /// Whether what `options` names is bounded.
 pub fn bounds(options: &ProjectOptions, facts: &Facts) -> bool {
-    stands(facts, options.files.iter().any(|file| file.as_os_str() == "-"))
+    let is_from_stdin = options.files.iter().any(|file| file.as_os_str() == "-");
+    stands(facts, is_from_stdin || options.remote.is_some())
 }
 
 /// The disk as build files in `root` see it: where the border stands, other files that they bring along are in there,
@@ -108,7 +123,7 @@ impl<'d> Bounded<'d> {
         }
         let granted = all(&options.grants, facts)?.into_iter().filter_map(|grant| match grant {
             Grant::Read(below) | Grant::ReadAndWrite(below) => Some(facts.directories.current.join(below)),
-            Grant::Entitlement(_) | Grant::Ssh | Grant::Env(_) | Grant::Write(_) => None,
+            Grant::Entitlement(_) | Grant::Ssh | Grant::Env(_) | Grant::Write(_) | Grant::Image => None,
         });
         let inside = std::iter::once(root.to_path_buf()).chain(granted).map(|path| real(&path)).collect();
         Ok(Self { disk, inside: Some(inside) })
@@ -163,7 +178,9 @@ pub fn check_reach(
     if !bounds(options, facts) {
         return Ok(());
     }
-    let mut border = Border { root: real(root), grants: &grants, facts, missing: BTreeMap::new() };
+    // As in bake, a file from elsewhere has the folder that it is baked in.
+    let here = options.remote.is_some().then(|| real(&facts.directories.current));
+    let mut border = Border { root: real(root), here, grants: &grants, facts, missing: BTreeMap::new() };
     for (name, place) in environment {
         border.environment(name, place.as_ref());
     }
@@ -173,6 +190,8 @@ pub fn check_reach(
 
 struct Border<'a> {
     root: PathBuf,
+    /// Of a file from elsewhere: where it is baked.
+    here: Option<PathBuf>,
     grants: &'a [Grant],
     facts: &'a Facts,
     /// Flags, each with what it is for and where that stands.
@@ -279,8 +298,10 @@ impl Border<'_> {
 
     fn file(&mut self, path: &Path, is_written: bool, place: Option<&Place>) {
         // Bake's own switch.
-        let switch = self.facts.environment.get("BUILDX_BAKE_ENTITLEMENTS_FS").map(String::as_str);
-        if matches!(switch, Some("0" | "false")) {
+        let switch =
+            |name: &str| import::is_true(self.facts.environment.get(name).map_or("", String::as_str));
+        let is_open = self.here.is_some() && switch("BAKE_ALLOW_REMOTE_FS_ACCESS") == Some(true);
+        if switch("BUILDX_BAKE_ENTITLEMENTS_FS") == Some(false) || is_open {
             return;
         }
         let path = real(path);
@@ -290,7 +311,11 @@ impl Border<'_> {
             }
             _ => false,
         };
-        if path.starts_with(&self.root) || self.grants.iter().any(allows) {
+        let is_inside = match &self.here {
+            Some(here) => path.starts_with(here) || (!is_written && path.starts_with(&self.root)),
+            None => path.starts_with(&self.root),
+        };
+        if is_inside || self.grants.iter().any(allows) {
             return;
         }
         let (key, verb) = if is_written { ("fs.write", "writes") } else { ("fs.read", "reads") };

@@ -8,7 +8,8 @@ use super::build_files::{self, BuildFiles};
 use super::grants;
 use super::plan::Document;
 use super::project::{self, Loaded, ProjectOptions};
-use crate::config::{self, Disk, Variable};
+use super::remote;
+use crate::config::{self, Variable};
 use crate::facts::Facts;
 use crate::model::Project;
 
@@ -44,7 +45,8 @@ fn targets(is_json: bool, options: &ProjectOptions, facts: &mut Facts) -> Result
             (project, groups, warnings)
         }
         BuildFiles::Foreign(files) => {
-            let imported = build_files::import(files, &everything(options), facts, &Disk)?;
+            let disk = remote::disk(options);
+            let imported = build_files::import(files, &everything(options), facts, &*disk)?;
             project::check_imported(&imported, options, facts)?;
             let (project, _) = imported.project(facts, &[])?;
             let groups = imported.groups.into_iter();
@@ -80,10 +82,11 @@ fn variables(is_json: bool, options: &ProjectOptions, facts: &mut Facts) -> Resu
             if grants::bounds(options, facts) {
                 project::load(options, facts)?;
             }
-            (config::variables(&file.load(&Disk, facts), facts, &options.vars)?, Vec::new())
+            (config::variables(&file.load(&*remote::disk(options), facts), facts, &options.vars)?, Vec::new())
         }
         BuildFiles::Foreign(files) => {
-            let imported = build_files::import(files, &everything(options), facts, &Disk)?;
+            let disk = remote::disk(options);
+            let imported = build_files::import(files, &everything(options), facts, &*disk)?;
             project::check_imported(&imported, options, facts)?;
             (imported.variables, imported.warnings)
         }

@@ -21,10 +21,12 @@ pub mod list;
 pub mod lock;
 mod lock_file;
 mod new_file;
+pub mod outline;
 mod overlay;
 pub mod plan;
 mod project;
 pub mod prune;
+pub mod remote;
 mod session;
 pub mod user;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Failure;
 use super::build_files::{self, BuildFiles};
 use super::project::{self, Loaded, Planned, ProjectOptions};
+use super::remote;
 use super::session::{self, Session, SessionOptions};
-use crate::config::Disk;
 use crate::diag::Problem;
 use crate::event::{Event, EventSink};
 use crate::facts::Facts;
@@ -99,13 +99,14 @@ impl EventSink for Silence {
 /// The resolved file as bake prints it.
 pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Failure> {
     if let BuildFiles::Foreign(files) = build_files::find(options, facts)? {
-        let imported = build_files::import(files, options, facts, &Disk)?;
+        let imported = build_files::import(files, options, facts, &*remote::disk(options))?;
         project::check_imported(&imported, options, facts)?;
         return Ok(Document { text: imported.print(), warnings: imported.warnings });
     }
     let Loaded { mut project, warnings, names, .. } = project::load(options, facts)?;
     // Whoever reads it again, here or with bake, takes paths as relative to the working directory.
-    project.root.clone_from(&facts.directories.current);
+    let root = options.remote.as_ref().and_then(|remote| remote.root());
+    project.root = root.unwrap_or(&facts.directories.current).to_path_buf();
     let selection = crate::plan::select(&project, &names)?;
     let names: Vec<&str> = selection.all().map(|target| target.name.as_str()).collect();
     let document = bake_json::document(&project, &names);

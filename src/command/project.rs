@@ -1,7 +1,7 @@
 //! From the build file to a plan: find, read, resolve, select, read Dockerfiles, compile.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failure;
@@ -10,10 +10,11 @@ use super::changed::{self, Changed};
 use super::dockerfiles::{DockerfileReader, Found};
 use super::grants::{self, Bounded, Grant};
 use super::lock_file;
+use super::remote::{self, RemoteDefinition};
 use super::session::Session;
 use super::user;
 use crate::config::import::Imported;
-use crate::config::{self, Disk, Files, Overrides, PlatformName};
+use crate::config::{self, Files, Overrides, PlatformName};
 use crate::diag::Problem;
 use crate::facts::{Facts, GitFacts};
 use crate::model::{Call, Project, Target};
@@ -37,6 +38,8 @@ pub struct ProjectOptions {
     pub grants: Vec<Grant>,
     /// `--builder`
     pub builder: Option<String>,
+    /// The build file is from elsewhere.
+    pub remote: Option<RemoteDefinition>,
 }
 
 /// `--changed`
@@ -57,8 +60,8 @@ pub struct Planned {
     pub plan: Arc<Plan>,
     /// The targets that were asked for.
     pub requested: Vec<String>,
-    /// Those of them that are checked instead of being built.
-    pub checked: Vec<Target>,
+    /// Others that were asked for, of which something else is wanted than to be built.
+    pub called: Vec<Target>,
     pub warnings: Vec<Problem>,
     /// What `--changed` found.
     pub changed: Option<Changed>,
@@ -89,7 +92,7 @@ pub(super) fn load_files(
     options: &ProjectOptions,
     facts: &mut Facts,
 ) -> Result<Loaded, Failure> {
-    load_from(files, options, facts, &Disk)
+    load_from(files, options, facts, &*remote::disk(options))
 }
 
 /// The project as `files` say it on another disk.
@@ -122,7 +125,8 @@ fn load_ungranted(
     match files {
         BuildFiles::Own(file) => load_own(&file, options, facts, disk),
         BuildFiles::Foreign(files) => {
-            let folder = build_files::folder(&files, facts);
+            let root = options.remote.as_ref().and_then(RemoteDefinition::root).map(Path::to_path_buf);
+            let folder = root.unwrap_or_else(|| build_files::folder(&files, facts));
             let imported = build_files::import(files, options, facts, disk)?;
             let platforms =
                 PlatformName::without_sets(&options.platforms).map_err(|problem| vec![problem])?;
@@ -152,8 +156,8 @@ pub(super) fn check_imported(
         Ok(project) => (&project.environment, project.targets.values().collect()),
         Err(_) => (&imported.environment, Vec::new()),
     };
-    grants::check_reach(&facts.directories.current, environment, &targets, options, facts)
-        .map_err(|problem| vec![*problem])
+    let root = options.remote.as_ref().and_then(RemoteDefinition::root).unwrap_or(&facts.directories.current);
+    grants::check_reach(root, environment, &targets, options, facts).map_err(|problem| vec![*problem])
 }
 
 fn load_own(
@@ -163,7 +167,10 @@ fn load_own(
     disk: &(dyn Files + Sync),
 ) -> Result<Loaded, Failure> {
     let (loaded, overrides) = read_own(file, options, facts, disk)?;
-    let (project, warnings) = config::resolve(&loaded, facts, &overrides)?;
+    let (mut project, warnings) = config::resolve(&loaded, facts, &overrides)?;
+    if let Some(remote) = &options.remote {
+        remote.write_here(&mut project, &facts.directories.current);
+    }
     Ok(Loaded { project, warnings, names: options.names.clone(), is_foreign: false, folder: loaded.root })
 }
 
@@ -191,6 +198,8 @@ pub(super) fn read_own(
     let loaded = file.load(&disk, facts);
     if let Some(questions) = config::needs_git(&loaded, &overrides, facts.ci.as_ref())
         && facts.git.is_none()
+        // What is around the store is not its repository.
+        && options.remote.is_none()
     {
         facts.git = GitFacts::read(&loaded.root, questions).map_err(|error| {
             vec![
@@ -253,15 +262,15 @@ async fn plan_chosen(
         Some(changed) => plan::select(&project, &names_or_all(&project, &names))?
             .only(&project, |target| changed.has(&target.name)),
     };
-    let (selection, checked) = match call {
-        None => selection.without_checks(&project),
+    let (selection, called) = match call {
+        None => selection.without_calls(&project),
         Some(Call::Build) => (selection, Vec::new()),
-        Some(Call::Check) => {
+        Some(Call::Check | Call::Outline | Call::Targets) => {
             let all: Vec<&Target> = selection.requested;
             (Selection::default(), all)
         }
     };
-    let checked: Vec<Target> = checked.into_iter().cloned().collect();
+    let called: Vec<Target> = called.into_iter().cloned().collect();
     let mut problems = Vec::new();
     let mut reader = DockerfileReader::new(facts, session);
     let mut dockerfiles = Dockerfiles::new();
@@ -277,7 +286,7 @@ async fn plan_chosen(
     let requested = selection.requested.iter().map(|target| target.name.clone()).collect();
     match compiled {
         Ok(plan) if problems.is_empty() => {
-            Ok(Planned { project, plan: Arc::new(plan), requested, checked, warnings, changed })
+            Ok(Planned { project, plan: Arc::new(plan), requested, called, warnings, changed })
         }
         Ok(_) => Err(problems),
         Err(more) => {

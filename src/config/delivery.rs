@@ -10,7 +10,7 @@ use super::roster::Roster;
 use super::target::World;
 use super::text::Text;
 use crate::diag::{Place, Problem};
-use crate::facts::GitFacts;
+use crate::facts::Checkout;
 use crate::model::{Requirement, TargetPattern};
 
 /// Groups within groups go no deeper; `groups` reports those that do.
@@ -171,26 +171,45 @@ fn disagreement(target: &str, key: &str, one: &Said<'_>, other: &Said<'_>) -> Pr
 }
 
 /// What groups of this run require and git does not give.
-pub fn refusals(groups: &[Said<'_>], git: Option<&GitFacts>) -> Vec<Problem> {
+pub fn refusals(groups: &[Said<'_>], checkout: &Checkout<'_>) -> Vec<Problem> {
     let required = groups.iter().flat_map(|said| {
         said.group.require.iter().map(move |(requirement, place)| (said.name, *requirement, place))
     });
-    required.filter_map(|(group, requirement, place)| refusal(group, requirement, place, git)).collect()
+    required.filter_map(|(group, requirement, place)| refusal(group, requirement, place, checkout)).collect()
 }
 
-fn refusal(group: &str, requirement: Requirement, place: &Place, git: Option<&GitFacts>) -> Option<Problem> {
-    let (message, help) = match (requirement, git) {
-        (_, None) => ("there is no git work tree", "build in a git checkout with at least one commit"),
-        (Requirement::Clean, Some(git)) if git.dirty => (
-            "tracked files differ from the last commit",
-            "commit or stash what `git status` shows, or bake the targets without the group",
-        ),
-        (Requirement::Tag, Some(git)) if git.tags.is_empty() => (
-            "no tag points at HEAD",
-            "tag the commit (`git tag v1.2.3`), or bake the targets without the group",
-        ),
-        (Requirement::Clean | Requirement::Tag, Some(_)) => return None,
-    };
+fn refusal(group: &str, requirement: Requirement, place: &Place, checkout: &Checkout<'_>) -> Option<Problem> {
+    let (message, help) = unmet(requirement, checkout)?;
     let message = format!("group `{group}` requires `{}`, but {message}", requirement.name());
     Some(Problem::input("config::require", message).at(place.clone(), "required here").help(help))
+}
+
+fn unmet(requirement: Requirement, checkout: &Checkout<'_>) -> Option<(String, &'static str)> {
+    let Some(git) = checkout.git else {
+        let help = "build in a git checkout with at least one commit";
+        return Some(("there is no git work tree".to_string(), help));
+    };
+    match requirement {
+        Requirement::Clean if git.dirty => Some((
+            "tracked files differ from the last commit".to_string(),
+            "commit or stash what `git status` shows, or bake the targets without the group",
+        )),
+        Requirement::Tag if git.tags.is_empty() => Some((
+            "no tag points at HEAD".to_string(),
+            "tag the commit (`git tag v1.2.3`), or bake the targets without the group",
+        )),
+        Requirement::Clean | Requirement::Tag => None,
+        Requirement::Branch => match (checkout.branch, checkout.default_branch) {
+            (Some(branch), Some(default)) if branch == default => None,
+            (_, None) => Some((
+                "nothing says which branch releases come from".to_string(),
+                "name it with `default-branch` in `[project]`",
+            )),
+            (branch, Some(default)) => {
+                let branch = branch.map_or("no branch".to_string(), |branch| format!("`{branch}`"));
+                let message = format!("HEAD is on {branch}, and releases come from `{default}`");
+                Some((message, "bake on that branch, or bake the targets without the group"))
+            }
+        },
+    }
 }

@@ -157,7 +157,7 @@ pub(super) fn declared<T>(
     members
 }
 
-fn read_project(reader: &mut Reader<'_>, value: &Value<'_>) -> ProjectDeclaration {
+pub(super) fn read_project(reader: &mut Reader<'_>, value: &Value<'_>) -> ProjectDeclaration {
     let mut project = ProjectDeclaration::default();
     let mut images = Images::default();
     for (key, value) in reader.table("project", value).into_iter().flatten() {
@@ -226,7 +226,7 @@ pub(super) fn read_group(
 }
 
 fn read_requirements(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<(Requirement, Place)> {
-    let members = reader.list("require", value, "a list of `clean` and `tag`").unwrap_or_default();
+    let members = reader.list("require", value, "a list of `clean`, `tag` and `branch`").unwrap_or_default();
     let read = |member: &Value<'_>| {
         let requirement = read_word(reader, "require", member, &Requirement::NAMES)?;
         Some((requirement, reader.place(member.span())))
@@ -289,7 +289,7 @@ pub(super) fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &K
         "ulimits" => layer.ulimits = sandbox::read_ulimits(reader, value),
         "no-cache-filter" => layer.no_cache_filter = reader.texts("no-cache-filter", value, Role::Plain),
         "emulate" => layer.emulate = read_word(reader, "emulate", value, EMULATIONS),
-        "call" => layer.call = read_word(reader, "call", value, CALLS),
+        "call" => layer.call = read_word(reader, "call", value, &Call::NAMES),
         "cache" => layer.caches = reader.texts("cache", value, Role::Plain),
         "cache-from" => layer.cache_from = entries::read(reader, "cache-from", value, Role::Template),
         "cache-to" => layer.cache_to = entries::read(reader, "cache-to", value, Role::Template),
@@ -402,7 +402,6 @@ pub(super) fn read_cache(
 
 pub(super) const NETWORKS: &[(&str, Network)] =
     &[("default", Network::Default), ("none", Network::None), ("host", Network::Host)];
-const CALLS: &[(&str, Call)] = &[("build", Call::Build), ("check", Call::Check)];
 const EMULATIONS: &[(&str, Emulate)] =
     &[("allow", Emulate::Allow), ("warn", Emulate::Warn), ("deny", Emulate::Deny)];
 

@@ -23,7 +23,7 @@ use super::template::Templates;
 use super::text::Text;
 use super::vars;
 use crate::diag::{Place, Problem, Severity};
-use crate::facts::{CiFacts, Facts, GitFacts};
+use crate::facts::{Checkout, CiFacts, Facts, GitFacts};
 use crate::model::{Cache, Project};
 
 /// What the command line says about this run.
@@ -145,6 +145,7 @@ fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec
         let of_run = OfRun { groups, set: run.sets.of(name) };
         targets.insert(name.clone(), target::resolve(run.world, run.roster, member, of_run, problems));
     }
+    let default_branch = declared.project.default_branch.as_ref().map(|text| text.value.as_str());
     let groups = match run.roster.is_cut {
         true => BTreeMap::new(),
         false => groups::resolve(run.world, run.roster, run.of_run, problems),
@@ -152,14 +153,14 @@ fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec
     Project {
         name: project_name(loaded),
         root: loaded.root.clone(),
-        default_branch: declared.project.default_branch.as_ref().map(|text| text.value.clone()),
+        default_branch: default_branch.map(str::to_string),
         targets,
         groups,
         caches: resolve_caches(run.world, problems),
         builders: declared.builders.clone(),
         left_out: run.roster.left_out.clone(),
         environment: asked_environment(declared, run.overrides, facts, run.asked),
-        refusals: delivery::refusals(run.of_run, facts.git.as_ref()),
+        refusals: delivery::refusals(run.of_run, &Checkout::new(facts, default_branch)),
         lint: declared.lint.clone(),
     }
 }
@@ -249,9 +250,7 @@ fn project_name(loaded: &Loaded) -> String {
 /// The default branch is what the file says, else CI, else git.
 fn project_member(name: &str, declared: &Declarations, facts: &Facts) -> Value {
     let of_file = declared.project.default_branch.as_ref().map(|text| text.value.as_str());
-    let of_ci = || facts.ci.as_ref().and_then(|ci| ci.default_branch.as_deref());
-    let of_git = || facts.git.as_ref().and_then(|git| git.default_branch.as_deref());
-    let default_branch = of_file.or_else(of_ci).or_else(of_git);
+    let default_branch = Checkout::new(facts, of_file).default_branch;
     let members = [("name", Some(name)), ("default_branch", default_branch)];
     Value::from_pairs(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }

@@ -12,9 +12,10 @@ use toml::de::{DeTable, DeValue};
 use super::builder;
 use super::declare::{Declarations, DockerfileDeclaration, GroupDeclaration, Layer, TargetDeclaration};
 use super::import::{JsonKind, JsonNode, read_json};
+use super::lint;
 use super::load::Loaded;
 use super::path;
-use super::read::{read_cache, read_group, read_layer_key, read_on_key};
+use super::read::{read_cache, read_group, read_layer_key, read_on_key, read_project};
 use super::removal::Removal;
 use super::table::{Reader, Role, Value};
 use super::text::{File, Text};
@@ -60,6 +61,14 @@ pub fn load_resolved(name: &str, text: &str, directory: &Path) -> Loaded {
     for (key, span, value) in members(&document) {
         match key {
             MARK => check_version(&mut reader, value),
+            "project" => {
+                let source = reader.file.source.clone();
+                loaded.declared.project = read_project(&mut reader, &toml_value(&source.text, value));
+            }
+            "lint" => {
+                let source = reader.file.source.clone();
+                loaded.declared.lint = lint::read(&mut reader, &toml_value(&source.text, value));
+            }
             "group" => {
                 for (name, span, group) in members(value) {
                     if let Some(group) = group_of(&mut reader, span, group) {

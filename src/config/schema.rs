@@ -223,6 +223,8 @@ pub enum Requirement {
     Clean,
     /// A tag points at HEAD.
     Tag,
+    /// The branch is `default-branch` of `[project]`, or what CI or git say it is.
+    Branch,
 }
 
 /// An image to build.
@@ -552,13 +554,6 @@ pub enum Network {
     Default,
     None,
     Host,
-}
-
-#[derive(JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Call {
-    Build,
-    Check,
 }
 
 #[derive(JsonSchema)]

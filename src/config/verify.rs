@@ -53,7 +53,7 @@ fn read_patterns(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<String> {
 
 /// The words of `require`, each once.
 pub fn read_requirements(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Vec<Located<Requirement>>> {
-    let members = reader.list("require", value, "a list of `clean` and `tag`")?;
+    let members = reader.list("require", value, "a list of `clean`, `tag` and `branch`")?;
     let mut found: Vec<Located<Requirement>> = Vec::new();
     for member in members {
         let Some(word) = read_word(reader, "require", member, &Requirement::NAMES) else { continue };

@@ -1,5 +1,5 @@
 //! What differs between the working tree and a commit, asked of the `git` command: committed, staged, changed and
-//! untracked files alike. What git ignores does not count.
+//! untracked files alike. What git ignores is told apart.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,6 +18,8 @@ pub struct Changes {
     pub name: String,
     /// Relative to the root; a submodule that differs is one path.
     pub paths: BTreeSet<PathBuf>,
+    /// What git ignores, of which nobody knows whether it differs; a folder for all that is in it.
+    pub ignored: BTreeSet<PathBuf>,
 }
 
 /// Why there is nothing to compare with.
@@ -92,13 +94,24 @@ impl Changes {
             ],
         )?);
         paths.extend(self::paths(&run_bytes(&root, &["ls-files", "--others", "--exclude-standard", "-z"])?));
-        Ok(Self { root, commit, name, paths })
+        let ignored = ["ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"];
+        let ignored = self::paths(&run_bytes(&root, &ignored)?);
+        Ok(Self { root, commit, name, paths, ignored })
     }
 
     /// What has changed at `path`, an absolute one, or below it.
     pub fn within(&self, path: &Path) -> impl Iterator<Item = &Path> {
+        self.of(&self.paths, path)
+    }
+
+    /// What git ignores at `path` or below it.
+    pub fn ignored_within(&self, path: &Path) -> impl Iterator<Item = &Path> {
+        self.of(&self.ignored, path)
+    }
+
+    fn of<'c>(&self, paths: &'c BTreeSet<PathBuf>, path: &Path) -> impl Iterator<Item = &'c Path> + use<'c> {
         let below = self.below(path);
-        self.paths
+        paths
             .iter()
             .map(PathBuf::as_path)
             .filter(move |changed| below.as_ref().is_some_and(|below| changed.starts_with(below)))

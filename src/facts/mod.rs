@@ -4,6 +4,7 @@
 //! values are used for.
 
 mod changes;
+mod checkout;
 mod ci;
 mod env;
 mod git;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 pub use self::changes::{Changes, ChangesError};
+pub use self::checkout::Checkout;
 pub use self::ci::{CiFacts, Event as CiEvent};
 pub use self::git::{Error as GitError, GitFacts, Questions as GitQuestions};
 pub use self::host::Directories;

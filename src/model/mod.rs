@@ -202,6 +202,23 @@ pub enum Call {
     Build,
     /// Look for mistakes in its Dockerfiles.
     Check,
+    /// Tell what its Dockerfile asks for.
+    Outline,
+    /// Tell which stages its Dockerfile has.
+    Targets,
+}
+
+impl Call {
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("build", Self::Build),
+        ("check", Self::Check),
+        ("outline", Self::Outline),
+        ("targets", Self::Targets),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, call)| *call == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// What to do when a platform needs emulation.

@@ -35,6 +35,8 @@ pub enum Requirement {
     Clean,
     /// A tag points at the commit.
     Tag,
+    /// The branch is the one that releases come from.
+    Branch,
 }
 
 /// What becomes of an image that does not fit its platform.
@@ -83,12 +85,14 @@ impl AttestationKind {
 }
 
 impl Requirement {
-    pub const NAMES: [(&'static str, Self); 2] = [("clean", Self::Clean), ("tag", Self::Tag)];
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("clean", Self::Clean), ("tag", Self::Tag), ("branch", Self::Branch)];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Clean => "clean",
             Self::Tag => "tag",
+            Self::Branch => "branch",
         }
     }
 }

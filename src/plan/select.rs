@@ -29,12 +29,12 @@ impl<'a> Selection<'a> {
         selector.selection
     }
 
-    /// The selection without the requested targets that are to be checked, which come second. What others build
-    /// on is built all the same.
-    pub fn without_checks(self, project: &'a Project) -> (Self, Vec<&'a Target>) {
-        let is_checked = |target: &Target| target.call == Call::Check;
-        let checked = self.requested.iter().copied().filter(|target| is_checked(target)).collect();
-        (self.only(project, |target| !is_checked(target)), checked)
+    /// The selection without the requested targets of which something else is wanted than to be built: these
+    /// come second. What others build on is built all the same.
+    pub fn without_calls(self, project: &'a Project) -> (Self, Vec<&'a Target>) {
+        let is_built = |target: &Target| target.call == Call::Build;
+        let called = self.requested.iter().copied().filter(|target| !is_built(target)).collect();
+        (self.only(project, is_built), called)
     }
 }
 

@@ -35,6 +35,7 @@ pub fn document(project: &Project, names: &[&str]) -> Value {
     // What `--platform` leaves nothing of would be built for the host's when it is read.
     let is_built = |name: &&str| project.targets.get(*name).is_some_and(|target| !target.variants.is_empty());
     let names: Vec<&str> = names.iter().copied().filter(is_built).collect();
+    document.extend(words_json::of_project(project));
     if let Value::Object(members) = escaped(selected_json(project, &names)) {
         document.extend(members);
     }
@@ -135,7 +136,7 @@ fn shared_json(project: &Project, target: &Target) -> Object {
     put_list(&mut object, "platforms", target.variants.iter().map(|v| v.platform.value.to_string()));
     put_list(&mut object, "output", outputs(target).iter().map(|output| output_json(project, &output.value)));
     put_list(&mut object, "images", target.images.iter().map(|image| image.value.name()));
-    put(&mut object, "call", (target.call == Call::Check).then_some("check"));
+    put(&mut object, "call", (target.call != Call::Build).then(|| target.call.name()));
     put_list(&mut object, "needs", target.needs.iter().map(|need| need.value.as_str()));
     object.extend(words_json::of_target(project, target));
     object

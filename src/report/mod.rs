@@ -4,5 +4,6 @@ pub mod bake_json;
 pub mod explain;
 pub mod graph;
 pub mod metadata;
+pub mod outline;
 pub mod verdicts;
 mod words_json;

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::diag::Located;
 use crate::model::{
-    Attestation, CacheEntry, Network, Policy, Project, Resources, Swap, TagRule, Target, Test, TestAction,
-    Variant, Verify, Worker,
+    Attestation, CacheEntry, LintFailing, Network, Policy, Project, Resources, Swap, TagRule, Target, Test,
+    TestAction, Variant, Verify, Worker,
 };
 
 type Object = Map<String, Value>;
@@ -46,6 +47,27 @@ pub fn of_variant(variant: &Variant) -> Object {
     let labels = variant.worker_labels.iter().map(|(key, label)| (key.clone(), json!(label.value)));
     put_table(&mut object, "worker-labels", labels);
     put_table(&mut object, "test", variant.tests.iter().map(|test| (test.name.clone(), test_json(test))));
+    object
+}
+
+/// `[project]` and `[lint]`, as far as targets do not say it.
+pub fn of_project(project: &Project) -> Object {
+    let mut object = Object::new();
+    if let Some(branch) = &project.default_branch {
+        object.insert("project".to_string(), json!({ "default-branch": branch }));
+    }
+    let names =
+        |names: &[Located<String>]| -> Vec<Value> { names.iter().map(|name| json!(name.value)).collect() };
+    let mut lint = Object::new();
+    put(&mut lint, "skip", names(&project.lint.skip).into_iter());
+    match &project.lint.failing {
+        LintFailing::None => {}
+        LintFailing::All => drop(lint.insert("error".to_string(), json!(true))),
+        LintFailing::Rules(rules) => drop(lint.insert("error".to_string(), names(rules).into())),
+    }
+    if !lint.is_empty() {
+        object.insert("lint".to_string(), Value::Object(lint));
+    }
     object
 }
 

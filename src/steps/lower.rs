@@ -63,7 +63,7 @@ pub(super) struct Lowerer<'a> {
     pub setting: &'a Setting<'a>,
     known: &'a BaseImages,
     pub globals: Globals,
-    graph: StageGraph,
+    pub graph: StageGraph,
     froms: Vec<ExpandedFrom>,
     steps: Vec<Step>,
     bases: Vec<LoweredBase>,
@@ -92,7 +92,7 @@ pub(super) struct StageState {
 }
 
 impl<'a> Lowerer<'a> {
-    fn new(setting: &'a Setting<'a>, known: &'a BaseImages) -> Result<Self, Vec<Problem>> {
+    pub fn new(setting: &'a Setting<'a>, known: &'a BaseImages) -> Result<Self, Vec<Problem>> {
         check_frontend(setting).map_err(|problem| vec![*problem])?;
         let last = setting.dockerfile.stages.last().and_then(|stage| stage.name.as_deref());
         let stage = setting.stage.map_or(last.unwrap_or("default"), |stage| stage.value.as_str());
@@ -143,7 +143,7 @@ impl<'a> Lowerer<'a> {
         })
     }
 
-    fn wanted_stage(&self) -> Result<usize, Box<Problem>> {
+    pub fn wanted_stage(&self) -> Result<usize, Box<Problem>> {
         let wanted = self.setting.stage;
         self.graph.find(wanted.map(|stage| stage.value.as_str())).map_err(|unknown| {
             let problem = unknown_stage("dockerfile::unknown-stage", &unknown);

@@ -12,6 +12,7 @@ mod instructions;
 mod lower;
 mod mount;
 mod op;
+mod outline;
 mod parts;
 mod placement;
 mod reach;
@@ -30,6 +31,7 @@ pub use op::{
     BaseImage, Chmod, CopyFrom, CopyOp, InlineFile, Lowered, LoweredBase, MakeDirectoryOp, MergeOp, Op,
     RunOp, Script, Step,
 };
+pub use outline::{Outline, OutlineArg, OutlineMount, outline};
 pub use parts::{lowered_parts, mounted_parts, step_parts};
 pub use placement::{Content, Owner, PlaceError, Placed, Placement, Settings, place_copy, place_directory};
 pub use reach::{ReachError, Selection, select};

@@ -186,3 +186,20 @@ fn a_secret_variable_asks_for_its_grant() {
     assert!(printed.contains("\"TOKEN\"") && !printed.contains("hunter2"), "{printed}");
     assert!(!granted(&project, &["explain", "vars.token"], "env=TOKEN").contains("hunter2"));
 }
+
+#[test]
+fn every_grant_of_bake_is_taken_or_explained() {
+    let project = Project::of("[target.default]\ndockerfile-inline = \"FROM scratch\"\n");
+    for taken in ["image=r.example/*", "image.push=*", "image.load=x", "ssh", "fs=*", "fs.read=a,fs.write=b"]
+    {
+        project.mab(&["bake", "--print", "--allow", taken]).run().succeeded();
+    }
+    for (refused, said) in [
+        ("device=vendor.example/gpu", "`RUN --device` is not supported"),
+        ("device", "steps get no devices here"),
+        ("buildx.local.delete", "deletes nothing here"),
+        ("network", "there are `network.host`, `security.insecure`"),
+    ] {
+        project.mab(&["bake", "--print", "--allow", refused]).run().failed(2).says(said);
+    }
+}

@@ -282,3 +282,47 @@ fn bake_files_are_compared_as_well() {
     project.edit("docker-bake.hcl", "A = \"1\"", "A = \"2\"");
     assert_eq!(reasons_of(plan(&project, &["--changed"])), ["default: value args.A"]);
 }
+
+#[test]
+fn triggers_of_bases_are_steps_as_well() {
+    const FILE: &str = "[project]\nplatforms = [\"linux/amd64\"]\n\
+        [group.default]\ntargets = [\"app\", \"site\"]\n\
+        [target.base]\ncontext = \"base\"\n\
+        dockerfile-inline = \"FROM scratch\\nONBUILD COPY package.json /\\nONBUILD ADD public /srv\"\n\
+        [target.app]\ncontext = \"app\"\ncontexts = { base = \"target:base\" }\n\
+        dockerfile-inline = \"FROM base\\nCOPY src /src\"\n\
+        [target.site]\ncontext = \"site\"\n\
+        dockerfile-inline = \"FROM 127.0.0.1:9/nobody/knows\\nCOPY src /src\"\n";
+    let project =
+        Project::of(FILE).file("app/package.json", "{}").file("app/src/a", "").file("app/other", "");
+    let project =
+        project.file("app/public/a", "").file("site/src/a", "").file("site/other", "").file("base/x", "");
+    git(&project.path(""), &["init", "--quiet", "--initial-branch=main"]);
+    commit(&project);
+    let changed = |path: &str, expected: &[&str]| {
+        project.write(path, "x");
+        assert_eq!(reasons_of(plan(&project, &["--changed", "--offline"])), expected, "{path}");
+        git(&project.path(""), &["checkout", "--quiet", "."]);
+    };
+    changed("app/package.json", &["app: file app/package.json"]);
+    changed("app/public/a", &["app: file app/public/a"]);
+    changed("app/other", &[]);
+    changed("site/other", &["site: triggers site/other"]);
+    project.write("site/other", "x");
+    let ran = project.mab(&["plan", "--changed", "--offline"]).run().succeeded();
+    let words = "site  site/other (`127.0.0.1:9/nobody/knows` is not known, and may have ONBUILD triggers)";
+    assert!(ran.stdout.contains(words), "{}", ran.stdout);
+}
+
+#[test]
+fn files_that_git_ignores_are_named_where_they_are_taken() {
+    let project = shop();
+    project.write("api/src/build.log", "x");
+    project.write("web/debug.log", "no step takes it");
+    let ran = project.mab(&["plan", "--changed"]).run().succeeded();
+    let words = "not compared, since git ignores it:\n  api  takes api/src/build.log\n";
+    assert!(ran.stdout.ends_with(words), "{}", ran.stdout);
+    let document: Value = serde_json::from_str(&plan(&project, &["--changed"]).stdout).expect("it is JSON");
+    let expected = serde_json::json!([{ "name": "api", "paths": ["api/src/build.log"] }]);
+    assert_eq!(document["changed"]["uncompared"], expected);
+}

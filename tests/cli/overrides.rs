@@ -145,3 +145,25 @@ fn a_group_refuses_what_is_not_committed_and_tagged() {
     project.mab(&["plan"]).run().succeeded();
     assert_eq!(printed(&project, &["release"])["target"]["api"]["tags"][0], "r.example/api:1.2.4");
 }
+
+#[test]
+fn a_release_comes_from_its_branch() {
+    const FILE: &str = "[project]\nplatforms = [\"linux/amd64\"]\ndefault-branch = \"trunk\"\n\
+                        [group.default]\ntargets = [\"app\"]\nrequire = [\"branch\"]\n\
+                        [target.app]\ndockerfile-inline = \"FROM scratch\"\n";
+    let project = Project::of(FILE);
+    git(&project, &["init", "--quiet", "--initial-branch=trunk"]);
+    git(&project, &["add", "."]);
+    git(&project, &["commit", "--quiet", "--message=first"]);
+    project.mab(&["plan"]).run().succeeded();
+    git(&project, &["checkout", "--quiet", "-b", "other"]);
+    let said = "group `default` requires `branch`, but HEAD is on `other`, and releases come from `trunk`";
+    project.mab(&["plan"]).run().failed(2).says(said);
+    git(&project, &["checkout", "--quiet", "--detach"]);
+    project.mab(&["plan"]).run().failed(2).says("HEAD is on no branch");
+    let own = "[project]\nplatforms = [\"linux/amd64\"]\n\
+               [target.default]\nrequire = [\"branch\"]\ndockerfile-inline = \"FROM scratch\"\n";
+    project.write("multiarch.toml", own);
+    let ran = project.mab(&["bake"]).run().failed(2);
+    ran.says("nothing says which branch releases come from").says("name it with `default-branch`");
+}

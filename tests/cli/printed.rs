@@ -89,6 +89,23 @@ fn a_printed_file_is_the_same_file() {
 }
 
 #[test]
+fn what_is_said_of_the_whole_project_comes_along() {
+    for lint in ["skip = [\"arg-not-in-stage\"]\nerror = true", "error = [\"NoEmptyContinuation\"]"] {
+        let file = format!(
+            "[project]\ndefault-branch = \"trunk\"\nplatforms = [\"linux/amd64\"]\n[lint]\n{lint}\n\
+             [target.default]\ndockerfile-inline = \"FROM scratch\"\nrequire = [\"branch\"]\n"
+        );
+        let project = Project::of(&file);
+        let printed = stdout(&project, &["bake", "--print"]);
+        let document: serde_json::Value = serde_json::from_str(&printed).expect("it is JSON");
+        assert_eq!(document["project"]["default-branch"], "trunk");
+        assert!(document["lint"]["error"].is_boolean() || document["lint"]["error"].is_array());
+        project.write("x.json", &printed);
+        assert_eq!(stdout(&project, &["bake", "-f", "x.json", "--print"]), printed);
+    }
+}
+
+#[test]
 fn overrides_and_explanations_work_on_it() {
     let project = project();
     project.write("x.json", stdout(&project, &["bake", "--print"]));

@@ -98,7 +98,11 @@ fn a_bake_refuses_what_the_working_tree_does_not_fulfil() {
          dockerfile-inline = \"FROM scratch\"\n",
     );
     let ran = project.mab(&["bake"]).run().failed(2);
-    assert!(ran.stderr.contains("there is no git commit to be clean or tagged"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("there is no git commit to be clean or tagged, or on a branch"),
+        "{}",
+        ran.stderr
+    );
     project.mab(&["plan"]).run().succeeded();
     let git = |arguments: &[&str]| {
         let status = std::process::Command::new("git")

@@ -2,15 +2,17 @@
 //!
 //! Inputs are the files that steps can reach (not whatever lies in a context), Dockerfiles as far as the target
 //! uses them, ignore files, and the target's values in the build file. Who builds on a changed target, or needs
-//! it, is changed as well. What git ignores, what is outside of the work tree and what comes from elsewhere is
-//! not compared.
+//! it, is changed as well. What is outside of the work tree and what comes from elsewhere is not compared, and
+//! what git ignores cannot be: files of that kind that steps take are told. Triggers of bases count as steps, and
+//! where a base is not known every file of the context does.
 
 mod earlier;
 mod reach;
 mod told;
+mod triggers;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use super::dockerfiles::{DockerfileReader, Found};
 use super::project::{Loaded, ProjectOptions};
 use super::session::{self, Session};
 use super::{Failure, clean};
+use crate::base::Platform;
 use crate::diag::{Place, Problem};
 use crate::dockerfile::Dockerfile;
 use crate::facts::{Changes, Facts};
@@ -25,6 +28,7 @@ use crate::model::{self, Context, Project, Target, Variant};
 use crate::plan::Selection;
 
 use earlier::Earlier;
+use triggers::{TriggerReader, Triggers};
 
 /// Targets with the reasons why they are not as they were.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub struct Changed {
     pub commit: String,
     /// In the order of the selection.
     pub targets: Vec<(String, Vec<Reason>)>,
+    /// Files that targets take and git ignores, so that nobody knows what they were; relative to the work tree.
+    pub uncompared: Vec<(String, BTreeSet<PathBuf>)>,
 }
 
 /// Why a target counts as changed.
@@ -50,6 +56,11 @@ pub enum Reason {
         place: Option<Place>,
     },
     Dockerfile {
+        path: PathBuf,
+    },
+    /// A file that no step is known to reach, while nothing is known of the base and its ONBUILD triggers.
+    Triggers {
+        base: String,
         path: PathBuf,
     },
     IgnoreFile {
@@ -86,17 +97,32 @@ pub(super) async fn find(
     let earlier = Earlier::read(&changes, options, facts);
     let facts = &*facts;
     let mut reader = DockerfileReader::new(facts, session);
-    let mut targets = BTreeMap::new();
+    let mut trigger_reader: Option<TriggerReader<'_>> = None;
+    let build = session::build_platform(facts);
+    let (mut targets, mut uncompared) = (BTreeMap::new(), Vec::new());
     for target in selection.all() {
         let mut reasons = values::reasons(&loaded.project, &earlier, target);
+        let mut ignored = BTreeSet::new();
         for variant in &target.variants {
             let dockerfile = read(&mut reader, variant).await;
-            let examined = Examined { changes: &changes, earlier: &earlier, target, variant, facts };
-            for reason in examined.reasons(dockerfile) {
+            let triggers = match &dockerfile {
+                // Nobody is asked about bases where there is nothing that triggers could take.
+                Some(dockerfile) if reach::has_changed_files(&changes, variant) => {
+                    let reader_of_triggers =
+                        trigger_reader.get_or_insert_with(|| TriggerReader::new(selection, session, facts));
+                    reader_of_triggers.of(dockerfile, variant, &mut reader, &build).await
+                }
+                _ => Triggers::new(),
+            };
+            let examined = Examined { changes: &changes, earlier: &earlier, target, variant, build: &build };
+            for reason in examined.reasons(dockerfile, &triggers, &mut ignored) {
                 if !reasons.contains(&reason) {
                     reasons.push(reason);
                 }
             }
+        }
+        if !ignored.is_empty() {
+            uncompared.push((target.name.clone(), ignored));
         }
         targets.insert(target.name.as_str(), reasons);
     }
@@ -105,7 +131,8 @@ pub(super) async fn find(
         let reasons = targets.remove(target.name.as_str()).filter(|reasons| !reasons.is_empty())?;
         Some((target.name.clone(), reasons))
     });
-    Ok(Changed { revision: changes.name.clone(), commit: changes.commit.clone(), targets: ordered.collect() })
+    let targets = ordered.collect();
+    Ok(Changed { revision: changes.name.clone(), commit: changes.commit.clone(), targets, uncompared })
 }
 
 fn changes(project: &Project, revision: Option<&str>, facts: &Facts) -> Result<Changes, Failure> {
@@ -136,11 +163,16 @@ struct Examined<'a> {
     earlier: &'a Earlier,
     target: &'a Target,
     variant: &'a Variant,
-    facts: &'a Facts,
+    build: &'a Platform,
 }
 
 impl Examined<'_> {
-    fn reasons(&self, dockerfile: Option<Arc<Dockerfile>>) -> Vec<Reason> {
+    fn reasons(
+        &self,
+        dockerfile: Option<Arc<Dockerfile>>,
+        triggers: &Triggers,
+        ignored: &mut BTreeSet<PathBuf>,
+    ) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let path = self.dockerfile_path();
         let Some(dockerfile) = dockerfile else {
@@ -149,18 +181,20 @@ impl Examined<'_> {
             reasons.extend(changed.map(|path| Reason::Dockerfile { path: self.relative(&path) }));
             return reasons;
         };
-        let build = session::build_platform(self.facts);
         if let Some(path) = path.filter(|path| self.changes.has(path)) {
             let before = self.earlier.dockerfile(self.changes, &path);
             let before = before.zip(self.earlier.variant(self.target, self.variant));
             let is_same = before.is_some_and(|(before, variant)| {
-                reach::parts(&before, variant, &build) == reach::parts(&dockerfile, self.variant, &build)
+                reach::parts(&before, variant, self.build)
+                    == reach::parts(&dockerfile, self.variant, self.build)
             });
             if !is_same {
                 reasons.push(Reason::Dockerfile { path: self.relative(&path) });
             }
         }
-        reasons.extend(reach::reasons(self.changes, &dockerfile, self.variant, &build));
+        let (reached, taken) = reach::reached(self.changes, &dockerfile, self.variant, self.build, triggers);
+        reasons.extend(reached);
+        ignored.extend(taken);
         reasons
     }
 

@@ -1,12 +1,13 @@
 //! Which changed files a target's steps reach. Paths are matched as texts, since files that are gone count as well;
 //! links that sources lead through are followed where they are still there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Reason;
+use super::triggers::Triggers;
 use crate::base::{Digest, Platform};
 use crate::command::clean;
 use crate::context::IgnoreFile;
@@ -16,16 +17,22 @@ use crate::model::{self, Context, Variant};
 use crate::oci::ImageConfig;
 use crate::pattern::{Glob, Ignore};
 use crate::steps::{
-    BaseImage, BaseImages, CopyFrom, CopyOp, LowerError, Lowered, Op, Setting, Step, lower, lowered_parts,
+    BaseImage, BaseImages, BaseRequest, CopyFrom, CopyOp, LowerError, Lowered, Op, Setting, Step,
+    base_requests, lower, lowered_parts,
 };
 
 /// What identifies the steps of a build, bases by name; nothing when it has no meaning.
 pub(super) fn parts(dockerfile: &Dockerfile, variant: &Variant, build: &Platform) -> Option<Digest> {
-    lowered(dockerfile, variant, build).map(|lowered| lowered_parts(&lowered).digest())
+    lowered(dockerfile, variant, build, &Triggers::new()).map(|lowered| lowered_parts(&lowered).digest())
 }
 
-/// Lowered with bases of which nothing is known but their names: triggers of theirs are not seen.
-fn lowered(dockerfile: &Dockerfile, variant: &Variant, build: &Platform) -> Option<Lowered> {
+/// Lowered with bases of which nothing is known but their names and triggers.
+fn lowered(
+    dockerfile: &Dockerfile,
+    variant: &Variant,
+    build: &Platform,
+    triggers: &Triggers,
+) -> Option<Lowered> {
     let setting = Setting::new(dockerfile, variant, build);
     let mut bases = BaseImages::new();
     loop {
@@ -36,7 +43,10 @@ fn lowered(dockerfile: &Dockerfile, variant: &Variant, build: &Platform) -> Opti
                 let known = bases.len();
                 for request in requests {
                     let manifest = Digest::of(format!("{} {}", request.name, request.platform).as_bytes());
-                    let image = BaseImage::new(manifest, ImageConfig::default().into());
+                    let mut config = ImageConfig::default();
+                    config.config.on_build =
+                        triggers.get(&(request.name.clone(), request.platform.clone())).cloned();
+                    let image = BaseImage::new(manifest, config.into());
                     bases.insert((request.name, request.platform), image);
                 }
                 if bases.len() == known {
@@ -47,13 +57,21 @@ fn lowered(dockerfile: &Dockerfile, variant: &Variant, build: &Platform) -> Opti
     }
 }
 
-pub(super) fn reasons(
+/// Whether anything has changed that triggers could take: the main context is theirs alone to copy from.
+pub(super) fn has_changed_files(changes: &Changes, variant: &Variant) -> bool {
+    FileTree::of(changes, variant, None)
+        .is_some_and(|tree| !tree.changed.is_empty() || tree.changed_rules.is_some())
+}
+
+/// What of the changes a target's steps reach, and which files they take that git ignores.
+pub(super) fn reached(
     changes: &Changes,
     dockerfile: &Dockerfile,
     variant: &Variant,
     build: &Platform,
-) -> Vec<Reason> {
-    let Some(lowered) = lowered(dockerfile, variant, build) else { return Vec::new() };
+    triggers: &Triggers,
+) -> (Vec<Reason>, BTreeSet<PathBuf>) {
+    let Some(lowered) = lowered(dockerfile, variant, build, triggers) else { return Default::default() };
     let needed = lowered.needed();
     let copies =
         lowered.steps.iter().filter(|step| needed.contains(&step.id)).filter_map(|step| match &step.op {
@@ -62,6 +80,7 @@ pub(super) fn reasons(
         });
     let mut trees: BTreeMap<Option<&str>, Option<FileTree>> = BTreeMap::new();
     let mut reasons = Vec::new();
+    let mut ignored = BTreeSet::new();
     for (step, copy) in copies {
         let name = match &copy.from {
             CopyFrom::MainContext => None,
@@ -71,8 +90,37 @@ pub(super) fn reasons(
         let tree = trees.entry(name).or_insert_with(|| FileTree::of(changes, variant, name));
         let Some(tree) = tree else { continue };
         reasons.extend(tree.reasons(changes, step, copy));
+        ignored.extend(tree.ignored(changes, copy));
     }
-    reasons
+    let unknown = unknown_bases(changes, dockerfile, variant, build, triggers, &reasons);
+    reasons.extend(unknown);
+    (reasons, ignored)
+}
+
+/// A base of which nothing is known may have triggers that take any file.
+fn unknown_bases(
+    changes: &Changes,
+    dockerfile: &Dockerfile,
+    variant: &Variant,
+    build: &Platform,
+    triggers: &Triggers,
+    known: &[Reason],
+) -> Vec<Reason> {
+    let Some(tree) = FileTree::of(changes, variant, None) else { return Vec::new() };
+    let is_reached = |path: &PathBuf| {
+        known.iter().any(|reason| matches!(reason, Reason::File { path: reached, .. } if reached == path))
+    };
+    let paths = tree.changed.iter().map(|path| tree.root.join(path));
+    let mut paths = paths.map(|path| changes.below(&path).unwrap_or(path));
+    let Some(path) = paths.find(|path| !is_reached(path)) else { return Vec::new() };
+    let requests = base_requests(&Setting::new(dockerfile, variant, build)).unwrap_or_default();
+    let is_base = |request: &BaseRequest| {
+        dockerfile.stages.iter().any(|stage| stage.from.image.place.as_ref() == Some(&request.place))
+    };
+    let is_known =
+        |request: &BaseRequest| triggers.contains_key(&(request.name.clone(), request.platform.clone()));
+    let unknown = requests.into_iter().filter(|request| is_base(request) && !is_known(request));
+    unknown.map(|request| Reason::Triggers { base: request.name, path: path.clone() }).collect()
 }
 
 /// A directory that is a context, and what has changed in it.
@@ -82,6 +130,8 @@ struct FileTree {
     changed_rules: Option<PathBuf>,
     /// Relative to the root, without what is ignored.
     changed: Vec<PathBuf>,
+    /// The same, of what git ignores; a folder for all that is in it.
+    ignored: Vec<PathBuf>,
 }
 
 impl FileTree {
@@ -106,11 +156,11 @@ impl FileTree {
             .chain(found.as_ref().map(|found| found.path.clone()))
             .find(|path| changes.has(path));
         let rules = found.and_then(|found| found.parse().ok()).unwrap_or_default();
-        let within = changes
-            .within(&root)
-            .filter_map(|path| changes.root.join(path).strip_prefix(&root).ok().map(Path::to_path_buf));
-        let changed = within.filter(|path| !rules.matches(path.as_os_str().as_bytes())).collect();
-        Some(Self { root, changed_rules, changed })
+        let relative = |path: &Path| changes.root.join(path).strip_prefix(&root).ok().map(Path::to_path_buf);
+        let is_seen = |path: &PathBuf| !rules.matches(path.as_os_str().as_bytes());
+        let changed = changes.within(&root).filter_map(relative).filter(is_seen).collect();
+        let ignored = changes.ignored_within(&root).filter_map(relative).filter(is_seen).collect();
+        Some(Self { root, changed_rules, changed, ignored })
     }
 
     fn reasons(&self, changes: &Changes, step: &Step, copy: &CopyOp) -> Vec<Reason> {
@@ -126,6 +176,17 @@ impl FileTree {
                 }
             });
         rules.chain(files).collect()
+    }
+
+    /// What the step takes of the files that git ignores.
+    fn ignored(&self, changes: &Changes, copy: &CopyOp) -> Vec<PathBuf> {
+        if self.ignored.is_empty() {
+            return Vec::new();
+        }
+        let reach = Reach::of(copy, &self.root);
+        let paths = self.ignored.iter().map(|path| (path, self.root.join(path)));
+        let taken = paths.filter(|(path, whole)| reach.has(path, whole.is_dir()));
+        taken.map(|(_, whole)| changes.below(&whole).unwrap_or(whole)).collect()
     }
 }
 

@@ -32,7 +32,7 @@ use crate::diag::{Place, Problem, Source};
 use crate::facts::Facts;
 use crate::model::Project;
 
-pub(super) use entries::is_true;
+pub use entries::is_true;
 pub(super) use hcl::{JsonKind, JsonNode, read_json};
 
 use bake::{BakeFile, Given, Syntax};
@@ -74,6 +74,10 @@ pub struct Request {
     pub vars: BTreeMap<String, String>,
     /// What random values are made of.
     pub seed: [u8; 16],
+    /// Where files of elsewhere were put: contexts are relative to it instead of the working directory.
+    pub root: Option<PathBuf>,
+    /// `BAKE_CMD_CONTEXT`, where the files are from elsewhere.
+    pub command_context: Option<String>,
 }
 
 /// The targets that were asked for.
@@ -87,6 +91,7 @@ pub struct Imported {
     /// What the files have taken from the environment, and where.
     pub environment: BTreeMap<String, Option<Place>>,
     pub warnings: Vec<Problem>,
+    root: Option<PathBuf>,
 }
 
 impl Imported {
@@ -112,7 +117,8 @@ impl Imported {
         facts: &Facts,
         platforms: &[Platform],
     ) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
-        let (mut project, warnings) = project::project(&self.selection, facts, platforms)?;
+        let root = self.root.as_deref();
+        let (mut project, warnings) = project::project(&self.selection, facts, platforms, root)?;
         project.environment.clone_from(&self.environment);
         Ok((project, warnings))
     }
@@ -149,11 +155,13 @@ fn import_here(
     disk: &(dyn Files + Sync),
 ) -> Result<Imported, Vec<Problem>> {
     let given = given(request, facts);
-    let sorted = sort(request, &given, facts, disk);
+    let mut reading = facts.clone();
+    reading.directories.current = request.root.clone().unwrap_or(reading.directories.current);
+    let sorted = sort(request, &given, &reading, disk);
     let mut problems = sorted.problems;
     let (mut base, mut environment) = (Definition::default(), BTreeMap::new());
     if !sorted.compose.is_empty() {
-        match compose::read(&sorted.compose, &given, facts, disk) {
+        match compose::read(&sorted.compose, &given, &reading, disk) {
             Ok(read) => {
                 base = read.definition;
                 environment = read.asked;
@@ -182,8 +190,8 @@ fn import_here(
             give_epoch(&mut selection, facts);
             let groups = definition.groups.iter().map(|group| (group.name.clone(), group.targets.clone()));
             let groups = groups.collect();
-            let variables = resolved.variables;
-            Ok(Imported { selection, variables, groups, environment, warnings: problems })
+            let (variables, root) = (resolved.variables, request.root.clone());
+            Ok(Imported { selection, variables, groups, environment, warnings: problems, root })
         }
         Err(problem) => {
             problems.push(*problem);
@@ -209,7 +217,7 @@ fn given(request: &Request, facts: &Facts) -> Given {
     let is_disabled = disabled.and_then(|text| is_true(text)).unwrap_or(false);
     let environment = if is_disabled { BTreeMap::new() } else { facts.environment.clone() };
     let builtins = [
-        ("BAKE_CMD_CONTEXT".to_string(), "cwd://".to_string()),
+        ("BAKE_CMD_CONTEXT".to_string(), request.command_context.clone().unwrap_or("cwd://".to_string())),
         ("BAKE_LOCAL_PLATFORM".to_string(), facts.host.to_string()),
     ];
     Given { vars: request.vars.clone(), environment, builtins: builtins.into() }

@@ -4,7 +4,7 @@
 //! What no engine does yet is the plan's to say, as it is for our own files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::definition::Selection;
@@ -28,11 +28,12 @@ pub fn project(
     selection: &Selection,
     facts: &Facts,
     wanted: &[Platform],
+    remote: Option<&Path>,
 ) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
     let mut problems = Vec::new();
     let widened = with_platforms_of_consumers(selection);
     let targets = widened.iter().map(|(name, target)| {
-        let converter = Converter { target, facts, wanted, problems: &mut problems };
+        let converter = Converter { target, facts, wanted, remote, problems: &mut problems };
         (name.clone(), converter.target())
     });
     let targets: BTreeMap<String, model::Target> = targets.collect();
@@ -40,7 +41,7 @@ pub fn project(
     let groups = selection.groups.iter().filter(|(name, _)| !selection.targets.contains_key(*name));
     let groups = groups.map(|(name, group)| (name.clone(), model_group(group)));
     let groups = groups.collect();
-    let root = facts.directories.current.clone();
+    let root = remote.unwrap_or(&facts.directories.current).to_path_buf();
     let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let (left_out, environment) = (BTreeMap::new(), BTreeMap::new());
     if problems.iter().any(Problem::is_error) {
@@ -113,6 +114,8 @@ struct Converter<'a> {
     target: &'a Target,
     facts: &'a Facts,
     wanted: &'a [Platform],
+    /// Where files of elsewhere are.
+    remote: Option<&'a Path>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -173,7 +176,26 @@ impl Converter<'_> {
 
     /// A value where it stands; overrides and defaults stand nowhere but in themselves.
     fn text(&self, attribute: &str, value: &str) -> Text {
-        let directory = self.facts.directories.current.clone();
+        self.text_in(&self.facts.directories.current, attribute, value)
+    }
+
+    /// The text of a context, whose path is relative to the file's folder where that is from elsewhere.
+    fn context_text(&self, attribute: &str, written: &str, value: &mut String) -> Text {
+        let is_here = written.starts_with("cwd://") || written.starts_with("oci-layout://");
+        match self.remote.filter(|_| !is_here) {
+            Some(root) => {
+                if value.starts_with('/') {
+                    // As in bake, its root is all there is.
+                    *value = format!("./{}", value.trim_start_matches('/'));
+                }
+                self.text_in(root, attribute, value)
+            }
+            None => self.text(attribute, value),
+        }
+    }
+
+    fn text_in(&self, directory: &Path, attribute: &str, value: &str) -> Text {
+        let directory = directory.to_path_buf();
         match self.place(attribute) {
             Some(place) => {
                 let file = Arc::new(File { source: place.source.clone(), directory, is_literal: false });
@@ -257,6 +279,8 @@ impl Converter<'_> {
         match self.target.call.as_deref() {
             None | Some("" | "build") => Call::Build,
             Some("check" | "lint") => Call::Check,
+            Some("outline") => Call::Outline,
+            Some("targets") => Call::Targets,
             Some(other) => {
                 self.report("call", keys::not_yet(&format!("the call `{other}`")));
                 Call::Build
@@ -377,8 +401,17 @@ impl Converter<'_> {
     }
 
     fn context(&mut self) -> Located<Context> {
-        let value = printed_context(self.target.context.as_deref().unwrap_or("."));
-        let text = self.text("context", &value);
+        let written = self.target.context.as_deref().unwrap_or(".");
+        let mut value = printed_context(written);
+        let text = self.context_text("context", written, &mut value);
+        let is_here = written.starts_with("cwd://");
+        let dockerfile = self.target.dockerfile.as_deref().unwrap_or("Dockerfile");
+        let needs_dockerfile = self.target.dockerfile_inline.is_none() && !dockerfile.starts_with("cwd://");
+        if self.remote.is_some() && is_here && needs_dockerfile {
+            let message = "the context is here, and the Dockerfile elsewhere";
+            let help = "as in bake: name a Dockerfile here, `cwd://Dockerfile`, or use `dockerfile-inline`";
+            self.report("context", Problem::input("bake::remote-dockerfile", message).help(help));
+        }
         if value == "-" {
             let message = "bake reads no context from standard input";
             self.report("context", Problem::input("bake::stdin", message));
@@ -413,10 +446,10 @@ impl Converter<'_> {
 
     fn contexts(&mut self) -> BTreeMap<String, Located<Context>> {
         let mut contexts = BTreeMap::new();
-        for (name, value) in self.target.contexts.iter().flatten() {
-            let value = value.strip_prefix("cwd://").unwrap_or(value);
-            let text = self.text("contexts", value);
-            match context::parse_named(&text, value) {
+        for (name, written) in self.target.contexts.iter().flatten() {
+            let mut value = written.strip_prefix("cwd://").unwrap_or(written).to_string();
+            let text = self.context_text("contexts", written, &mut value);
+            match context::parse_named(&text, &value) {
                 Ok(context) => {
                     contexts.insert(name.clone(), located(context, self.place("contexts")));
                 }

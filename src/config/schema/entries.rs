@@ -177,3 +177,16 @@ pub enum VerifyLevel {
     Warn,
     Off,
 }
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Call {
+    /// Build it.
+    Build,
+    /// Look for mistakes in the Dockerfile, as `mab check`.
+    Check,
+    /// Tell which arguments, secrets, SSH agents and caches the Dockerfile asks for.
+    Outline,
+    /// Tell which stages the Dockerfile has.
+    Targets,
+}

@@ -19,10 +19,17 @@ pub fn scalar(text: &str, is_quoted: bool, core: Option<&str>) -> Kind {
         ".nan" | ".NaN" | ".NAN" => return Kind::Float("NaN".to_string()),
         _ => {}
     }
-    integer(text)
-        .map(Kind::Integer)
+    date(text)
+        .map(Kind::Text)
+        .or_else(|| integer(text).map(Kind::Integer))
         .or_else(|| float(text).map(Kind::Float))
         .unwrap_or_else(|| Kind::Text(text.to_string()))
+}
+
+/// A day is a point in time, as Go writes it.
+fn date(text: &str) -> Option<String> {
+    text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == 10)?;
+    Some(format!("{text} 00:00:00 +0000 UTC"))
 }
 
 /// Decimal, or with a prefix for its base; underscores separate digits.

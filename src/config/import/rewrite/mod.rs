@@ -147,6 +147,7 @@ fn everything(
                 groups: Vec::new(),
                 environment: BTreeMap::new(),
                 warnings: problems,
+                root: None,
             })
         }
         Err(problem) => {
@@ -355,7 +356,7 @@ impl Draft {
         for key in self.incomparable() {
             selection.targets.values_mut().for_each(|target| literal::clear(target, &key));
         }
-        super::project::project(&selection, &self.facts, &[]).map(|(project, _)| project)
+        super::project::project(&selection, &self.facts, &[], None).map(|(project, _)| project)
     }
 
     /// Whether bake says for which platforms a target is.

@@ -1,0 +1,3 @@
+target "default" {
+  labels = { "org.x" = "1" }
+}
