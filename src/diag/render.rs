@@ -1,11 +1,12 @@
 //! Problems for people, through miette: message, source excerpt with labels, help.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
-use super::excerpt::excerpt;
+use super::excerpt::Excerpt;
 use super::{Label, Problem, Severity, Source};
 
 /// Renders `problem` for a terminal `width` columns wide; without colour the text is plain Unicode.
@@ -27,7 +28,7 @@ struct Report {
     code: Option<&'static str>,
     severity: Severity,
     help: Option<String>,
-    source: Option<NamedSource<String>>,
+    source: Option<NamedSource<Excerpt>>,
     labels: Vec<LabeledSpan>,
     related: Vec<Report>,
 }
@@ -36,15 +37,16 @@ impl Report {
     fn new(problem: &Problem) -> Self {
         let mut groups = group_by_source(&problem.labels).into_iter();
         let (source, labels) = groups.next().map(|group| excerpt_of(&group)).unzip();
+        let message = shortened(&problem.message);
         let message = match &problem.details {
-            Some(details) => format!("{}\n{}", problem.message, details.trim_end()),
-            None => problem.message.clone(),
+            Some(details) => format!("{message}\n{}", details.trim_end()),
+            None => message.into_owned(),
         };
         Self {
             message,
             code: Some(problem.code),
             severity: problem.severity,
-            help: problem.help.clone(),
+            help: problem.help.as_deref().map(|help| shortened(help).into_owned()),
             related: groups.map(|group| Self::elsewhere(problem.severity, &group)).collect(),
             source,
             labels: labels.unwrap_or_default(),
@@ -65,6 +67,15 @@ impl Report {
     }
 }
 
+/// A message may name what is as long as the file.
+fn shortened(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 8 << 10;
+    match text.len() > LONGEST {
+        true => format!("{}…", &text[..text.floor_char_boundary(LONGEST)]).into(),
+        false => text.into(),
+    }
+}
+
 type SourceLabels<'a> = (&'a Arc<Source>, Vec<&'a Label>);
 
 fn group_by_source(labels: &[Label]) -> Vec<SourceLabels<'_>> {
@@ -78,11 +89,11 @@ fn group_by_source(labels: &[Label]) -> Vec<SourceLabels<'_>> {
     groups
 }
 
-fn excerpt_of((source, labels): &SourceLabels<'_>) -> (NamedSource<String>, Vec<LabeledSpan>) {
+fn excerpt_of((source, labels): &SourceLabels<'_>) -> (NamedSource<Excerpt>, Vec<LabeledSpan>) {
     let end = source.text.len();
     let within = |span: &super::Span| span.start.min(end)..span.end.clamp(span.start.min(end), end);
     let spans: Vec<super::Span> = labels.iter().map(|label| within(&label.place.span)).collect();
-    let (text, spans) = excerpt(&source.text, &spans);
+    let (text, spans) = Excerpt::new(source, &spans);
     let labels = labels.iter().zip(spans).map(|(label, span)| LabeledSpan::at(span, label.text.clone()));
     (NamedSource::new(&source.name, text), labels.collect())
 }
@@ -140,6 +151,26 @@ mod tests {
         let text = render(&problem, false, 80);
         for expected in
             ["target `api` is declared twice", "b.toml:2:1", "a.toml:1:1", "declared again here", "rename"]
+        {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn places_far_apart_are_shown_without_what_is_between() {
+        let text: String = (1..=2_000).map(|n| format!("line {n}\n")).collect();
+        let source = Source::new("a.toml", text.as_str());
+        let place = |line: &str| {
+            let at = text.find(line).unwrap();
+            Place::new(&source, at..at + line.len() - 1)
+        };
+        let problem = Problem::input("config::duplicate", "twice")
+            .at(place("line 1900\n"), "again here")
+            .at(place("line 1000\n"), "first here");
+        let text = render(&problem, false, 80);
+        assert!(text.lines().count() < 20, "{text}");
+        for expected in
+            ["a.toml:1000:1", "a.toml:1900:1", "1899 │ line 1899", "1001 │ line 1001", "again here"]
         {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }

@@ -2,29 +2,60 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A byte range of a source text.
 pub type Span = Range<usize>;
 
+/// After how many bytes the lines so far are remembered: a file may have hundreds of problems.
+const STRIDE: usize = 16 << 10;
+
 /// A text with the name that people know it by, usually a path.
-#[derive(PartialEq, Eq)]
 pub struct Source {
     pub name: String,
     pub text: String,
+    /// How many lines end before each stride.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        Arc::new(Self { name: name.into(), text: text.into(), lines: OnceLock::new() })
     }
 
     /// The line that holds byte `offset`, counted from one.
     pub fn line(&self, offset: usize) -> usize {
         let end = offset.min(self.text.len());
-        self.text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count() + 1
+        let bytes = self.text.as_bytes();
+        if end < STRIDE {
+            return ends(&bytes[..end]) + 1;
+        }
+        let counted = self.lines.get_or_init(|| {
+            let mut total = 0;
+            let count = |stride: &[u8]| {
+                let before = total;
+                total += ends(stride);
+                before
+            };
+            bytes.chunks(STRIDE).map(count).collect()
+        });
+        let stride = (end / STRIDE).min(counted.len() - 1);
+        counted[stride] + ends(&bytes[stride * STRIDE..end]) + 1
     }
 }
+
+/// How many lines end in `bytes`.
+fn ends(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for Source {}
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,5 +118,22 @@ impl<T: PartialEq> PartialEq for Located<T> {
     /// Equal when the values are; where they were written does not matter.
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_in_long_texts_as_in_short_ones() {
+        let text = "a line\n\nand one more\r\n".repeat(3_000);
+        let source = Source::new("f", text.as_str());
+        for offset in (0..text.len() + 100).step_by(97).chain([STRIDE - 1, STRIDE, STRIDE * 2, text.len()]) {
+            let before = &text.as_bytes()[..offset.min(text.len())];
+            assert_eq!(source.line(offset), ends(before) + 1, "{offset}");
+        }
+        assert_eq!(Source::new("f", "").line(5), 1);
+        assert_eq!(Source::new("f", "x".repeat(STRIDE)).line(STRIDE), 1);
     }
 }

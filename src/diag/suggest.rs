@@ -1,16 +1,41 @@
 //! Near misses.
 
+/// Longer words are not compared, and no more of those that might be near.
+const LONGEST: usize = 200;
+const MOST_COMPARED: usize = 1_000;
+
 /// The candidate that `word` is most likely a slip for, if one is close enough.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     // Every letter is one slip away from every other.
     let allowed = (length / 3).max(1).min(length.saturating_sub(1));
+    if length > LONGEST {
+        return None;
+    }
+    let letters = letters(word);
     candidates
         .into_iter()
+        .filter(|candidate| candidate.len() <= 4 * LONGEST && is_near(&letters, candidate, allowed))
+        .take(MOST_COMPARED)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// How often each letter is in a word; letters beyond ASCII share what is left.
+fn letters(word: &str) -> [i16; 128] {
+    let mut counts = [0; 128];
+    for letter in word.chars() {
+        counts[usize::try_from(u32::from(letter)).unwrap_or(0).min(127)] += 1;
+    }
+    counts
+}
+
+/// Whether so few slips can make one word of the other: each changes the count of two letters at most.
+fn is_near(letters: &[i16; 128], candidate: &str, allowed: usize) -> bool {
+    let differences = letters.iter().zip(self::letters(candidate)).map(|(one, other)| one.abs_diff(other));
+    differences.map(usize::from).sum::<usize>() <= 2 * allowed
 }
 
 #[cfg(test)]
