@@ -18,8 +18,9 @@ use mab::config::{self, Disk, Entry, Files, Overrides};
 use mab::diag::{Problem, Source};
 use mab::dockerfile::Dockerfile;
 use mab::facts::{Facts, GitFacts};
-use mab::model::Project;
+use mab::model::{Project, Target};
 use mab::plan::{Dockerfiles, Plan, compile, select};
+use rayon::prelude::*;
 
 #[global_allocator]
 static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -75,17 +76,21 @@ fn plan_bake(text: &str, targets: usize) -> Plan {
     compiled(&project, &facts, targets)
 }
 
-/// As the command does it, with Dockerfiles that are parsed once each.
+/// As the command does it, with Dockerfiles that are parsed once each, on all cores.
 fn compiled(project: &Project, facts: &Facts, targets: usize) -> Plan {
     let selection = select(project, &[]).unwrap_or_else(|found| wrong(&found));
     let mut dockerfiles = Dockerfiles::new();
-    for target in selection.all() {
+    let all: Vec<&Target> = selection.all().collect();
+    let parse = |target: &&Target| {
         let links = target.variants.first().is_some_and(|variant| variant.contexts.contains_key("base"));
         let text = DOCKERFILE.replace("BASE", if links { "base" } else { "debian:12" });
-        let parsed = Dockerfile::parse(&Source::new(format!("{}/Dockerfile", target.name), text));
+        Dockerfile::parse(&Source::new(format!("{}/Dockerfile", target.name), text))
+    };
+    let parsed: Vec<_> = all.par_iter().map(parse).collect();
+    for (target, parsed) in all.into_iter().zip(parsed) {
         let parsed = Arc::new(parsed.unwrap_or_else(|found| wrong(&found)));
         for variant in &target.variants {
-            dockerfiles.insert((target.name.clone(), variant.platform.value.clone()), parsed.clone());
+            dockerfiles.insert(&target.name, &variant.platform.value, parsed.clone());
         }
     }
     let plan = compile(&selection, &plain_request(facts), &dockerfiles).unwrap_or_else(|found| wrong(&found));

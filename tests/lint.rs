@@ -79,7 +79,7 @@ impl Case {
             .map(|target| Unit {
                 target: &target.name,
                 dockerfile: &dockerfile,
-                variants: target.variants.iter().collect(),
+                variants: target.variants.iter().map(AsRef::as_ref).collect(),
                 ignore: ignore.as_ref(),
                 lock: lock.as_ref(),
             })

@@ -120,7 +120,7 @@ fn with_arguments(target: &Target, args: &BTreeMap<String, String>) -> Target {
     let mut target = target.clone();
     for variant in &mut target.variants {
         let given = args.iter().map(|(name, value)| (name.clone(), Located::unplaced(value.clone())));
-        variant.args.extend(given);
+        Arc::make_mut(variant).args.extend(given);
     }
     target
 }

@@ -1,10 +1,12 @@
 //! The Dockerfiles of a plan, from wherever their contexts are: each is read once, however many targets and
 //! platforms use it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::overlay::Overlay;
 use super::session::Session;
@@ -20,6 +22,8 @@ pub(super) struct DockerfileReader<'a> {
     facts: &'a Facts,
     session: &'a Session<'a>,
     known: BTreeMap<(PathBuf, PathBuf), Option<Arc<Dockerfile>>>,
+    /// Files that were read and parsed before they are asked for.
+    ahead: HashMap<PathBuf, io::Result<Parsed>>,
     inline: usize,
     is_offline: bool,
     overlay: Option<&'a Overlay>,
@@ -47,7 +51,8 @@ struct Wanted {
 
 impl<'a> DockerfileReader<'a> {
     pub fn new(facts: &'a Facts, session: &'a Session<'a>) -> Self {
-        Self { facts, session, known: BTreeMap::new(), inline: 0, is_offline: false, overlay: None }
+        let (known, ahead) = (BTreeMap::new(), HashMap::new());
+        Self { facts, session, known, ahead, inline: 0, is_offline: false, overlay: None }
     }
 
     /// Fetches nothing, if so.
@@ -58,6 +63,27 @@ impl<'a> DockerfileReader<'a> {
     /// With texts that stand in for files of this machine.
     pub fn with(self, overlay: &'a Overlay) -> Self {
         Self { overlay: Some(overlay), ..self }
+    }
+
+    /// Reads and parses those that are in directories, on all cores. What is wrong with them is said when they are
+    /// asked for.
+    pub fn read_ahead<'v>(&mut self, variants: impl Iterator<Item = &'v Arc<Variant>>) {
+        if self.overlay.is_some() {
+            return;
+        }
+        let path = |variant: &Variant| match (&variant.dockerfile, &variant.context.value) {
+            (model::Dockerfile::File(file), Context::Directory(root)) => Some(root.join(&file.value)),
+            _ => None,
+        };
+        let paths: BTreeSet<PathBuf> = variants.filter_map(|variant| path(variant)).collect();
+        let paths: Vec<(String, PathBuf)> =
+            paths.into_iter().map(|path| (self.relative(&path), path)).collect();
+        let read = |(name, path): (String, PathBuf)| {
+            let parsed = read_text(std::fs::File::open(&path));
+            let parsed = parsed.map(|text| Dockerfile::parse(&Source::new(name, text)));
+            (path, parsed)
+        };
+        self.ahead = paths.into_par_iter().map(read).collect();
     }
 
     /// How many Dockerfiles were read.
@@ -154,16 +180,23 @@ impl<'a> DockerfileReader<'a> {
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        let text = match self.overlay.and_then(|overlay| overlay.get(&path)) {
-            Some(text) => Ok(text.to_string()),
-            None => read_text(std::fs::File::open(&path)),
+        let parsed = match self.ahead.remove(&path) {
+            Some(parsed) => parsed,
+            None => {
+                let text = match self.overlay.and_then(|overlay| overlay.get(&path)) {
+                    Some(text) => Ok(text.to_string()),
+                    None => read_text(std::fs::File::open(&path)),
+                };
+                text.map(|text| Dockerfile::parse(&Source::new(self.relative(&path), text)))
+            }
         };
-        let dockerfile = match text {
+        let dockerfile = match parsed {
+            Ok(parsed) => kept(parsed, found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 found.problems.push(self.missing(root, dockerfile, &error, variant));
                 None
             }
-            text => self.parse_read(text, &self.relative(&path), variant, found),
+            Err(error) => self.parse_read(Err(error), &self.relative(&path), variant, found),
         };
         self.known.insert(key, dockerfile.clone());
         dockerfile
@@ -281,8 +314,15 @@ fn read_text(file: io::Result<std::fs::File>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
+type Parsed = Result<Dockerfile, Vec<Problem>>;
+
 fn parse(source: &Arc<Source>, found: &mut Found<'_>) -> Option<Arc<Dockerfile>> {
-    match Dockerfile::parse(source) {
+    kept(Dockerfile::parse(source), found)
+}
+
+/// The Dockerfile, with what is wrong and odd about it told.
+fn kept(parsed: Parsed, found: &mut Found<'_>) -> Option<Arc<Dockerfile>> {
+    match parsed {
         Ok(dockerfile) => {
             found.warnings.extend(dockerfile.warnings.iter().cloned());
             Some(Arc::new(dockerfile))

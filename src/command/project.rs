@@ -274,11 +274,12 @@ async fn plan_chosen(
     let mut problems = Vec::new();
     let mut reader = DockerfileReader::new(facts, session);
     let mut dockerfiles = Dockerfiles::new();
+    reader.read_ahead(selection.all().flat_map(|target| &target.variants));
     let mut found = Found { problems: &mut problems, warnings: &mut warnings };
     for target in selection.all() {
         for variant in &target.variants {
             if let Some(dockerfile) = reader.read(variant, &mut found).await {
-                dockerfiles.insert((target.name.clone(), variant.platform.value.clone()), dockerfile);
+                dockerfiles.insert(&target.name, &variant.platform.value, dockerfile);
             }
         }
     }

@@ -1,12 +1,14 @@
 //! What the groups of a run say about their members: a layer between a target and `--set`, and what the groups
 //! require of the work tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use super::budget::Budget;
 use super::conditional::Conditional;
 use super::declare::{AnnotationsDeclaration, Declarations, GroupDeclaration, Layer};
 use super::entries::EntryDeclaration;
 use super::roster::Roster;
+use super::table::MOST_PROBLEMS;
 use super::target::World;
 use super::text::Text;
 use crate::diag::{Place, Problem};
@@ -27,22 +29,28 @@ pub struct Said<'a> {
 pub fn groups_of_run<'a>(declared: &'a Declarations, names: &[String]) -> Vec<Said<'a>> {
     let default = ["default".to_string()];
     let names = if names.is_empty() { &default[..] } else { names };
-    let mut found = Vec::new();
+    let (mut found, mut known) = (Vec::new(), HashSet::new());
     for name in names {
         // Patterns are for targets alone.
-        collect(declared, name, &mut found, 0);
+        collect(declared, name, &mut found, &mut known, 0);
     }
     found
 }
 
-fn collect<'a>(declared: &'a Declarations, name: &str, found: &mut Vec<Said<'a>>, depth: usize) {
+fn collect<'a>(
+    declared: &'a Declarations,
+    name: &str,
+    found: &mut Vec<Said<'a>>,
+    known: &mut HashSet<&'a str>,
+    depth: usize,
+) {
     let Some((name, group)) = declared.groups.get_key_value(name) else { return };
-    if depth > DEEPEST || found.iter().any(|known| known.name == name) {
+    if depth > DEEPEST || !known.insert(name) {
         return;
     }
     found.push(Said { name, group });
     for member in &group.targets {
-        collect(declared, &member.value, found, depth + 1);
+        collect(declared, &member.value, found, known, depth + 1);
     }
 }
 
@@ -54,48 +62,65 @@ pub fn by_target<'a>(
 ) -> BTreeMap<String, Vec<Said<'a>>> {
     let mut by_target: BTreeMap<String, Vec<Said<'a>>> = BTreeMap::new();
     for said in groups.iter().filter(|said| said.group.says_something()) {
-        let mut targets = Vec::new();
-        members(world, roster, said.group, &mut targets, &mut Vec::new());
-        for target in targets {
-            by_target.entry(target).or_default().push(*said);
+        let mut members = Members::default();
+        members.add(world, roster, said.group);
+        // What a group says is there once for each of its members.
+        if !world.templates.budget().has_values(members.targets.len()) {
+            break;
+        }
+        for target in members.targets {
+            by_target.entry(target.to_string()).or_default().push(*said);
         }
     }
     by_target
 }
 
 /// The targets of a group, also through inner groups, each once.
-fn members<'a>(
-    world: &World<'a, '_>,
-    roster: &Roster<'a>,
-    group: &'a GroupDeclaration,
-    targets: &mut Vec<String>,
-    seen: &mut Vec<&'a str>,
-) {
-    for member in &group.targets {
-        let name = member.value.as_str();
-        if let Some(inner) = world.declared.groups.get(name) {
-            if !seen.contains(&name) && seen.len() < DEEPEST * DEEPEST {
-                seen.push(name);
-                members(world, roster, inner, targets, seen);
+#[derive(Default)]
+struct Members<'r> {
+    targets: Vec<&'r str>,
+    known: HashSet<&'r str>,
+    /// Inner groups that were looked into.
+    groups: HashSet<&'r str>,
+}
+
+impl<'r> Members<'r> {
+    fn add<'a: 'r>(&mut self, world: &World<'a, '_>, roster: &'r Roster<'a>, group: &'a GroupDeclaration) {
+        for member in &group.targets {
+            let name = member.value.as_str();
+            if let Some(inner) = world.declared.groups.get(name) {
+                if !self.groups.contains(name) && self.groups.len() < DEEPEST * DEEPEST {
+                    self.groups.insert(name);
+                    self.add(world, roster, inner);
+                }
+                continue;
             }
-            continue;
-        }
-        let matrix = roster.matrices.get(name).into_iter().flatten().map(String::as_str);
-        let pattern = TargetPattern::parse(name).and_then(Result::ok);
-        let matching = pattern.map(|pattern| roster.matching(world, &pattern)).unwrap_or_default();
-        for target in matrix.chain(roster.has(name).then_some(name)).chain(matching) {
-            if !targets.iter().any(|known| known == target) {
-                targets.push(target.to_string());
+            let matrix = roster.matrices.get(name).into_iter().flatten().map(String::as_str);
+            let own = roster.members.get_key_value(name).map(|(name, _)| name.as_str());
+            let pattern = TargetPattern::parse(name).and_then(Result::ok);
+            let matching = pattern.map(|pattern| roster.matching(world, &pattern)).unwrap_or_default();
+            for target in matrix.chain(own).chain(matching) {
+                if self.known.insert(target) {
+                    self.targets.push(target);
+                }
             }
         }
     }
 }
 
 /// Two groups that give a target different values of one key cannot be baked in one run.
-pub fn check_agreement(by_target: &BTreeMap<String, Vec<Said<'_>>>, problems: &mut Vec<Problem>) {
+pub fn check_agreement(
+    by_target: &BTreeMap<String, Vec<Said<'_>>>,
+    budget: &Budget,
+    problems: &mut Vec<Problem>,
+) {
     for (target, groups) in by_target {
         for (at, one) in groups.iter().enumerate() {
-            for other in &groups[at + 1..] {
+            let others = &groups[at + 1..];
+            if problems.len() >= MOST_PROBLEMS || !budget.has_values(others.len()) {
+                return;
+            }
+            for other in others {
                 for key in disagreements(&one.group.layer, &other.group.layer) {
                     problems.push(disagreement(target, key, one, other));
                 }

@@ -6,6 +6,7 @@ use super::declare::{Declarations, GroupDeclaration, is_template};
 use super::delivery::Said;
 use super::keys;
 use super::roster::Roster;
+use super::table::MOST_PROBLEMS;
 use super::target::World;
 use super::text::Text;
 use crate::diag::{Located, Problem};
@@ -62,6 +63,10 @@ fn members<'a>(
     let declared = world.declared;
     let mut members = Vec::new();
     for member in &group.targets {
+        // What is meant takes a while to find.
+        if problems.len() >= MOST_PROBLEMS {
+            break;
+        }
         let name = member.value.as_str();
         let is_group = declared.groups.contains_key(name) || roster.matrices.contains_key(name);
         if is_group || roster.has(name) {
@@ -154,6 +159,9 @@ fn visit<'a>(
     states.insert(name, State::Open);
     path.push(name);
     for member in &group.targets {
+        if problems.len() >= MOST_PROBLEMS {
+            break;
+        }
         let name = member.value.as_str();
         if states.get(name) == Some(&State::Open) {
             let start = path.iter().position(|step| *step == name).unwrap_or(0);

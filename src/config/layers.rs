@@ -5,18 +5,22 @@
 //! per key; `append` adds to a list, `remove` takes away what weaker layers say.
 
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::declare::{Declarations, Layer, TargetDeclaration};
 use super::delivery::Said;
 use super::keys;
 use super::removal::Entry;
 use super::set::SetLayer;
+use super::table::MOST_PROBLEMS;
+use super::text::Text;
 use crate::base::Platform;
 use crate::diag::{Located, Problem};
 
 /// Deeper chains of `inherits` are refused, so that hostile files cannot exhaust the stack.
 const DEEPEST: usize = 64;
+/// All that one target inherits from, over whatever others.
+const MOST_ANCESTORS: usize = 256;
 
 /// Layers, weakest first.
 pub struct Layers<'a>(Vec<&'a Layer>);
@@ -93,7 +97,7 @@ impl<'a> Layers<'a> {
 }
 
 /// A target with everything it inherits, weakest first, itself last.
-pub type Lineage<'a> = Rc<Vec<&'a TargetDeclaration>>;
+pub type Lineage<'a> = Arc<Vec<&'a TargetDeclaration>>;
 
 /// What a run says about a target, stronger than the file's own layers.
 #[derive(Clone, Copy, Default)]
@@ -187,6 +191,9 @@ impl<'a> Ancestry<'a> {
         let mut sound = true;
         let mut collected: Vec<&'a TargetDeclaration> = Vec::new();
         for parent in &target.inherits {
+            if problems.len() >= MOST_PROBLEMS {
+                return None;
+            }
             let name = parent.value.as_str();
             if matches!(self.known.get(name), Some(State::Open)) {
                 let start = path.iter().position(|step| *step == name).unwrap_or(0);
@@ -217,10 +224,17 @@ impl<'a> Ancestry<'a> {
                     Some(lineage) => collected.extend(lineage.iter()),
                     None => sound = false,
                 }
+                if collected.len() > MOST_ANCESTORS {
+                    collected = without_repeats(collected);
+                }
+                if collected.len() > MOST_ANCESTORS {
+                    problems.push(too_many_ancestors(parent, path.last().copied().unwrap_or_default()));
+                    return None;
+                }
             }
         }
         collected.push(target);
-        sound.then(|| Rc::new(without_repeats(collected)))
+        sound.then(|| Arc::new(without_repeats(collected)))
     }
 }
 
@@ -237,6 +251,13 @@ impl Ancestry<'_> {
             }
         })
     }
+}
+
+fn too_many_ancestors(parent: &Text, name: &str) -> Problem {
+    let message = format!("`{name}` inherits from more than {MOST_ANCESTORS} targets");
+    Problem::input("config::too-many", message)
+        .at(parent.place(), "with this one")
+        .help("put together what they say that belongs together")
 }
 
 /// Keeps the last of each: an earlier one cannot win over it, so it changes nothing.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use toml::de::DeTable;
 
 use super::declare::Declarations;
@@ -13,7 +14,7 @@ use super::files::{self, Files, MOST_ENTRIES, TooMuch};
 use super::include::{self, Include};
 use super::read::{self, FileDeclarations, Rank};
 use super::syntax;
-use super::table::Reader;
+use super::table::{MOST_PROBLEMS, Reader};
 use super::template::GitUse;
 use super::text::{File, Text, clean};
 use crate::diag::{Place, Problem, Source};
@@ -52,9 +53,23 @@ pub fn load(root_file: &Path, files: &dyn Files) -> Loaded {
         bytes: 0,
     };
     let mut way = Way { files, open: Vec::new(), seen: BTreeSet::new() };
-    let found = loaded.load_tree(&root_file, &mut way, None, "");
+    let read = loaded.read_one(&root_file, files, None);
+    let found = loaded.load_tree(&root_file, &mut way, read, "");
     loaded.add(found);
     loaded
+}
+
+/// How many files are parsed at a time, on all cores.
+const AT_A_TIME: usize = 64;
+
+/// One file with what is wrong with it.
+#[derive(Debug, Default)]
+struct Read {
+    found: FileDeclarations,
+    problems: Vec<Problem>,
+    incomplete: bool,
+    uses_git: GitUse,
+    bytes: usize,
 }
 
 /// The files on the way to the one that is read, and all that were.
@@ -67,31 +82,57 @@ struct Way<'f> {
 
 impl Loaded {
     /// A file with everything it includes, whose names have `prefix` in the end.
-    fn load_tree(
-        &mut self,
-        path: &Path,
-        way: &mut Way<'_>,
-        asked: Option<&Include>,
-        prefix: &str,
-    ) -> FileDeclarations {
+    fn load_tree(&mut self, path: &Path, way: &mut Way<'_>, read: Read, prefix: &str) -> FileDeclarations {
         way.seen.insert((path.to_path_buf(), prefix.to_string()));
         way.open.push(path.to_path_buf());
-        let rank = if way.open.len() == 1 { Rank::Root } else { Rank::Included };
-        let mut found = self.load_file(path, way.files, rank, asked);
+        let mut found = self.take(read);
         for include in std::mem::take(&mut found.include) {
             // What is before all names so far, and then before those of this file.
             let prefix = format!("{prefix}{}", include.prefix);
-            for path in self.matching(&include.pattern, way.files) {
-                if self.is_too_much(&include.pattern) || !self.may_include(&path, way, &include, &prefix) {
-                    continue;
+            let paths = self.matching(&include.pattern, way.files);
+            for some in paths.chunks(AT_A_TIME) {
+                for (path, read) in some.iter().zip(self.read_ahead(some, way, &include, &prefix)) {
+                    if self.is_too_much(&include.pattern) || !self.may_include(path, way, &include, &prefix) {
+                        continue;
+                    }
+                    let read = read.unwrap_or_else(|| self.read_one(path, way.files, Some(&include)));
+                    let mut inner = self.load_tree(path, way, read, &prefix);
+                    include::add_prefix(&mut inner, &include.prefix);
+                    found.append(inner);
                 }
-                let mut inner = self.load_tree(&path, way, Some(&include), &prefix);
-                include::add_prefix(&mut inner, &include.prefix);
-                found.append(inner);
             }
         }
         way.open.pop();
         found
+    }
+
+    /// The files at `paths` that are going to be needed, read one after the other and parsed at one time.
+    fn read_ahead(
+        &self,
+        paths: &[PathBuf],
+        way: &Way<'_>,
+        include: &Include,
+        prefix: &str,
+    ) -> Vec<Option<Read>> {
+        let mut room = MOST_BYTES.saturating_sub(self.bytes);
+        let is_new = |path: &PathBuf| {
+            !way.open.contains(path) && !way.seen.contains(&(path.clone(), prefix.to_string()))
+        };
+        let texts: Vec<_> = paths
+            .iter()
+            .map(|path| {
+                let text = (room > 0 && is_new(path)).then(|| way.files.read(path))?;
+                room = room.saturating_sub(text.as_ref().map_or(0, String::len));
+                Some((path, text))
+            })
+            .collect();
+        let read = |(path, text): (&PathBuf, _)| self.parse_file(path, text, Rank::Included, Some(include));
+        texts.into_par_iter().map(|text| text.map(read)).collect()
+    }
+
+    fn read_one(&self, path: &Path, files: &dyn Files, asked: Option<&Include>) -> Read {
+        let rank = if asked.is_some() { Rank::Included } else { Rank::Root };
+        self.parse_file(path, files.read(path), rank, asked)
     }
 
     /// Whether a file is to be read that was not yet; circles and what goes too far are reported.
@@ -147,35 +188,22 @@ impl Loaded {
         true
     }
 
-    /// Reads one file; what is wrong with it is kept.
-    fn load_file(
-        &mut self,
-        path: &Path,
-        files: &dyn Files,
-        rank: Rank,
-        asked: Option<&Include>,
-    ) -> FileDeclarations {
+    /// What the text of one file declares.
+    fn parse_file(&self, path: &Path, text: io::Result<String>, rank: Rank, asked: Option<&Include>) -> Read {
+        let mut read = Read::default();
         let name = relative(path, &self.root);
-        let text = match files.read(path) {
+        let text = match text {
             Ok(text) => text,
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    && asked.is_some_and(|include| include.is_optional) =>
-            {
-                return FileDeclarations::default();
-            }
             Err(error) => {
-                let mut problem =
-                    Problem::input("config::unreadable", format!("cannot read `{name}`: {error}"));
-                if let Some(include) = asked {
-                    problem = problem.at(include.pattern.place(), "included here");
+                let is_optional = asked.is_some_and(|include| include.is_optional);
+                if error.kind() != io::ErrorKind::NotFound || !is_optional {
+                    read.problems.push(unreadable(&name, &error, asked));
+                    read.incomplete = true;
                 }
-                self.problems.push(problem);
-                self.incomplete = true;
-                return FileDeclarations::default();
+                return read;
             }
         };
-        self.bytes += text.len();
+        read.bytes = text.len();
         let file = Arc::new(File {
             source: Source::new(name, text),
             directory: path.parent().unwrap_or(Path::new("/")).to_path_buf(),
@@ -184,15 +212,25 @@ impl Loaded {
         let (document, errors) = DeTable::parse_recoverable(&file.source.text);
         if !errors.is_empty() {
             // What recovery made of the rest would give problems that are not there.
-            self.incomplete = true;
-            self.problems.extend(syntax::problems(&file, &errors));
-            return FileDeclarations::default();
+            read.incomplete = true;
+            read.problems.extend(syntax::problems(&file, &errors));
+            return read;
         }
         let mut reader =
-            Reader { file: file.clone(), problems: &mut self.problems, uses_git: GitUse::default() };
-        let found = read::read(&mut reader, document.get_ref(), rank);
-        self.uses_git.add(reader.uses_git);
-        found
+            Reader { file: file.clone(), problems: &mut read.problems, uses_git: GitUse::default() };
+        read.found = read::read(&mut reader, document.get_ref(), rank);
+        read.uses_git = reader.uses_git;
+        read
+    }
+
+    /// Takes over what was read of one file.
+    fn take(&mut self, read: Read) -> FileDeclarations {
+        let room = MOST_PROBLEMS.saturating_sub(self.problems.len());
+        self.problems.extend(read.problems.into_iter().take(room));
+        self.incomplete |= read.incomplete;
+        self.uses_git.add(read.uses_git);
+        self.bytes += read.bytes;
+        read.found
     }
 
     fn add(&mut self, found: FileDeclarations) {
@@ -233,6 +271,14 @@ fn insert_all<T>(
                     .help("rename one of them"),
             ),
         }
+    }
+}
+
+fn unreadable(name: &str, error: &io::Error, asked: Option<&Include>) -> Problem {
+    let problem = Problem::input("config::unreadable", format!("cannot read `{name}`: {error}"));
+    match asked {
+        Some(include) => problem.at(include.pattern.place(), "included here"),
+        None => problem,
     }
 }
 

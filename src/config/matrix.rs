@@ -18,6 +18,10 @@ use crate::diag::{Located, Place, Problem};
 
 /// More targets of one declaration are refused.
 const MOST_COMBINATIONS: usize = 1024;
+/// Entries of `include` and `exclude`, each of which is held against every combination.
+const MOST_ENTRIES: usize = 1024;
+/// Values of all combinations together, with their members.
+const MOST_VALUES: usize = 100_000;
 
 #[derive(Debug)]
 pub struct MatrixDeclaration {
@@ -109,6 +113,12 @@ fn empty_axis(name: &str, place: Place) -> Problem {
 
 fn read_combinations(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Vec<Located<Combination>> {
     let members = reader.list(key, value, "a list of tables").unwrap_or_default();
+    if members.len() > MOST_ENTRIES {
+        let place = reader.place(value.span());
+        let message = format!("`{key}` of a matrix has more than {MOST_ENTRIES} entries");
+        reader.report(Problem::input("config::too-many", message).at(place, "too many"));
+        return Vec::new();
+    }
     let mut combinations = Vec::new();
     for member in members {
         let Some(table) = reader.table(key, member) else { continue };
@@ -184,6 +194,17 @@ impl MatrixDeclaration {
             if combinations.len().saturating_mul(values.len()) > MOST_COMBINATIONS {
                 let message = format!("the matrix has more than {MOST_COMBINATIONS} combinations");
                 problems.push(Problem::input("config::too-many", message).at(self.place.clone(), "here"));
+                return None;
+            }
+            let size: usize = values.iter().map(VarValue::size).sum();
+            if combinations.len().saturating_mul(size + values.len() * self.axes.len()) > MOST_VALUES {
+                let message = format!("the combinations of the matrix have more than {MOST_VALUES} values");
+                let place = axis.name.place.clone().unwrap_or_else(|| self.place.clone());
+                problems.push(
+                    Problem::input("config::too-many", message)
+                        .at(place, "with those of this axis")
+                        .help("combine names, and look up in a map of `[vars]` what belongs to each"),
+                );
                 return None;
             }
             combinations = combinations

@@ -1,12 +1,13 @@
 //! Declarations, facts and overrides to the model; every problem of the run in one list.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::PoisonError;
 
 use minijinja::value::Value;
+use rayon::prelude::*;
 
-use super::budget::Budget;
+use super::budget::{Budget, MOST_VALUES};
 use super::declare::Declarations;
 use super::delivery::{self, Said};
 use super::entries;
@@ -15,7 +16,7 @@ use super::groups;
 use super::layers::{Ancestry, OfRun};
 use super::load::Loaded;
 use super::platforms::{PlatformName, PlatformSets};
-use super::roster::{self, Roster};
+use super::roster::{self, Member, Roster};
 use super::set::{self, Sets};
 use super::table::MOST_PROBLEMS;
 use super::target::{self, World};
@@ -24,7 +25,7 @@ use super::text::Text;
 use super::vars;
 use crate::diag::{Place, Problem, Severity};
 use crate::facts::{Checkout, CiFacts, Facts, GitFacts};
-use crate::model::{Cache, Project};
+use crate::model::{Cache, Project, Target};
 
 /// What the command line says about this run.
 #[derive(Clone, Debug, Default)]
@@ -47,10 +48,7 @@ pub fn resolve(
 ) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
     let mut problems = loaded.problems.clone();
     if problems.len() >= MOST_PROBLEMS {
-        problems.push(
-            Problem::input("config::too-many", format!("there are more than {MOST_PROBLEMS} problems"))
-                .help("put these right first; the others are told then"),
-        );
+        problems.push(too_many_problems());
         return Err(in_order(problems));
     }
     // With a file missing every name in it would be reported as unknown.
@@ -61,8 +59,22 @@ pub fn resolve(
     let project = prepare(loaded, facts, overrides, &mut problems, |run, problems| {
         project(loaded, facts, run, problems)
     });
-    let problems = in_order(problems);
+    let problems = at_most(in_order(problems));
     if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((project, problems)) }
+}
+
+fn too_many_problems() -> Problem {
+    Problem::input("config::too-many", format!("there are more than {MOST_PROBLEMS} problems"))
+        .help("put these right first; the others are told then")
+}
+
+/// No more problems than anybody reads.
+fn at_most(mut problems: Vec<Problem>) -> Vec<Problem> {
+    if problems.len() > MOST_PROBLEMS {
+        problems.truncate(MOST_PROBLEMS);
+        problems.push(too_many_problems());
+    }
+    problems
 }
 
 /// A run in which everything is looked up that targets are made of.
@@ -104,24 +116,29 @@ pub fn prepare<R>(
     let world = World {
         declared,
         templates,
-        shared,
+        shared: shared.into(),
         host: &facts.host,
         platform_sets,
         secrets: vars.secrets,
         wanted,
+        platforms: Default::default(),
     };
 
     check_names(declared, problems);
     check_validations(&world, problems);
     let mut ancestry = Ancestry::new(declared);
-    let roster = roster::call(&world, &mut ancestry, problems);
+    let mut roster = roster::call(&world, &mut ancestry, problems);
     let directory = &facts.directories.current;
     let sets = set::read(&overrides.sets, &world, &roster, &facts.environment, directory, problems);
     let of_run = delivery::groups_of_run(declared, &overrides.names);
     let by_target = delivery::by_target(&world, &roster, &of_run);
-    delivery::check_agreement(&by_target, problems);
+    delivery::check_agreement(&by_target, world.templates.budget(), problems);
     check_other_groups(&world, &roster, &of_run, problems);
     check_wanted(&world, &mut ancestry, &sets, problems);
+    if world.templates.budget().is_out_of_values() {
+        roster.is_cut = true;
+        problems.push(too_many_members(declared));
+    }
     let run = Run {
         world: &world,
         roster: &roster,
@@ -136,15 +153,7 @@ pub fn prepare<R>(
 
 fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec<Problem>) -> Project {
     let declared = &loaded.declared;
-    let mut targets = BTreeMap::new();
-    for (name, member) in &run.roster.members {
-        if run.roster.is_cut || problems.len() >= MOST_PROBLEMS {
-            break;
-        }
-        let groups = run.by_target.get(name).map(Vec::as_slice).unwrap_or_default();
-        let of_run = OfRun { groups, set: run.sets.of(name) };
-        targets.insert(name.clone(), target::resolve(run.world, run.roster, member, of_run, problems));
-    }
+    let targets = if run.roster.is_cut { BTreeMap::new() } else { targets(run, problems) };
     let default_branch = declared.project.default_branch.as_ref().map(|text| text.value.as_str());
     let groups = match run.roster.is_cut {
         true => BTreeMap::new(),
@@ -163,6 +172,59 @@ fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec
         refusals: delivery::refusals(run.of_run, &Checkout::new(facts, default_branch)),
         lint: declared.lint.clone(),
     }
+}
+
+/// How many targets are resolved at a time, on all cores.
+const AT_A_TIME: usize = 128;
+
+/// All targets, with their problems in the order of the targets.
+fn targets(run: &Run<'_, '_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Target> {
+    let budget = run.world.templates.budget();
+    let members: Vec<&Member<'_>> = run.roster.members.values().collect();
+    let mut targets = BTreeMap::new();
+    for some in members.chunks(AT_A_TIME) {
+        let before = budget.mark();
+        let mut resolved: Vec<Resolved> = match budget.is_spent() {
+            false => some.par_iter().map(|member| target(run, member)).collect(),
+            true => Vec::new(),
+        };
+        // Who is refused what is left depends on the order: the order is that of the targets.
+        if budget.is_spent() {
+            budget.return_to(before);
+            resolved = some.iter().map(|member| target(run, member)).collect();
+        }
+        for (target, found) in resolved {
+            if problems.len() >= MOST_PROBLEMS {
+                return targets;
+            }
+            problems.extend(found);
+            targets.insert(target.name.clone(), target);
+        }
+        if budget.is_out_of_values() {
+            break;
+        }
+    }
+    targets
+}
+
+/// What groups say about their members is more than targets may have.
+fn too_many_members(declared: &Declarations) -> Problem {
+    let message = format!("the groups say more than {MOST_VALUES} things about their members");
+    let problem = Problem::input("config::too-many", message)
+        .help("a group counts once for each of its targets, and a pattern for what it looks at; name fewer");
+    match declared.groups.values().max_by_key(|group| group.targets.len()) {
+        Some(group) => problem.at(group.place.clone(), "the longest of them"),
+        None => problem,
+    }
+}
+
+type Resolved = (Target, Vec<Problem>);
+
+fn target(run: &Run<'_, '_>, member: &Member<'_>) -> Resolved {
+    let groups = run.by_target.get(&member.name).map(Vec::as_slice).unwrap_or_default();
+    let of_run = OfRun { groups, set: run.sets.of(&member.name) };
+    let mut problems = Vec::new();
+    (target::resolve(run.world, run.roster, member, of_run, &mut problems), problems)
 }
 
 /// `validate` of every variable that has a value: other variables may be part of the condition.
@@ -198,9 +260,13 @@ fn check_other_groups<'a>(
     of_run: &[Said<'a>],
     problems: &mut Vec<Problem>,
 ) {
+    let baked: HashSet<&str> = of_run.iter().map(|said| said.name).collect();
     for (name, group) in &world.declared.groups {
-        if of_run.iter().any(|said| said.name == name) {
+        if baked.contains(name.as_str()) {
             continue;
+        }
+        if problems.len() >= MOST_PROBLEMS || world.templates.budget().is_spent() {
+            return;
         }
         let groups = [Said { name, group }];
         let members = delivery::by_target(world, roster, &groups);

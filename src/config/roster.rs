@@ -16,6 +16,9 @@ use crate::model::TargetPattern;
 /// A project of more targets is refused.
 const MOST_TARGETS: usize = 20_000;
 
+/// How many targets a pattern looks at in the time that one value takes.
+const LOOKS: usize = 64;
+
 /// The targets of a run, and what has become of the other names.
 #[derive(Default)]
 pub struct Roster<'a> {
@@ -89,8 +92,8 @@ impl<'a> Roster<'a> {
     ) {
         let when = layers::common(world.declared, &lineage, OfRun::default())
             .last("when", |layer| layer.when.as_ref());
-        let scope = world.scope(Some(&name), None, matrix.clone());
-        match when.map(|when| world.templates.holds(when, &scope)).transpose() {
+        let holds = |when| world.templates.holds(when, &world.scope(Some(&name), None, matrix.clone()));
+        match when.map(holds).transpose() {
             Ok(Some(false)) => {
                 let place = when.map_or_else(|| declaration.place.clone(), Text::place);
                 self.left_out.insert(name, place);
@@ -136,6 +139,10 @@ impl<'a> Roster<'a> {
 
     /// The targets that a pattern in a group means. Labels that cannot be rendered are reported with their target.
     pub fn matching(&self, world: &World<'a, '_>, pattern: &TargetPattern) -> Vec<&str> {
+        // Each pattern looks at every target; a look costs a fraction of a value.
+        if !world.templates.budget().has_values(1 + self.members.len() / LOOKS) {
+            return Vec::new();
+        }
         let none = BTreeMap::new();
         let matches = |member: &&Member<'a>| match pattern.asks_for_labels() {
             true => pattern.matches(&member.name, &labels_of(world, member)),

@@ -1,5 +1,6 @@
 //! One target: its layers rendered, parsed and put together, for all platforms and for each.
 
+mod annotations;
 mod delivery;
 mod image_tests;
 
@@ -7,34 +8,40 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use minijinja::value::Value;
 
-use super::annotation;
+use super::budget::MOST_VALUES;
 use super::conditional::Conditional;
 use super::context::{self, is_tag};
-use super::declare::{AnnotationsDeclaration, Declarations, DockerfileDeclaration, Layer};
+use super::declare::{Declarations, DockerfileDeclaration};
 use super::keys;
 use super::layers::{self, Layers, OfRun};
 use super::platforms::{self, PlatformEntry, PlatformSets};
 use super::roster::{Member, Roster};
+use super::scope::{Scope, Shared};
 use super::secret::SecretVariable;
-use super::template::{Scope, Templates};
+use super::table::MOST_PROBLEMS;
+use super::template::Templates;
 use super::text::Text;
 use super::{forwarded, output, removal, resources, sandbox, secret, ssh};
 use crate::base::{Platform, Reference, RemoteSource, Secret};
 use crate::diag::{Located, Problem};
-use crate::model::{
-    Annotation, AnnotationLevel, Context, Delivery, Dockerfile, Output, SecretSource, SshSource, Target,
-    Variant,
-};
+use crate::model::{Context, Delivery, Dockerfile, Output, SecretSource, SshSource, Target, Variant};
+
+/// Images with their tags, of one target.
+const MOST_NAMES: usize = 10_000;
+
+/// Platforms whose values are remembered.
+const MOST_KNOWN: usize = 32;
 
 /// What all targets share.
 pub struct World<'a, 'e> {
     pub declared: &'a Declarations,
     pub templates: Templates<'e>,
     /// The members of every scope: `vars`, `project`, `git`.
-    pub shared: Vec<(&'static str, Value)>,
+    pub shared: Shared,
     pub host: &'a Platform,
     /// `[platforms]`
     pub platform_sets: PlatformSets,
@@ -42,6 +49,8 @@ pub struct World<'a, 'e> {
     pub secrets: BTreeMap<String, Secret>,
     /// What `--platform` leaves; empty when it was not given.
     pub wanted: Vec<Platform>,
+    /// What templates know as `platform`, of those that were asked for.
+    pub platforms: RwLock<Vec<(Platform, Value)>>,
 }
 
 /// One target while it is resolved.
@@ -51,6 +60,8 @@ struct Resolver<'w, 'a, 'e> {
     member: &'w Member<'a>,
     run: OfRun<'w>,
     common: Layers<'w>,
+    /// What templates know as `target`.
+    name: Value,
     scope: Scope,
     problems: &'w mut Vec<Problem>,
 }
@@ -63,8 +74,9 @@ pub fn resolve<'w, 'a>(
     problems: &'w mut Vec<Problem>,
 ) -> Target {
     let common = layers::common(world.declared, &member.lineage, run);
-    let scope = world.scope(Some(&member.name), None, member.matrix.clone());
-    Resolver { world, roster, member, run, common, scope, problems }.target()
+    let name = target_member(&member.name);
+    let scope = world.scope_of(Some(name.clone()), None, member.matrix.clone());
+    Resolver { world, roster, member, run, common, name, scope, problems }.target()
 }
 
 impl World<'_, '_> {
@@ -99,13 +111,38 @@ impl World<'_, '_> {
 
     /// What templates see of one target, one platform and one combination of a matrix.
     pub fn scope(&self, target: Option<&str>, platform: Option<&Platform>, matrix: Option<Value>) -> Scope {
-        let target = target.map(|name| Value::from_pairs([("name", name)]));
-        let own = [("target", target), ("platform", platform.map(platform_member)), ("matrix", matrix)];
+        self.scope_of(target.map(target_member), platform, matrix)
+    }
+
+    fn scope_of(&self, target: Option<Value>, platform: Option<&Platform>, matrix: Option<Value>) -> Scope {
+        let platform = platform.map(|platform| self.platform_member(platform));
+        let own = [("target", target), ("platform", platform), ("matrix", matrix)];
         let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        Scope::new(self.shared.iter().cloned().chain(own))
+        Scope::within(&self.shared, own.collect())
+    }
+
+    /// A run has few platforms and many targets.
+    fn platform_member(&self, platform: &Platform) -> Value {
+        let known = self.platforms.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, value)) = known.iter().find(|(known, _)| known == platform) {
+            return value.clone();
+        }
+        drop(known);
+        let value = platform_member(platform);
+        let mut known = self.platforms.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MOST_KNOWN {
+            known.push((platform.clone(), value.clone()));
+        }
+        value
     }
 }
 
+/// What templates know as `target`.
+fn target_member(name: &str) -> Value {
+    Value::from_pairs([("name", name)])
+}
+
+/// What templates know as `platform`.
 fn platform_member(platform: &Platform) -> Value {
     Value::from_pairs([
         ("os", Value::from(&platform.os)),
@@ -134,7 +171,7 @@ impl<'w> Resolver<'w, '_, '_> {
                 .last("description", |layer| layer.description.as_ref())
                 .map(|text| text.value.clone()),
             place: Some(self.member.declaration.place.clone()),
-            variants: narrowed.map(|platform| self.variant(platform, &platforms)).collect(),
+            variants: narrowed.map_while(|platform| self.variant_if_room(platform, &platforms)).collect(),
             tags: self.tags(&images),
             images,
             labels: self.labels(),
@@ -238,9 +275,16 @@ impl<'w> Resolver<'w, '_, '_> {
         match self.world.templates.render(text, &self.scope) {
             Ok(rendered) => Some(rendered),
             Err(problem) => {
-                self.problems.push(problem);
+                self.report(problem);
                 None
             }
+        }
+    }
+
+    /// One target may have as many problems as it has values.
+    fn report(&mut self, problem: Problem) {
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(problem);
         }
     }
 
@@ -254,7 +298,7 @@ impl<'w> Resolver<'w, '_, '_> {
             Ok(value) => Some(Located::new(value, text.place())),
             Err(error) => {
                 let problem = Problem::input(code, error.to_string()).at(text.place(), "here");
-                self.problems.push(match other_template(&text.value) {
+                self.report(match other_template(&text.value) {
                     Some(help) => problem.help(help),
                     None => problem,
                 });
@@ -286,6 +330,12 @@ impl<'w> Resolver<'w, '_, '_> {
         let mut seen = BTreeSet::new();
         let mut tags = Vec::new();
         for (text, value) in self.rendered_list(texts) {
+            if tags.len() > MOST_NAMES {
+                let message = format!("target `{}` has more than {MOST_NAMES} names", self.member.name);
+                let problem = Problem::input("config::too-many", message).at(text.place(), "with this tag");
+                self.report(problem.help("each tag is a name of each image; take some out"));
+                break;
+            }
             let names = if is_tag(&value) && !images.is_empty() {
                 images.iter().map(|image| image.value.with_tag(&value)).collect()
             } else {
@@ -303,74 +353,6 @@ impl<'w> Resolver<'w, '_, '_> {
         let labels = self.common.merged("labels", |layer| &layer.labels);
         let labels = labels.into_iter();
         labels.filter_map(|(key, text)| Some((key.to_string(), self.render(text)?.into_owned()))).collect()
-    }
-
-    fn annotations(&mut self, platforms: &[Located<Platform>]) -> Vec<Annotation> {
-        let mut annotations: Vec<Annotation> = Vec::new();
-        let layers: Vec<&'w Layer> = self.common.iter().collect();
-        for layer in layers {
-            if layer.removes_all_of("annotations") {
-                annotations.clear();
-            }
-            for key in layer.removed_entries("annotations") {
-                annotations.retain(|known| known.key != key);
-            }
-            if let Some(AnnotationsDeclaration::List(_)) = &layer.annotations {
-                annotations.clear();
-            }
-            let added = layer.append.as_ref().and_then(|append| append.annotations.as_ref());
-            for declaration in layer.annotations.iter().chain(added) {
-                self.add_annotations(declaration, platforms, &mut annotations);
-            }
-        }
-        annotations
-    }
-
-    /// Adds to `annotations`, in place of those of the same level, platform and key that stand there already.
-    fn add_annotations(
-        &mut self,
-        declaration: &'w AnnotationsDeclaration,
-        platforms: &[Located<Platform>],
-        annotations: &mut Vec<Annotation>,
-    ) {
-        let mut found = Vec::new();
-        match declaration {
-            AnnotationsDeclaration::List(texts) => {
-                let texts = self.holding(texts.iter().collect());
-                for (text, value) in self.rendered_list(Some(texts)) {
-                    let parsed = annotation::parse(&value);
-                    let parsed = self.parsed("config::bad-annotation", text, parsed);
-                    let parsed = parsed.map(|found| found.value).unwrap_or_default();
-                    self.check_annotation_platforms(text, &parsed, platforms);
-                    found.extend(parsed);
-                }
-            }
-            AnnotationsDeclaration::Table(table) => {
-                for (key, text) in table {
-                    let Some(value) = self.render(text).map(Cow::into_owned) else { continue };
-                    let level = AnnotationLevel::Manifest;
-                    found.push(Annotation { level, platform: None, key: key.clone(), value });
-                }
-            }
-        }
-        let name = |one: &Annotation| (one.level, one.platform.clone(), one.key.clone());
-        annotations.retain(|known| !found.iter().any(|found| name(found) == name(known)));
-        annotations.extend(found);
-    }
-
-    fn check_annotation_platforms(
-        &mut self,
-        text: &Text,
-        found: &[Annotation],
-        platforms: &[Located<Platform>],
-    ) {
-        for platform in found.iter().filter_map(|annotation| annotation.platform.as_ref()) {
-            if !platforms.iter().any(|known| known.value == *platform) {
-                let message = format!("target `{}` is not built for `{platform}`", self.member.name);
-                let problem = Problem::input("config::unknown-platform", message);
-                self.problems.push(problem.at(text.place(), "for no platform of the target"));
-            }
-        }
     }
 
     fn outputs(&mut self) -> Vec<Located<Output>> {
@@ -398,16 +380,37 @@ impl<'w> Resolver<'w, '_, '_> {
 
     /// Whether `name` is a target of this run; `text` is where it stands.
     fn check_target(&mut self, text: &Text, name: &str) {
-        if !self.roster.has(name) {
+        // What is meant takes a while to find.
+        if !self.roster.has(name) && self.problems.len() < MOST_PROBLEMS {
             self.problems.push(self.roster.not_a_target(self.world, name, text));
         }
+    }
+
+    /// Nothing once the targets have more values than they may have.
+    fn variant_if_room(
+        &mut self,
+        platform: &Located<Platform>,
+        platforms: &[Located<Platform>],
+    ) -> Option<Arc<Variant>> {
+        let budget = self.world.templates.budget();
+        let has_room = budget.has_values(self.common.iter().count());
+        let variant = has_room.then(|| self.variant(platform, platforms));
+        if let Some(variant) = variant.filter(|variant| budget.has_values(variant.size())) {
+            return Some(Arc::new(variant));
+        }
+        self.report(
+            Problem::input("config::too-many", format!("the targets have more than {MOST_VALUES} values together"))
+                .at(self.member.declaration.place.clone(), "with this target")
+                .help("what a target inherits counts for each of its platforms; split the project into several files"),
+        );
+        None
     }
 
     fn variant(&mut self, platform: &Located<Platform>, platforms: &[Located<Platform>]) -> Variant {
         let layers =
             layers::of_platform(self.world.declared, &self.member.lineage, self.run, &platform.value);
-        let scope =
-            self.world.scope(Some(&self.member.name), Some(&platform.value), self.member.matrix.clone());
+        let matrix = self.member.matrix.clone();
+        let scope = self.world.scope_of(Some(self.name.clone()), Some(&platform.value), matrix);
         let own = self.member.declaration.on.iter().find(|(name, _)| name.value == platform.value);
         if let Some((_, own)) = own {
             removal::check(own, &layers.below(own), self.problems);

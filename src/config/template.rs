@@ -9,19 +9,20 @@
 //! own limit; and what all expressions of a run look at and make is counted (`budget`).
 
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind, Expression};
 
 use super::braces::{Chunk, checked_condition, scan};
-use super::budget::Budget;
+use super::budget::{Budget, MOST_TEXT};
 use super::fault::{Fault, fault_of};
 use super::filters::{LONGEST_TEXT, is_of_environment, is_version, text_of};
 use super::keys;
+use super::looks::{Looks, size_of, trimmed};
 use super::names::names;
+pub use super::scope::Scope;
 use super::text::Text;
 use super::value::VarValue;
 use crate::diag::{Problem, Span};
@@ -43,21 +44,6 @@ const CI_MEMBERS: [&str; 13] = [
     "run_url",
 ];
 
-/// What a template may ask for.
-pub struct Scope {
-    root: Value,
-}
-
-impl Scope {
-    pub fn new(members: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
-        Self { root: Value::from_pairs(members) }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.root.get_attr(name).is_ok_and(|value| !value.is_undefined())
-    }
-}
-
 /// Variables that are declared and have no value, which makes for a better message.
 pub type Unset = BTreeMap<String, String>;
 
@@ -66,7 +52,7 @@ pub struct Templates<'e> {
     environment: &'e Environment<'static>,
     unset: Unset,
     budget: Budget,
-    compiled: RefCell<HashMap<String, Rc<Compiled<'e>>>>,
+    compiled: RwLock<HashMap<String, Arc<Compiled<'e>>>>,
 }
 
 /// A string with its expressions; or what is wrong with it, which does not change either.
@@ -76,12 +62,14 @@ struct Template<'e> {
     pieces: Vec<Piece<'e>>,
     /// Names nothing that differs between targets.
     is_constant: bool,
-    rendered: OnceCell<String>,
+    rendered: OnceLock<String>,
+    /// Held by whoever renders a constant, so that its work is done and counted once.
+    turn: Mutex<()>,
 }
 
 enum Piece<'e> {
     Letters(Span),
-    Expression { span: Span, expression: Expression<'e, 'static> },
+    Expression { span: Span, expression: Expression<'e, 'static>, looks: Looks },
 }
 
 /// Whether an expression names one of `roots`.
@@ -142,7 +130,11 @@ impl GitUse {
 
 impl<'e> Templates<'e> {
     pub fn new(environment: &'e Environment<'static>, unset: Unset, budget: Budget) -> Self {
-        Self { environment, unset, budget, compiled: RefCell::default() }
+        Self { environment, unset, budget, compiled: RwLock::default() }
+    }
+
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Whether the variable has no value that templates may see.
@@ -152,6 +144,8 @@ impl<'e> Templates<'e> {
 
     pub fn render<'t>(&self, text: &'t Text, scope: &Scope) -> Result<Cow<'t, str>, Problem> {
         if text.file.is_literal || !["{{", "{%", "{#"].iter().any(|opening| text.value.contains(opening)) {
+            // Whoever keeps it copies it.
+            self.check_room(text.value.len(), text.value.len()).map_err(|fault| fault.problem(text))?;
             return Ok(Cow::Borrowed(&text.value));
         }
         let compiled = self.compiled(&text.value);
@@ -159,23 +153,30 @@ impl<'e> Templates<'e> {
             Ok(template) => self.render_template(template, &text.value, scope),
             Err(fault) => Err(fault.clone()),
         };
-        let rendered = rendered.and_then(|rendered| match self.budget.has_room(rendered.len()) {
-            true => Ok(rendered),
-            false => {
-                let message = "the templates of this run make too much text";
-                Err(Fault::new("config::template-size", message, 0..text.value.len()))
-            }
-        });
+        let rendered = rendered
+            .and_then(|rendered| self.check_room(rendered.len(), text.value.len()).map(|()| rendered));
         rendered.map(Cow::Owned).map_err(|fault| fault.problem(text))
     }
 
-    fn compiled(&self, text: &str) -> Rc<Compiled<'e>> {
-        if let Some(known) = self.compiled.borrow().get(text) {
+    /// Whether a text of `bytes` may be kept, which comes of one that is `written` long.
+    fn check_room(&self, bytes: usize, written: usize) -> Result<(), Fault> {
+        match self.budget.has_room(bytes) {
+            true => Ok(()),
+            false => {
+                let message = "the texts of this run are too long together";
+                Err(Fault::new("config::template-size", message, 0..written)
+                    .help(format!("at most {} MiB, counted for each target and platform", MOST_TEXT >> 20)))
+            }
+        }
+    }
+
+    fn compiled(&self, text: &str) -> Arc<Compiled<'e>> {
+        if let Some(known) = self.compiled.read().unwrap_or_else(PoisonError::into_inner).get(text) {
             return known.clone();
         }
-        let compiled = Rc::new(self.compile(text));
-        self.compiled.borrow_mut().insert(text.to_string(), compiled.clone());
-        compiled
+        let compiled = Arc::new(self.compile(text));
+        let mut all = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
+        all.entry(text.to_string()).or_insert(compiled).clone()
     }
 
     /// Whether a condition holds: one expression without braces, which must give a boolean.
@@ -196,7 +197,7 @@ impl<'e> Templates<'e> {
         let source = &text[span.clone()];
         let expression =
             self.environment.compile_expression(source).map_err(|error| fault_of(&error, span))?;
-        let value = self.value(&expression, source, span, scope)?;
+        let value = self.value(&expression, &Looks::at(source), source, span, scope)?;
         match VarValue::of(&value, 0) {
             Some(VarValue::List(members)) => Ok(members),
             Some(VarValue::Scalar(_) | VarValue::Map(_)) | None => Err(Fault::new(
@@ -216,7 +217,7 @@ impl<'e> Templates<'e> {
                 _ => fault,
             }
         })?;
-        let value = self.value(&expression, text, &span, scope)?;
+        let value = self.value(&expression, &Looks::at(text), text, &span, scope)?;
         match value.kind() {
             ValueKind::Bool => Ok(value.is_true()),
             kind => Err(Fault::new(
@@ -240,23 +241,36 @@ impl<'e> Templates<'e> {
                         .compile_expression_owned(text[span.clone()].to_string())
                         .map_err(|error| fault_of(&error, &span))?;
                     is_constant &= !asks(&text[span.clone()], &["target", "platform", "matrix"]);
-                    Piece::Expression { span, expression }
+                    let looks = Looks::at(&text[span.clone()]);
+                    Piece::Expression { span, expression, looks }
                 }
             });
         }
-        Ok(Template { pieces, is_constant, rendered: OnceCell::new() })
+        Ok(Template { pieces, is_constant, rendered: OnceLock::new(), turn: Mutex::default() })
     }
 
     fn render_template(&self, template: &Template<'_>, text: &str, scope: &Scope) -> Result<String, Fault> {
+        if !template.is_constant {
+            return self.render_pieces(template, text, scope);
+        }
         if let Some(rendered) = template.rendered.get() {
             return Ok(rendered.clone());
         }
+        let _turn = template.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rendered) = template.rendered.get() {
+            return Ok(rendered.clone());
+        }
+        let rendered = self.render_pieces(template, text, scope)?;
+        Ok(template.rendered.get_or_init(|| rendered).clone())
+    }
+
+    fn render_pieces(&self, template: &Template<'_>, text: &str, scope: &Scope) -> Result<String, Fault> {
         let mut rendered = String::new();
         for piece in &template.pieces {
             match piece {
                 Piece::Letters(span) => rendered.push_str(&text[span.clone()]),
-                Piece::Expression { span, expression } => {
-                    rendered.push_str(&self.evaluate(expression, &text[span.clone()], span, scope)?);
+                Piece::Expression { span, expression, looks } => {
+                    rendered.push_str(&self.evaluate(expression, looks, &text[span.clone()], span, scope)?);
                 }
             }
             if rendered.len() > LONGEST_TEXT {
@@ -268,20 +282,24 @@ impl<'e> Templates<'e> {
                 .help(format!("at most {LONGEST_TEXT} bytes")));
             }
         }
-        if template.is_constant {
-            return Ok(template.rendered.get_or_init(|| rendered).clone());
-        }
         Ok(rendered)
     }
 
     fn evaluate(
         &self,
         expression: &Expression<'_, '_>,
+        looks: &Looks,
         source: &str,
         span: &Span,
         scope: &Scope,
     ) -> Result<String, Fault> {
-        let value = self.value(expression, source, span, scope)?;
+        let value = match looks.name.as_ref().and_then(|name| scope.value(&source[name.clone()])) {
+            Some(value) => {
+                self.spend(source.len() + size_of(&value), span)?;
+                value
+            }
+            None => self.value(expression, looks, source, span, scope)?,
+        };
         match value.kind() {
             ValueKind::String | ValueKind::Number | ValueKind::Bool => Ok(text_of(&value)),
             _ if is_version(&value) => Ok(text_of(&value)),
@@ -293,17 +311,22 @@ impl<'e> Templates<'e> {
         }
     }
 
+    fn spend(&self, bytes: usize, span: &Span) -> Result<(), Fault> {
+        self.budget.work(bytes).map_err(|error| fault_of(&error, span))
+    }
+
     /// What an expression comes to; never undefined.
     fn value(
         &self,
         expression: &Expression<'_, '_>,
+        looks: &Looks,
         source: &str,
         span: &Span,
         scope: &Scope,
     ) -> Result<Value, Fault> {
-        self.budget.work(weight(source, scope)).map_err(|error| fault_of(&error, span))?;
+        self.spend(looks.weight(source, scope), span)?;
         let undefined = || self.undefined_name(source, span, scope);
-        match expression.eval(scope.root.clone()) {
+        match expression.eval(scope.root().clone()) {
             Ok(value) if value.is_undefined() => Err(undefined().unwrap_or_else(|| {
                 Fault::new("config::undefined", "the expression has no value", trimmed(source, span))
             })),
@@ -319,7 +342,7 @@ impl<'e> Templates<'e> {
     fn undefined_name(&self, source: &str, span: &Span, scope: &Scope) -> Option<Fault> {
         let needed = names(source).into_iter().filter(|path| !has_default(&source[path.end..]));
         let (path, parent, name) = needed.into_iter().find_map(|path| {
-            let mut value = scope.root.clone();
+            let mut value = scope.root().clone();
             for name in source[path.clone()].split('.') {
                 let member = value.get_attr(name).ok().filter(|member| !member.is_undefined());
                 let Some(member) = member else { return Some((path, value, name)) };
@@ -392,31 +415,10 @@ impl<'e> Templates<'e> {
     }
 }
 
-/// What an expression looks at, in bytes; joining copies it over and over.
-fn weight(source: &str, scope: &Scope) -> usize {
-    let size = |name: Span| {
-        let path = source[name].split('.');
-        let value = path.fold(scope.root.clone(), |value, name| value.get_attr(name).unwrap_or_default());
-        match value.as_str() {
-            Some(text) => text.len(),
-            None => value.len().map_or(0, |members| 64 * (1 + members)),
-        }
-    };
-    let joins = source.bytes().filter(|byte| matches!(byte, b'~' | b'+')).count();
-    let looked_at = names(source).into_iter().map(size).fold(source.len(), usize::saturating_add);
-    looked_at.saturating_mul(1 + joins)
-}
-
 /// Whether the filter after a name makes up for a missing value.
 fn has_default(rest: &str) -> bool {
     let filter = rest.trim_start().strip_prefix('|').map(str::trim_start);
     filter.is_some_and(|filter| filter.starts_with("default") || filter.starts_with("d("))
-}
-
-/// `span` without the blanks around the expression.
-fn trimmed(source: &str, span: &Span) -> Span {
-    let start = span.start + (source.len() - source.trim_start().len());
-    start..(span.start + source.trim_end().len()).max(start)
 }
 
 #[cfg(test)]

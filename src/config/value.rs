@@ -64,6 +64,16 @@ impl VarValue {
         Self::Scalar(Scalar::Text(text.into()))
     }
 
+    /// How many values it is, with all its members; long texts count as several.
+    pub fn size(&self) -> usize {
+        1 + match self {
+            Self::Scalar(Scalar::Text(text)) => text.len() / 256,
+            Self::Scalar(Scalar::Integer(_) | Scalar::Boolean(_)) => 0,
+            Self::List(members) => members.iter().map(Self::size).sum(),
+            Self::Map(members) => members.values().map(Self::size).sum(),
+        }
+    }
+
     pub fn as_scalar(&self) -> Option<&Scalar> {
         match self {
             Self::Scalar(scalar) => Some(scalar),

@@ -15,6 +15,7 @@ mod test;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::base::{Digest, Platform, Reference, RemoteSource};
 use crate::diag::{Located, Place, Problem};
@@ -93,8 +94,8 @@ pub struct Target {
     pub description: Option<String>,
     /// Where the target is declared.
     pub place: Option<Place>,
-    /// One per platform, in the order of the file.
-    pub variants: Vec<Variant>,
+    /// One per platform, in the order of the file; the plan has them, too.
+    pub variants: Vec<Arc<Variant>>,
     /// Every name the image gets: image × tag.
     pub tags: Vec<Located<Reference>>,
     /// Image repositories without tags, for pushes by digest.
@@ -336,8 +337,22 @@ impl Output {
     }
 }
 
+impl Variant {
+    /// How many values it has, and as many more as its Dockerfile is longer than a value.
+    pub fn size(&self) -> usize {
+        let dockerfile = match &self.dockerfile {
+            Dockerfile::Inline(text) => text.value.len() / 256,
+            Dockerfile::File(_) | Dockerfile::Stdin => 0,
+        };
+        let tables = [self.args.len(), self.contexts.len(), self.extra_hosts.len(), self.worker_labels.len()];
+        let lists = [self.secrets.len(), self.ssh.len(), self.entitlements.len(), self.ulimits.len()];
+        let tests: usize = self.tests.iter().map(|test| 10 + test.env.len()).sum();
+        dockerfile + tests + tables.into_iter().chain(lists).sum::<usize>() + self.no_cache_filter.len()
+    }
+}
+
 impl Target {
     pub fn variant(&self, platform: &Platform) -> Option<&Variant> {
-        self.variants.iter().find(|variant| variant.platform.value == *platform)
+        self.variants.iter().find(|variant| variant.platform.value == *platform).map(|variant| &**variant)
     }
 }

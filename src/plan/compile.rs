@@ -23,7 +23,52 @@ use crate::model::{
 use crate::steps::{self, BaseRequest};
 
 /// The parsed Dockerfile of every variant, by target and platform.
-pub type Dockerfiles = BTreeMap<(String, Platform), Arc<Dockerfile>>;
+#[derive(Clone, Debug, Default)]
+pub struct Dockerfiles(HashMap<String, Vec<(Platform, Arc<Dockerfile>)>>);
+
+impl Dockerfiles {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn insert(&mut self, target: &str, platform: &Platform, dockerfile: Arc<Dockerfile>) {
+        match self.0.get_mut(target) {
+            Some(known) => known.push((platform.clone(), dockerfile)),
+            None => {
+                self.0.insert(target.to_string(), vec![(platform.clone(), dockerfile)]);
+            }
+        }
+    }
+
+    fn get(&self, target: &str, platform: &Platform) -> Option<&Arc<Dockerfile>> {
+        let found = self.0.get(target)?.iter().find(|(known, _)| known == platform);
+        found.map(|(_, dockerfile)| dockerfile)
+    }
+
+    /// Whether the target's Dockerfile could be read for any of its platforms.
+    fn has(&self, target: &str) -> bool {
+        self.0.contains_key(target)
+    }
+}
+
+/// Nodes that build, by target and platform.
+#[derive(Default)]
+struct Builds<'a>(HashMap<&'a str, Vec<(&'a Platform, NodeId)>>);
+
+impl<'a> Builds<'a> {
+    fn insert(&mut self, target: &'a str, platform: &'a Platform, node: NodeId) {
+        self.0.entry(target).or_default().push((platform, node));
+    }
+
+    fn get(&self, target: &str, platform: &Platform) -> Option<NodeId> {
+        let found = self.0.get(target)?.iter().find(|(known, _)| *known == platform);
+        found.map(|(_, node)| *node)
+    }
+
+    fn nodes(&self) -> Vec<NodeId> {
+        self.0.values().flatten().map(|(_, node)| *node).collect()
+    }
+}
 
 /// What the command line adds to the file.
 #[derive(Clone, Debug)]
@@ -56,7 +101,7 @@ pub fn compile(
         requested: selection.requested.iter().map(|target| target.name.as_str()).collect(),
         targets: selection.all().map(|target| (target.name.as_str(), target)).collect(),
         plan: Plan::default(),
-        builds: BTreeMap::new(),
+        builds: Builds::default(),
         merges: BTreeMap::new(),
         resolves: BTreeMap::new(),
         claims: Claims::default(),
@@ -91,32 +136,28 @@ struct Compiler<'a> {
     requested: HashSet<&'a str>,
     targets: HashMap<&'a str, &'a Target>,
     plan: Plan,
-    builds: BTreeMap<(String, Platform), NodeId>,
-    merges: BTreeMap<String, NodeId>,
+    builds: Builds<'a>,
+    merges: BTreeMap<&'a str, NodeId>,
     resolves: BTreeMap<BaseSource, NodeId>,
     claims: Claims,
     problems: Vec<Problem>,
 }
 
 impl<'a> Compiler<'a> {
-    fn add_builds(&mut self, target: &Target, export: &ExportOptions) {
+    fn add_builds(&mut self, target: &'a Target, export: &ExportOptions) {
         if target.variants.is_empty() {
             self.problems.push(no_platform(target));
         }
         self.check_entitlements(target);
         for variant in &target.variants {
-            let platform = variant.platform.value.clone();
-            let key = (target.name.clone(), platform.clone());
+            let platform = &variant.platform.value;
             // A file that could not be read or parsed was reported by whoever did it.
-            let Some(dockerfile) = self.dockerfiles.get(&key) else { continue };
-            let mut variant = variant.clone();
-            variant.no_cache |= self.request.no_cache;
-            variant.pull |= self.request.pull;
+            let Some(dockerfile) = self.dockerfiles.get(&target.name, platform) else { continue };
             let labels = target.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
             let node = BuildNode {
                 target: target.name.clone(),
-                platform,
-                variant,
+                platform: platform.clone(),
+                variant: self.as_requested(variant),
                 dockerfile: dockerfile.clone(),
                 labels,
                 needs: target.needs.clone(),
@@ -124,8 +165,19 @@ impl<'a> Compiler<'a> {
                 caches: target.cache.clone(),
                 images: target.images.iter().map(|image| image.value.clone()).collect(),
             };
-            self.builds.insert(key, self.plan.add(Node::Build(Box::new(node))));
+            let node = self.plan.add(Node::Build(Box::new(node)));
+            self.builds.insert(&target.name, platform, node);
         }
+    }
+
+    fn as_requested(&self, variant: &Arc<Variant>) -> Arc<Variant> {
+        let mut variant = variant.clone();
+        if (self.request.no_cache && !variant.no_cache) || (self.request.pull && !variant.pull) {
+            let changed = Arc::make_mut(&mut variant);
+            changed.no_cache |= self.request.no_cache;
+            changed.pull |= self.request.pull;
+        }
+        variant
     }
 
     /// A file can ask for more than a sandbox; only who starts the build can allow it.
@@ -147,7 +199,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn add_merge(&mut self, target: &Target, export: ExportOptions, outputs: Vec<Output>) {
+    fn add_merge(&mut self, target: &'a Target, export: ExportOptions, outputs: Vec<Output>) {
         let platforms: Vec<Platform> =
             target.variants.iter().map(|variant| variant.platform.value.clone()).collect();
         let node = self.plan.add(Node::Merge(MergeNode {
@@ -156,14 +208,14 @@ impl<'a> Compiler<'a> {
             names: target.tags.iter().map(|tag| tag.value.clone()).collect(),
             export,
             outputs,
-            platforms: platforms.clone(),
+            platforms,
         }));
-        for platform in platforms {
-            if let Some(build) = self.builds.get(&(target.name.clone(), platform)) {
-                self.plan.depend(node, *build);
+        for variant in &target.variants {
+            if let Some(build) = self.builds.get(&target.name, &variant.platform.value) {
+                self.plan.depend(node, build);
             }
         }
-        self.merges.insert(target.name.clone(), node);
+        self.merges.insert(&target.name, node);
     }
 
     /// Nothing is written of a target that others only build on.
@@ -198,13 +250,12 @@ impl<'a> Compiler<'a> {
     /// Edges: contexts that are targets, `needs`, and base images.
     fn connect(&mut self, target: &Target, bases: &mut Bases) {
         for variant in &target.variants {
-            let key = (target.name.clone(), variant.platform.value.clone());
-            let Some(node) = self.builds.get(&key).copied() else { continue };
+            let Some(node) = self.builds.get(&target.name, &variant.platform.value) else { continue };
             for context in std::iter::once(&variant.context).chain(variant.contexts.values()) {
                 self.connect_context(node, variant, context);
             }
             for need in &target.needs {
-                if let Some(merge) = self.merges.get(&need.value) {
+                if let Some(merge) = self.merges.get(need.value.as_str()) {
                     self.plan.depend(node, *merge);
                 }
             }
@@ -220,8 +271,8 @@ impl<'a> Compiler<'a> {
     /// trigger of a base image will turn out to use it.
     fn connect_context(&mut self, node: NodeId, variant: &Variant, context: &Located<Context>) {
         let Context::Target(name) = &context.value else { return };
-        if let Some(build) = self.builds.get(&(name.clone(), variant.platform.value.clone())) {
-            self.plan.depend(node, *build);
+        if let Some(build) = self.builds.get(name, &variant.platform.value) {
+            self.plan.depend(node, build);
         }
     }
 
@@ -232,10 +283,10 @@ impl<'a> Compiler<'a> {
             return;
         };
         let platform = &request.platform;
-        match self.builds.get(&(name.clone(), platform.clone())) {
-            Some(build) => self.plan.depend(node, *build),
+        match self.builds.get(name, platform) {
+            Some(build) => self.plan.depend(node, build),
             // A target whose Dockerfile is broken has been reported already.
-            None if self.dockerfiles.keys().any(|(known, _)| known == name) => {
+            None if self.dockerfiles.has(name) => {
                 let problem =
                     platform_mismatch(name, self.targets.get(name.as_str()), platform, place.as_ref());
                 self.problems.push(problem);
@@ -246,14 +297,13 @@ impl<'a> Compiler<'a> {
 
     /// What the build nodes start from. Dockerfiles are lowered for it, on all cores.
     fn bases(&self) -> Bases {
-        let nodes: Vec<NodeId> = self.builds.values().copied().collect();
         let of_node = |node: NodeId| {
             let Node::Build(build) = self.plan.node(node) else { return None };
             let setting =
                 steps::Setting::new(&build.dockerfile, &build.variant, &self.request.build_platform);
             Some((node, steps::base_requests(&setting)))
         };
-        nodes.into_par_iter().filter_map(of_node).collect()
+        self.builds.nodes().into_par_iter().filter_map(of_node).collect()
     }
 
     fn connect_bases(&mut self, node: NodeId, variant: &Variant, requests: Vec<BaseRequest>) {

@@ -7,6 +7,11 @@ use crate::base::Reference;
 use crate::diag::{Located, Place, Problem};
 use crate::model::{CacheEntry, Dest, Output};
 
+/// More than anybody reads.
+const MOST_PROBLEMS: usize = 100;
+/// Targets that are named of those that claim one thing.
+const MOST_NAMED: usize = 10;
+
 /// What the targets of a run claim for themselves.
 #[derive(Default)]
 pub(super) struct Claims {
@@ -58,7 +63,7 @@ impl Claims {
                         for instance with `{{ target.name }}`, or write `cache = [\"NAME\"]`";
             told("plan::duplicate-cache", message, claims).help(help)
         });
-        tags.chain(destinations).chain(caches).collect()
+        tags.chain(destinations).chain(caches).take(MOST_PROBLEMS).collect()
     }
 }
 
@@ -74,6 +79,10 @@ fn owners(claims: &[Claim]) -> BTreeSet<&str> {
 fn would(claims: &[Claim]) -> String {
     let names: Vec<String> = owners(claims).into_iter().map(|name| format!("`{name}`")).collect();
     match &names[..] {
+        [first @ .., _] if names.len() > MOST_NAMED => {
+            let hidden = names.len() - MOST_NAMED;
+            format!("{} and {hidden} more would all", first[..MOST_NAMED].join(", "))
+        }
         [one] => format!("two outputs of {one} would"),
         [one, two] => format!("{one} and {two} would both"),
         [first @ .., last] => format!("{} and {last} would all", first.join(", ")),
@@ -84,7 +93,7 @@ fn would(claims: &[Claim]) -> String {
 /// A place that several targets have of a template is told once, for all of them.
 fn told(code: &'static str, message: String, claims: &[Claim]) -> Problem {
     let mut places: Vec<(&Place, Vec<&str>)> = Vec::new();
-    for claim in claims {
+    for claim in claims.iter().take(MOST_NAMED) {
         let Some(place) = &claim.place else { continue };
         match places.iter_mut().find(|(known, _)| *known == place) {
             Some((_, targets)) => targets.push(&claim.target),

@@ -6,10 +6,18 @@ use crate::base::NodeId;
 use crate::diag::{Place, Problem};
 use crate::model::Context;
 
+/// Circles that are told.
+const MOST_CIRCLES: usize = 100;
+/// Links of a circle that are told.
+const MOST_LINKS: usize = 12;
+
 /// One problem for every circle; platforms that run in the same circle share one.
 pub(super) fn problems(plan: &Plan, cycles: &[Cycle]) -> Vec<Problem> {
     let mut problems: Vec<Problem> = Vec::new();
     for cycle in cycles {
+        if problems.len() >= MOST_CIRCLES {
+            break;
+        }
         let problem = problem(plan, cycle);
         if !problems.contains(&problem) {
             problems.push(problem);
@@ -27,7 +35,13 @@ fn problem(plan: &Plan, Cycle(nodes): &Cycle) -> Problem {
     let first = edges.iter().enumerate().min_by_key(|(_, edge)| edge.from).map_or(0, |(index, _)| index);
     edges.rotate_left(first);
     let names = edges.iter().map(|edge| edge.from).chain(edges.first().map(|edge| edge.from));
-    let chain = names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" → ");
+    let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if names.len() > MOST_LINKS {
+        let hidden = names.len() - MOST_LINKS;
+        names.splice(MOST_LINKS - 1..names.len() - 1, [format!("{hidden} more")]);
+        edges.truncate(MOST_LINKS);
+    }
+    let chain = names.join(" → ");
     let message = format!("targets wait for each other in a circle: {chain}");
     let problem = Problem::input("plan::cycle", message)
         .help("remove one of the `target:` contexts or `needs` on the circle");

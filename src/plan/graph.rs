@@ -98,7 +98,8 @@ impl Plan {
 
     /// One cycle, a shortest, for each set of nodes that all wait for each other.
     fn cycles(&self) -> Vec<Cycle> {
-        let mut cycles: Vec<Cycle> = petgraph::algo::tarjan_scc(&self.graph)
+        // Not Tarjan's: it would recurse as deep as the chain is long.
+        let mut cycles: Vec<Cycle> = petgraph::algo::kosaraju_scc(&self.graph)
             .iter()
             .filter_map(|members| self.cycle_among(members))
             .collect();

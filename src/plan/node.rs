@@ -38,7 +38,7 @@ pub enum BaseSource {
 pub struct BuildNode {
     pub target: String,
     pub platform: Platform,
-    pub variant: Variant,
+    pub variant: Arc<Variant>,
     pub dockerfile: Arc<Dockerfile>,
     pub labels: Vec<(String, String)>,
     /// Targets that must be done first, and where that is said.

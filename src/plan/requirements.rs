@@ -4,10 +4,16 @@ use crate::diag::Problem;
 use crate::facts::Checkout;
 use crate::model::{Requirement, Target};
 
+/// More than anybody reads.
+const MOST_PROBLEMS: usize = 100;
+
 /// What does not hold, once for each place that requires it.
 pub fn unmet<'t>(requested: impl Iterator<Item = &'t Target>, checkout: &Checkout<'_>) -> Vec<Problem> {
     let mut problems: Vec<Problem> = Vec::new();
     for target in requested {
+        if problems.len() >= MOST_PROBLEMS {
+            break;
+        }
         for required in &target.requirements {
             let Some((message, help)) = failure(required.value, checkout) else { continue };
             let problem = Problem::input("plan::requirement", message).help(help);

@@ -152,9 +152,17 @@ fn there_is(project: &Project, pattern: &TargetPattern) -> String {
     match (known.is_empty(), pattern.asks_for_labels()) {
         (true, true) => "no target has `labels`".to_string(),
         (true, false) => "there are no targets".to_string(),
-        (false, true) => format!("the labels are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
-        (false, false) => format!("there are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        (false, true) => format!("the labels are: {}", listed(known)),
+        (false, false) => format!("there are: {}", listed(known)),
     }
+}
+
+/// Names with commas between them; long lists are cut.
+fn listed(names: BTreeSet<String>) -> String {
+    const MOST: usize = 100;
+    let hidden = names.len().saturating_sub(MOST);
+    let shown = names.into_iter().take(MOST).collect::<Vec<_>>().join(", ");
+    if hidden == 0 { shown } else { format!("{shown} and {hidden} more") }
 }
 
 fn unknown(project: &Project, name: &str) -> Problem {
@@ -169,9 +177,6 @@ fn unknown(project: &Project, name: &str) -> Problem {
     }
     match nearest(name, names()) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None => problem.help(format!(
-            "there are: {}",
-            names().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
-        )),
+        None => problem.help(format!("there are: {}", listed(names().map(str::to_string).collect()))),
     }
 }

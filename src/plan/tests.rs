@@ -89,7 +89,7 @@ impl World {
             name: name.into(),
             description: None,
             place: None,
-            variants: platforms.iter().map(variant).collect(),
+            variants: platforms.iter().map(variant).map(Arc::new).collect(),
             tags: Vec::new(),
             images: Vec::new(),
             labels: BTreeMap::new(),
@@ -159,7 +159,7 @@ impl World {
             let parsed = Dockerfile::parse(&Source::new("Dockerfile", self.texts[&target.name].clone()));
             let parsed = Arc::new(parsed.unwrap());
             for variant in &target.variants {
-                dockerfiles.insert((target.name.clone(), variant.platform.value.clone()), parsed.clone());
+                dockerfiles.insert(&target.name, &variant.platform.value, parsed.clone());
             }
         }
         compile(&selection, &self.request, &dockerfiles).map_err(shown)
@@ -359,7 +359,7 @@ fn only_who_starts_the_build_allows_what_a_file_asks_for() {
             world().target("a", &["amd64", "arm64"], &[], "FROM scratch\nRUN --security=insecure x");
         let target = world.project.targets.get_mut("a").unwrap();
         for variant in &mut target.variants {
-            variant.entitlements.push(located(Entitlement::SecurityInsecure));
+            Arc::make_mut(variant).entitlements.push(located(Entitlement::SecurityInsecure));
         }
         world
     };

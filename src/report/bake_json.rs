@@ -109,7 +109,7 @@ pub fn values(project: &Project, target: &Target) -> Vec<(Platform, Map<String, 
         put(&mut object, "load", target.delivery.load);
         (variant.platform.value.clone(), object)
     };
-    target.variants.iter().map(of).collect()
+    target.variants.iter().map(|variant| of(variant)).collect()
 }
 
 /// One target.

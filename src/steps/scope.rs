@@ -4,6 +4,7 @@
 //! after an `ARG` there; a stage's ARG and ENV share one environment in which the later one wins; an
 //! inherited stage brings its environment, and its ENV is applied once more on top.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::base::Platform;
@@ -21,23 +22,30 @@ const FOR_THE_BUILDER: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM
 /// What FROM lines see.
 #[derive(Clone, Debug)]
 pub struct Globals {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<Cow<'static, str>, String>,
 }
 
 impl Globals {
     /// The automatic platform arguments; build arguments of the same names replace them.
     pub fn new(target: &Platform, build: &Platform, stage: &str, args: &BuildArgs) -> Self {
-        let mut values = BTreeMap::new();
-        for (prefix, platform) in [("TARGET", target), ("BUILD", build)] {
-            values.insert(format!("{prefix}PLATFORM"), platform.to_string());
-            values.insert(format!("{prefix}OS"), platform.os.clone());
-            values.insert(format!("{prefix}OSVERSION"), platform.os_version.clone().unwrap_or_default());
-            values.insert(format!("{prefix}ARCH"), platform.architecture.clone());
-            values.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
-        }
-        values.insert("TARGETSTAGE".to_string(), stage.to_string());
+        let mut values = BTreeMap::from(
+            [
+                ("BUILDPLATFORM", build.to_string()),
+                ("BUILDOS", build.os.clone()),
+                ("BUILDOSVERSION", build.os_version.clone().unwrap_or_default()),
+                ("BUILDARCH", build.architecture.clone()),
+                ("BUILDVARIANT", build.variant.clone().unwrap_or_default()),
+                ("TARGETPLATFORM", target.to_string()),
+                ("TARGETOS", target.os.clone()),
+                ("TARGETOSVERSION", target.os_version.clone().unwrap_or_default()),
+                ("TARGETARCH", target.architecture.clone()),
+                ("TARGETVARIANT", target.variant.clone().unwrap_or_default()),
+                ("TARGETSTAGE", stage.to_string()),
+            ]
+            .map(|(name, value)| (Cow::Borrowed(name), value)),
+        );
         for (name, value) in &mut values {
-            if let Some(given) = args.get(name) {
+            if let Some(given) = args.get(&**name) {
                 value.clone_from(&given.value);
             }
         }
@@ -48,7 +56,7 @@ impl Globals {
     pub fn declare(&mut self, name: &str, default: Option<String>, args: &BuildArgs) {
         let given = args.get(name).map(|given| given.value.clone());
         if let Some(value) = given.or(default) {
-            self.values.insert(name.to_string(), value);
+            self.values.insert(Cow::Owned(name.to_string()), value);
         }
     }
 

@@ -70,12 +70,25 @@ impl<'a> Setting<'a> {
         if ["scratch", "context"].iter().any(|own| own.eq_ignore_ascii_case(name)) {
             return None;
         }
+        if self.contexts.is_empty() {
+            return None;
+        }
         let by_name =
             self.contexts.get_key_value(name).or_else(|| self.contexts.get_key_value(&name.to_lowercase()));
         let found = by_name.or_else(|| {
+            // Few keys are spellings of one image, and parsing takes a while.
+            let mut alike = self.contexts.iter().filter(|(key, _)| stem(key) == stem(name)).peekable();
+            alike.peek()?;
             let wanted = name.parse::<Reference>().ok()?;
-            self.contexts.iter().find(|(key, _)| key.parse::<Reference>().is_ok_and(|key| key == wanted))
+            alike.find(|(key, _)| key.parse::<Reference>().is_ok_and(|key| key == wanted))
         });
         found.map(|(key, context)| (key.as_str(), &context.value))
     }
+}
+
+/// The last word of an image's repository, which all spellings of the image share.
+fn stem(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or_default();
+    let last = name.rsplit('/').next().unwrap_or_default();
+    last.split(':').next().unwrap_or_default()
 }

@@ -74,13 +74,19 @@ fn with_platforms_of_consumers(selection: &Selection) -> BTreeMap<String, Target
         .iter()
         .filter(|name| targets[*name].platforms.as_ref().is_none_or(Vec::is_empty))
         .collect();
-    // Each round reaches one link further.
+    let mut consumers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, target) in &selection.targets {
+        let links: BTreeSet<&str> = target.links().collect();
+        links.into_iter().for_each(|link| consumers.entry(link).or_default().push(name));
+    }
+    // Each round reaches one link further; links go no deeper than a selection's.
     for _ in 0..=open.len() {
         let mut changed = false;
         for name in &open {
-            let consumers = targets.values().filter(|target| target.links().any(|link| link == *name));
-            let wanted: BTreeSet<String> =
-                consumers.flat_map(|target| target.platforms.iter().flatten().cloned()).collect();
+            let consumers = consumers.get(name.as_str()).into_iter().flatten();
+            let wanted: BTreeSet<String> = consumers
+                .flat_map(|consumer| targets[*consumer].platforms.iter().flatten().cloned())
+                .collect();
             let Some(target) = targets.get_mut(*name).filter(|_| !wanted.is_empty()) else { continue };
             let wanted: Vec<String> = wanted.into_iter().collect();
             if target.platforms.as_ref() != Some(&wanted) {
@@ -126,8 +132,7 @@ impl Converter<'_> {
         let platforms = self.platforms();
         let narrowed =
             platforms.into_iter().filter(|p| self.wanted.is_empty() || self.wanted.contains(&p.value));
-        let variants: Vec<Variant> =
-            narrowed.map(|platform| Variant { platform, ..variant.clone() }).collect();
+        let variants = narrowed.map(|platform| Arc::new(Variant { platform, ..variant.clone() })).collect();
         model::Target {
             name: target.name.clone(),
             description: Some(target.description.clone()).filter(|text| !text.is_empty()),
