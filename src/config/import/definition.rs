@@ -1,7 +1,7 @@
 //! All groups and targets that files define, and how a request picks from them: groups unfolded, parents
 //! inherited, overrides applied, linked targets brought along.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::entries::Export;
 use super::names::matches;
@@ -13,6 +13,8 @@ use crate::diag::{Place, Problem, nearest};
 
 /// Deeper chains of `inherits`, groups and links are refused.
 const DEEPEST: usize = 300;
+/// Steps of `inherits`, counted anew for each target.
+const MOST_MERGES: usize = 50_000;
 
 /// What the files define, in their order.
 #[derive(Debug, Default)]
@@ -43,18 +45,20 @@ impl Definition {
         self.targets.iter().map(|target| target.name.as_str())
     }
 
-    fn group(&self, name: &str) -> Option<&Group> {
-        self.groups.iter().find(|group| group.name == name)
+    /// Of two groups with one name the first counts.
+    fn groups_by_name(&self) -> Groups<'_> {
+        self.groups.iter().rev().map(|group| (group.name.as_str(), group)).collect()
     }
 
     /// The targets that `names` mean, with everything they need.
     pub fn select(&self, names: &[String], changes: &Changes) -> Selected<Selection> {
         let wanted = self.wanted(names)?;
+        let groups = self.groups_by_name();
         let mut selector = Selector::new(self, changes);
         let mut selection = Selection::default();
         for name in &wanted {
             let mut unfolded = Unfolded::default();
-            self.unfold(name, &mut unfolded, 0)?;
+            unfold(&groups, name, &mut unfolded, 0)?;
             for target in &unfolded.targets {
                 if !selection.targets.contains_key(target) {
                     selection
@@ -63,8 +67,8 @@ impl Definition {
                 }
             }
             for group in unfolded.groups {
-                if let Some(found) = self.group(&group) {
-                    selection.groups.insert(group, found.clone());
+                if let Some(found) = groups.get(group.as_str()) {
+                    selection.groups.insert(group, (*found).clone());
                 }
             }
         }
@@ -81,7 +85,7 @@ impl Definition {
     fn wanted(&self, names: &[String]) -> Selected<Vec<String>> {
         let default = ["default".to_string()];
         let names = if names.is_empty() { &default[..] } else { names };
-        let mut wanted: Vec<String> = Vec::new();
+        let (mut wanted, mut seen): (Vec<String>, HashSet<String>) = Default::default();
         for name in names {
             let name = name.replace('.', "_");
             let mut found = vec![name.clone()];
@@ -93,44 +97,44 @@ impl Definition {
                 }
             }
             for name in found {
-                if !wanted.contains(&name) {
+                if seen.insert(name.clone()) {
                     wanted.push(name);
                 }
             }
         }
         Ok(wanted)
     }
+}
 
-    /// The targets of a group through inner groups; a target stands for itself.
-    fn unfold(&self, name: &str, unfolded: &mut Unfolded, depth: usize) -> Selected<()> {
-        if depth > DEEPEST {
-            return wrong(format!("groups are nested deeper than {DEEPEST} levels"));
-        }
-        // A group inside of itself stands for the target of its name.
-        if unfolded.open.iter().any(|open| open == name) {
-            unfolded.targets.push(name.to_string());
-            return Ok(());
-        }
-        if unfolded.seen.contains(name) {
-            return Ok(());
-        }
-        let Some(group) = self.group(name) else {
-            unfolded.seen.insert(name.to_string());
-            unfolded.targets.push(name.to_string());
-            return Ok(());
-        };
-        unfolded.seen.insert(name.to_string());
-        unfolded.groups.push(name.to_string());
-        unfolded.open.push(name.to_string());
-        for member in &group.targets {
-            if let Some(place) = &group.members {
-                unfolded.asked.entry(member.clone()).or_insert_with(|| place.clone());
-            }
-            self.unfold(member, unfolded, depth + 1)?;
-        }
-        unfolded.open.pop();
-        Ok(())
+type Groups<'d> = HashMap<&'d str, &'d Group>;
+
+/// The targets of a group through inner groups; a target stands for itself.
+fn unfold(groups: &Groups<'_>, name: &str, unfolded: &mut Unfolded, depth: usize) -> Selected<()> {
+    if depth > DEEPEST {
+        return wrong(format!("groups are nested deeper than {DEEPEST} levels"));
     }
+    // A group inside of itself stands for the target of its name.
+    if unfolded.open.iter().any(|open| open == name) {
+        unfolded.targets.push(name.to_string());
+        return Ok(());
+    }
+    if !unfolded.seen.insert(name.to_string()) {
+        return Ok(());
+    }
+    let Some(group) = groups.get(name) else {
+        unfolded.targets.push(name.to_string());
+        return Ok(());
+    };
+    unfolded.groups.push(name.to_string());
+    unfolded.open.push(name.to_string());
+    for member in &group.targets {
+        if let Some(place) = &group.members {
+            unfolded.asked.entry(member.clone()).or_insert_with(|| place.clone());
+        }
+        unfold(groups, member, unfolded, depth + 1)?;
+    }
+    unfolded.open.pop();
+    Ok(())
 }
 
 #[derive(Default)]
@@ -166,13 +170,18 @@ struct Selector<'d> {
     definition: &'d Definition,
     changes: &'d Changes,
     by_name: HashMap<&'d str, &'d Target>,
+    /// Targets whose links were followed to their ends.
+    linked: HashSet<String>,
+    /// How often a target was laid over what it inherits.
+    merges: usize,
     warnings: Vec<Problem>,
 }
 
 impl<'d> Selector<'d> {
     fn new(definition: &'d Definition, changes: &'d Changes) -> Self {
         let by_name = definition.targets.iter().map(|target| (target.name.as_str(), target)).collect();
-        Self { definition, changes, by_name, warnings: Vec::new() }
+        let linked = HashSet::new();
+        Self { definition, changes, by_name, linked, merges: 0, warnings: Vec::new() }
     }
 
     /// A target with everything it inherits and everything a default says.
@@ -208,6 +217,12 @@ impl<'d> Selector<'d> {
         let Some(own) = self.by_name.get(name).copied() else { return self.unknown(name, asked) };
         let mut target = Target::default();
         for parent in &own.inherits {
+            self.merges += 1;
+            if self.merges > MOST_MERGES {
+                let message = format!("the targets inherit from more than {MOST_MERGES} others in all");
+                let problem = Problem::input("bake::too-much", message);
+                return Err(Box::new(problem.help("put together what they say that belongs together")));
+            }
             match self.inherit(parent, own.places.get("inherits"), seen, depth + 1)? {
                 Some(parent) => target.merge(&parent),
                 None => self.warn_of_circle(own, parent),
@@ -254,8 +269,11 @@ impl<'d> Selector<'d> {
         }))
     }
 
-    /// Brings along what a target's contexts link to.
+    /// Brings along what a target's contexts link to, once for each target.
     fn link(&mut self, name: &str, selection: &mut Selection, path: &mut Vec<String>) -> Selected<()> {
+        if self.linked.contains(name) {
+            return Ok(());
+        }
         path.push(name.to_string());
         if path.len() > DEEPEST {
             return wrong(format!("links go deeper than {DEEPEST} targets"));
@@ -280,6 +298,7 @@ impl<'d> Selector<'d> {
             self.inherit_entitlements(name, &link, selection)?;
         }
         path.pop();
+        self.linked.insert(name.to_string());
         Ok(())
     }
 

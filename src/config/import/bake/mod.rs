@@ -2,6 +2,7 @@
 
 mod attributes;
 mod definitions;
+mod gathered;
 mod matrix;
 mod resolver;
 mod variables;

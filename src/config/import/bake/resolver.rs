@@ -1,7 +1,7 @@
 //! Definitions to targets: everything is resolved when somebody asks for it, in whatever order and file it
 //! stands, and what asks for itself is a circle.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use super::attributes::{
     GROUP_ATTRIBUTES, TARGET_ATTRIBUTES, group_value, set_group, set_target, target_value,
 };
 use super::definitions::{BlockDefinition, BlockKind, Definitions, FunctionDefinition};
+use super::gathered::{add_group, add_target};
 use super::matrix::{self, Expansion};
 use super::variables::{self, Given};
 use crate::config::import::definition::Definition;
@@ -16,12 +17,16 @@ use crate::config::import::hcl::{
     Environment, Evaluated, Evaluator, Expression, ExpressionKind, Mention, Surroundings, Type, UserFunction,
     Value, convert, is_builtin, mentions, type_of,
 };
-use crate::config::import::target::{Group, Target};
+use crate::config::import::target::Group;
 use crate::config::variable::Variable;
 use crate::diag::{Place, Problem, Source, Span};
 
 /// How far resolution may follow references.
 const DEEPEST: usize = 400;
+/// Targets and groups of all files together.
+const MOST_TARGETS: usize = 20_000;
+/// More problems than anybody reads.
+const MOST_PROBLEMS: usize = 500;
 
 pub type Locals = Vec<(Rc<str>, Value)>;
 
@@ -129,29 +134,52 @@ impl<'d> Resolver<'d> {
         }
         let definitions = self.definitions;
         for name in definitions.variables.keys() {
+            if self.is_full() {
+                break;
+            }
             let result = self.variable(name);
             self.note(result);
         }
         self.validate();
         for name in definitions.functions.keys() {
+            if self.is_full() {
+                break;
+            }
             let result = self.function(name);
             self.note(result);
         }
         self.expand_all();
         for block in 0..self.expansions.len() {
             for expansion in 0..self.expansions[block].len() {
+                if self.is_full() {
+                    break;
+                }
                 let result = self.whole(block, expansion);
                 self.note(result);
             }
         }
         for name in definitions.values.keys() {
+            if self.is_full() {
+                break;
+            }
             let result = self.variable(name);
             self.note(result);
         }
+        if self.is_full() {
+            let message = format!("there are more than {MOST_PROBLEMS} problems");
+            let problem = Problem::input("bake::too-much", message);
+            self.problems.push(problem.help("put these right first; the others are told then"));
+        }
+    }
+
+    /// What a problem is may take a while to find.
+    fn is_full(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
     }
 
     fn note(&mut self, result: Evaluated<()>) {
         if let Err(problem) = result
+            && !self.is_full()
             && !self.problems.contains(&problem)
         {
             self.problems.push(*problem);
@@ -423,10 +451,20 @@ impl<'d> Resolver<'d> {
     /// Finds out how many targets each block is, and their names.
     fn expand_all(&mut self) {
         let definitions = self.definitions;
-        let mut all = Vec::new();
+        let (mut all, mut count) = (Vec::new(), 0);
         for block in &definitions.blocks {
+            if count > MOST_TARGETS || self.is_full() {
+                all.push(Vec::new());
+                continue;
+            }
             match matrix::expand(self, block) {
-                Ok(expansions) => all.push(expansions),
+                Ok(expansions) => {
+                    count += expansions.len();
+                    if count > MOST_TARGETS {
+                        self.note(Err(too_many_targets(block)));
+                    }
+                    all.push(expansions);
+                }
                 Err(problem) => {
                     self.note(Err(problem));
                     all.push(Vec::new());
@@ -509,15 +547,19 @@ impl<'d> Resolver<'d> {
     fn finish(&mut self, base: Definition) -> Definition {
         let mut definition = base;
         let mut renamed: BTreeMap<(BlockKind, Rc<str>), Vec<String>> = BTreeMap::new();
+        let mut named: HashSet<(BlockKind, Rc<str>, Rc<str>)> = HashSet::new();
+        let known = definition.groups.iter().enumerate();
+        let mut groups: HashMap<String, usize> =
+            known.rev().map(|(at, group)| (group.name.clone(), at)).collect();
         for (block, expansions) in self.definitions.blocks.iter().zip(std::mem::take(&mut self.expansions)) {
             for expansion in expansions {
                 let names = renamed.entry((block.kind, block.label.clone())).or_default();
-                if !names.contains(&expansion.name.to_string()) {
+                if named.insert((block.kind, block.label.clone(), expansion.name.clone())) {
                     names.push(expansion.name.to_string());
                 }
                 match block.kind {
                     BlockKind::Target => add_target(&mut definition, block, expansion.target),
-                    BlockKind::Group => add_group(&mut definition, block, expansion.group),
+                    BlockKind::Group => add_group(&mut definition, &mut groups, block, expansion.group),
                 }
             }
         }
@@ -530,25 +572,11 @@ impl<'d> Resolver<'d> {
     }
 }
 
-fn add_target(definition: &mut Definition, block: &BlockDefinition, mut target: Target) {
-    target.place = Some(Place::new(&block.source, block.label_span.clone()));
-    target.bases.file = Some(block.base.clone().unwrap_or_default());
-    if target.context.is_some() {
-        target.bases.context = Some(block.base.clone().unwrap_or_default());
-    }
-    for name in target.contexts.iter().flat_map(BTreeMap::keys) {
-        target.bases.contexts.insert(name.clone(), block.base.clone().unwrap_or_default());
-    }
-    definition.targets.push(target);
-}
-
-/// A group replaces an earlier one of its name.
-fn add_group(definition: &mut Definition, block: &BlockDefinition, mut group: Group) {
-    group.place = Some(Place::new(&block.source, block.label_span.clone()));
-    match definition.groups.iter_mut().find(|known| known.name == group.name) {
-        Some(known) => *known = group,
-        None => definition.groups.push(group),
-    }
+fn too_many_targets(block: &BlockDefinition) -> Box<Problem> {
+    let place = Place::new(&block.source, block.label_span.clone());
+    let message = format!("there are more than {MOST_TARGETS} targets and groups");
+    let problem = Problem::input("bake::too-much", message).at(place, "one of them");
+    Box::new(problem.help("a matrix is as many targets as it has combinations"))
 }
 
 /// The target whose context an expression takes: `target.NAME.context`.

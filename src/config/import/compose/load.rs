@@ -1,6 +1,7 @@
 //! Compose files to one tree: documents and files laid over each other, `include` and `extends` followed,
 //! paths made relative to where all begins.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,10 @@ use crate::diag::{Place, Problem, Source, nearest};
 
 /// Includes, and services that extend others, nested deeper than this are refused.
 const DEEPEST: usize = 64;
+/// Files of includes of includes may be the same ones over and over.
+const MOST_FILES: usize = 1_000;
+/// Steps of `extends`, counted anew for each service.
+const MOST_EXTENDED: usize = 20_000;
 
 type Loaded<T> = Result<T, Box<Problem>>;
 
@@ -28,6 +33,10 @@ pub struct Loader<'l> {
     pub problems: Vec<Problem>,
     /// Files that services extend, by path.
     bases: BTreeMap<String, Node>,
+    /// Files that were asked for by others.
+    files: usize,
+    /// Services that were laid over others.
+    extended: usize,
 }
 
 /// Where a set of files is read.
@@ -41,7 +50,7 @@ struct Surroundings<'s> {
 
 impl<'l> Loader<'l> {
     pub fn new(disk: &'l (dyn Files + Sync), current: &'l Path) -> Self {
-        Self { disk, current, problems: Vec::new(), bases: BTreeMap::new() }
+        Self { disk, current, problems: Vec::new(), bases: BTreeMap::new(), files: 0, extended: 0 }
     }
 
     /// The project that the files are together.
@@ -84,7 +93,13 @@ impl<'l> Loader<'l> {
         Ok(project)
     }
 
-    fn read(&self, path: &str, asked: &Node) -> Loaded<ImportFile> {
+    fn read(&mut self, path: &str, asked: &Node) -> Loaded<ImportFile> {
+        self.files += 1;
+        if self.files > MOST_FILES {
+            let message = format!("more than {MOST_FILES} files are included or extended");
+            let problem = Problem::input("compose::too-much", message);
+            return Err(Box::new(problem.at(asked.place.clone(), "one too many")));
+        }
         match self.disk.read(&self.current.join(path)) {
             Ok(text) => Ok(ImportFile { name: path.to_string(), text }),
             Err(error) => {
@@ -219,12 +234,18 @@ impl<'l> Loader<'l> {
             return Err(Box::new(extends.wrong("`extends` needs the name of a `service`", "no service")));
         };
         let elsewhere = extends.get("file").and_then(Node::as_text);
+        self.extended += 1;
+        if self.extended > MOST_EXTENDED {
+            let problem =
+                extends.wrong(format!("services extend more than {MOST_EXTENDED} others in all"), "here");
+            return Err(Box::new(Problem { code: "compose::too-much", ..problem }));
+        }
         let (base_services, base_file) = match elsewhere {
             Some(given) => {
                 let given = joined(around.directory, given);
-                (self.base_services(&given, extends, around)?, given)
+                (Cow::Owned(self.base_services(&given, extends, around)?), given)
             }
-            None => (services.clone(), file.to_string()),
+            None => (Cow::Borrowed(services), file.to_string()),
         };
         let Some(base) = base_services.get(wanted) else {
             let mut problem =
