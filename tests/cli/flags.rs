@@ -49,7 +49,7 @@ fn attestations_that_nobody_writes_are_refused_and_none_is_accepted() {
     );
     for project in [own, bake] {
         for asked in [&["--sbom"][..], &["--provenance=mode=max"], &["--attest", "type=sbom"]] {
-            project.mab(&["bake"]).with(asked).run().failed(2).says("an attestation");
+            project.mab(&["bake"]).with(asked).run().failed(2).says("attest");
         }
         project.bake(&[
             "--sbom=false",

@@ -140,7 +140,7 @@ fn more_than_the_sandbox_has_to_be_asked_for_and_allowed() {
         .mab(&["bake", "--allow", "device"])
         .run()
         .failed(2)
-        .says("nothing else needs to be allowed");
+        .says("`RUN --device` is not supported");
 }
 
 #[test]
