@@ -4,7 +4,7 @@
 //! [`super::place`]; that a blob is what its digest says is checked here, on its way to the file.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek as _, Write as _};
 
 use futures_util::future::BoxFuture;
 
@@ -68,6 +68,11 @@ impl<'a> Sink<'a> {
         Self { blob, file, progress, hasher: Hasher::new(), done: 0 }
     }
 
+    /// How many bytes there are, which is where a broken transfer goes on.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
         if self.done + bytes.len() as u64 > self.blob.size {
             return Err(CacheError::Damaged { digest: self.blob.digest });
@@ -85,4 +90,12 @@ impl<'a> Sink<'a> {
             false => Err(CacheError::Damaged { digest: self.blob.digest }),
         }
     }
+}
+
+/// Small bytes as the file that uploads are made of.
+pub fn unnamed(bytes: &[u8]) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }

@@ -177,11 +177,9 @@ mod tests {
         let key = Digest::of("key");
         let good = String::from_utf8(entry().document().unwrap().bytes.to_vec()).unwrap();
         let check = |text: &str, expected: &str| {
-            let error = Entry::parse(EntryKind::Step, &key, text.as_bytes()).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("the step entry {} cannot be used: {expected}", key.short())
-            );
+            let error = Entry::parse(EntryKind::Step, &key, text.as_bytes()).unwrap_err().to_string();
+            let told = error.split(" at line").next().unwrap();
+            assert_eq!(told, format!("the step entry {} cannot be used: {expected}", key.short()));
         };
         check("", "it is no document of a cache");
         check("<html>", "it is no document of a cache");
@@ -190,18 +188,12 @@ mod tests {
         check(&good.replace("step", "node"), "it is the result of another key");
         let other = Digest::of("other").to_string();
         check(&good.replace(&key.to_string(), &other), "it is the result of another key");
-        check(r#"{"mab":1}"#, "missing field `kind` at line 1 column 9");
+        check(r#"{"mab":1}"#, "missing field `kind`");
         check(
             &good.replace(r#""value""#, r#""more":1,"value""#),
-            &format!(
-                "unknown field `more`, expected one of `mab`, `kind`, `key`, `value`, `blobs` at line 1 column {}",
-                110
-            ),
+            "unknown field `more`, expected one of `mab`, `kind`, `key`, `value`, `blobs`",
         );
-        check(
-            &good.replace(r#"sha256:"#, "md5:"),
-            "digest algorithm `md5` is not supported; only sha256 is at line 1 column 99",
-        );
+        check(&good.replace(r#"sha256:"#, "md5:"), "digest algorithm `md5` is not supported; only sha256 is");
         check(&" ".repeat((1 << 20) + 1), "it has more than 1048576 bytes");
         let mut large = entry();
         large.value = serde_json::Value::String("x".repeat(1 << 20));

@@ -11,17 +11,27 @@
 
 mod access;
 mod backend;
+mod chunks;
 mod circuit;
 mod entry;
 mod error;
 mod folder;
+mod github;
 mod memory;
+#[cfg(feature = "remote-cache")]
+mod object_stores;
+#[cfg(feature = "remote-cache")]
+mod object_transport;
+#[cfg(feature = "remote-cache")]
+mod objects;
 mod patience;
 mod place;
 mod places;
 mod repository;
 mod shared;
 mod uploads;
+mod web;
+mod webdav;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -161,20 +161,22 @@ impl Place {
         self.asking(|| self.backend.write_entry(document)).await
     }
 
-    /// Tries as often as patience has it, each time for as long as a question may take.
+    /// Tries as often as patience has it, each time for as long as a question may take; and waits once for a cache
+    /// that says when to return.
     async fn asking<'a, T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, CacheError>
     where
         F: Future<Output = Result<T, CacheError>> + 'a,
     {
-        let limit = self.patience.lookup;
-        retrying(&self.patience.retries, || {
+        let (limit, retries) = (self.patience.lookup, &self.patience.retries);
+        let tries = retrying(retries, || {
             let asked = ask();
             async move {
                 let answer = tokio::time::timeout(limit, asked).await;
                 answer.unwrap_or(Err(CacheError::TimedOut(limit)))
             }
-        })
-        .await
+        });
+        let all = limit + retries.longest_retry_after;
+        tokio::time::timeout(all, tries).await.unwrap_or(Err(CacheError::TimedOut(all)))
     }
 
     /// Ends an upload: counts it, and tells when it was one too many.

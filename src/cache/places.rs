@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::access::Lists;
 use super::backend::Backend;
 use super::folder::Folder;
+use super::github::Service;
 use super::place::Place;
 use super::repository::{RegistryClients, Repository};
+use super::web::Web;
+use super::webdav::Webdav;
 use super::{Access, CachesOptions};
 use crate::base::Reference;
 use crate::diag::Problem;
@@ -18,6 +21,7 @@ use crate::model::{Cache, CacheEntry, CacheKind, CacheMode, CacheUse};
 pub struct Places {
     options: CachesOptions,
     clients: OnceLock<RegistryClients>,
+    web: OnceLock<Web>,
     open: Mutex<BTreeMap<String, Arc<Place>>>,
 }
 
@@ -31,7 +35,7 @@ pub struct Wanted<'a> {
 
 impl Places {
     pub fn new(options: CachesOptions) -> Self {
-        Self { options, clients: OnceLock::new(), open: Mutex::default() }
+        Self { options, clients: OnceLock::new(), web: OnceLock::new(), open: Mutex::default() }
     }
 
     pub fn options(&self) -> &CachesOptions {
@@ -138,18 +142,54 @@ impl Places {
 
     /// None when it cannot be used here, which was told.
     fn backend(&self, entry: &CacheEntry) -> Result<Option<Box<dyn Backend>>, Box<Problem>> {
-        let backend: Box<dyn Backend> = match entry.kind {
-            CacheKind::Local => Box::new(Folder::new(Path::new(local_path(entry)))),
-            CacheKind::Registry => {
+        match entry.kind {
+            CacheKind::Local => Ok(Some(Box::new(Folder::new(Path::new(local_path(entry)))))),
+            CacheKind::Registry | CacheKind::Inline => {
                 let is_insecure = entry.parameters.get("registry.insecure").is_some_and(|text| is_true(text));
-                self.repository(&reference(entry)?, is_insecure)
+                Ok(Some(self.repository(&reference(entry)?, is_insecure)))
             }
-            CacheKind::Inline | CacheKind::Gha | CacheKind::S3 | CacheKind::Azblob | CacheKind::Gcs => {
-                let message = format!("this mab knows no caches of type `{}`", entry.kind.name());
-                return Err(Box::new(Problem::input("cache::kind", message)));
+            CacheKind::Gha => Ok(self.service(entry)),
+            CacheKind::Webdav => {
+                let (questions, transfers) = self.web();
+                let retries = self.options.patience.retries.clone();
+                Ok(Some(Box::new(Webdav::open(entry, questions, transfers, retries)?)))
             }
-        };
-        Ok(Some(backend))
+            CacheKind::S3 | CacheKind::Azblob | CacheKind::Gcs => self.objects(entry),
+        }
+    }
+
+    fn service(&self, entry: &CacheEntry) -> Option<Box<dyn Backend>> {
+        let (questions, transfers) = self.web();
+        let (environment, retries) = (&self.options.environment, self.options.patience.retries.clone());
+        match Service::open(entry, environment, questions, transfers, retries) {
+            Ok(service) => Some(Box::new(service)),
+            Err(problem) => {
+                self.tell(problem);
+                None
+            }
+        }
+    }
+
+    #[cfg(feature = "remote-cache")]
+    fn objects(&self, entry: &CacheEntry) -> Result<Option<Box<dyn Backend>>, Box<Problem>> {
+        let given = super::object_stores::Given { entry, environment: &self.options.environment };
+        let operator = super::object_stores::operator(&given)?;
+        let (questions, transfers) = self.web();
+        let retries = self.options.patience.retries.clone();
+        Ok(Some(Box::new(super::objects::Objects::new(operator, questions, transfers, retries))))
+    }
+
+    #[cfg(not(feature = "remote-cache"))]
+    fn objects(&self, entry: &CacheEntry) -> Result<Option<Box<dyn Backend>>, Box<Problem>> {
+        let message = format!("this mab was built without caches of type `{}`", entry.kind.name());
+        Err(Box::new(Problem::input("cache::kind", message).help("build it with the feature `remote-cache`")))
+    }
+
+    /// For questions, which are tried once, since a place asks again itself; and for transfers.
+    fn web(&self) -> (Web, Web) {
+        let CachesOptions { registry, patience, .. } = &self.options;
+        let transfers = self.web.get_or_init(|| Web::new(registry, patience)).clone();
+        (transfers.once(patience.lookup), transfers)
     }
 
     fn repository(&self, reference: &Reference, is_insecure: bool) -> Box<dyn Backend> {

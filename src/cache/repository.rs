@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::backend::{Answer, Backend, BlobUpload, Progress};
+use super::backend::{Answer, Backend, BlobUpload, Progress, unnamed};
 use super::entry::{Document, EntryKind};
 use super::{CacheError, Patience};
 use crate::base::{Digest, Reference};
@@ -88,14 +88,7 @@ impl Repository {
 
     async fn put(&self, document: &Document) -> Result<(), CacheError> {
         let mut config = Descriptor::of(&document_type(document.kind), &document.bytes);
-        let file = |bytes: &[u8]| -> std::io::Result<File> {
-            use std::io::{Seek as _, Write as _};
-            let mut file = tempfile::tempfile()?;
-            file.write_all(bytes)?;
-            file.rewind()?;
-            Ok(file)
-        };
-        let open = || file(&document.bytes);
+        let open = || unnamed(&document.bytes);
         self.clients.questions.push_blob(&self.name, &config, &open, &[], &|_, _| {}).await?;
         let layers = match document.blobs.is_empty() {
             // Image-spec asks for one layer at least.

@@ -120,7 +120,6 @@ impl Upload {
             return Ok(());
         }
         let _permit = self.place.transfers.acquire().await;
-        self.shared.ensure(blob).await?;
         let mut mount_from = self.shared.repositories_with(&blob.digest);
         mount_from.extend(self.images.iter().cloned());
         let store = &self.shared.store;
@@ -133,6 +132,21 @@ impl Upload {
         };
         self.bytes.total.fetch_add(blob.size, Ordering::Relaxed);
         let upload = BlobUpload { blob, open: &open, mount_from: &mount_from, progress: &progress };
+        if !store.blobs().contains(&blob.digest) && self.is_near(&mount_from) {
+            // What a neighbour has need not come here to go there. Where that fails, its bytes are opened, and
+            // they are not here.
+            match self.place.write_blob(upload).await {
+                Err(error) if error.is_local() => {}
+                written => return written,
+            }
+        }
+        self.shared.ensure(blob).await?;
         self.place.write_blob(upload).await
+    }
+
+    /// Whether the place is in a registry that has one of the repositories.
+    fn is_near(&self, repositories: &[Reference]) -> bool {
+        let own = self.place.repository();
+        own.is_some_and(|own| repositories.iter().any(|other| other.registry() == own.registry()))
     }
 }

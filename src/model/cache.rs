@@ -14,6 +14,8 @@ pub enum CacheKind {
     S3,
     Azblob,
     Gcs,
+    /// Not of bake.
+    Webdav,
 }
 
 /// Which results are written: those of the last stage, or all of them.
@@ -54,7 +56,7 @@ pub struct CacheUse {
 
 impl CacheEntry {
     /// What tells the place it writes to from others of its kind.
-    const ADDRESS: [&str; 7] = ["ref", "dest", "scope", "account_url", "bucket", "prefix", "name"];
+    const ADDRESS: [&str; 8] = ["ref", "dest", "scope", "url", "account_url", "bucket", "prefix", "name"];
 
     /// The place that it writes to, as bake says it; none when that is the image. A place holds the results of
     /// one target: another that writes there takes them away.
@@ -73,7 +75,7 @@ impl CacheEntry {
 
 impl CacheKind {
     /// The kinds by their names in the file.
-    pub const NAMES: [(&'static str, Self); 7] = [
+    pub const NAMES: [(&'static str, Self); 8] = [
         ("registry", Self::Registry),
         ("local", Self::Local),
         ("inline", Self::Inline),
@@ -81,6 +83,7 @@ impl CacheKind {
         ("s3", Self::S3),
         ("azblob", Self::Azblob),
         ("gcs", Self::Gcs),
+        ("webdav", Self::Webdav),
     ];
 
     pub fn name(self) -> &'static str {

@@ -76,9 +76,14 @@ impl Registry {
 
     /// Another client that knows what this one knows, but for what `change` changes.
     pub fn adjusted(&self, change: impl FnOnce(&mut RegistryOptions)) -> Self {
-        let mut options = self.transport.options().clone();
+        let mut options = self.options().clone();
         change(&mut options);
         Self::new(options)
+    }
+
+    /// How it was told to behave.
+    pub fn options(&self) -> &RegistryOptions {
+        self.transport.options()
     }
 
     pub(super) fn retries(&self) -> &Retries {

@@ -100,6 +100,7 @@ fn needed(kind: CacheKind, direction: Direction) -> &'static [&'static str] {
         (CacheKind::Local, Direction::To) => &["dest"],
         (CacheKind::Local, Direction::Named) => &["path"],
         (CacheKind::S3 | CacheKind::Gcs, _) => &["bucket"],
+        (CacheKind::Webdav, _) => &["url"],
         (CacheKind::Inline | CacheKind::Gha | CacheKind::Azblob, _) => &[],
     }
 }
@@ -138,6 +139,7 @@ fn known(kind: CacheKind, direction: Direction) -> Vec<&'static str> {
         "secret_access_key",
     ];
     const GCS: &[&str] = &["bucket", "prefix", "blobs_prefix", "manifests_prefix", "name", "endpoint_url"];
+    const WEBDAV: &[&str] = &["url", "prefix", "username", "password", "token"];
     let own = match kind {
         CacheKind::Registry => REGISTRY,
         CacheKind::Local => LOCAL,
@@ -146,6 +148,7 @@ fn known(kind: CacheKind, direction: Direction) -> Vec<&'static str> {
         CacheKind::S3 => S3,
         CacheKind::Azblob => AZBLOB,
         CacheKind::Gcs => GCS,
+        CacheKind::Webdav => WEBDAV,
     };
     let place: &[&str] = match (kind, direction) {
         (CacheKind::Local, _) => needed(kind, direction),

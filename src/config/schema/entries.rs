@@ -80,24 +80,26 @@ pub struct AnnotationTable {
     pub when: Option<String>,
 }
 
-/// A cache of the project.
+/// A place where results are shared between machines.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cache {
-    /// What kind of place it is.
+    /// What kind of place it is; docs/caching.md has an example of each.
     pub r#type: CacheType,
-    /// The image of a `registry` cache. A template.
+    /// The repository of a `registry` cache; its tag does not matter. A template.
     pub r#ref: Option<String>,
     /// The folder of a `local` cache, relative to this file. A template.
     pub path: Option<String>,
     /// The bucket of an `s3` or `gcs` cache. A template.
     pub bucket: Option<String>,
-    /// The results that are written: those of the last stage, or all.
+    /// The folder of a `webdav` cache. A template.
+    pub url: Option<String>,
+    /// What is written: finished images (`min`, the default), or every step as well (`max`).
     pub mode: Option<CacheMode>,
     /// Whether it keeps cache mounts of RUN steps, too: they are restored where a machine has none of that id and
     /// platform, and saved after a run.
     pub mounts: Option<bool>,
-    /// Releases may take results from it: whoever writes to it is trusted.
+    /// Nobody but trusted jobs can write to it, so releases may take results from it.
     pub trust: Option<bool>,
     /// Bake's further keys of the type. Templates.
     #[serde(flatten)]
@@ -114,6 +116,7 @@ pub enum CacheType {
     S3,
     Azblob,
     Gcs,
+    Webdav,
 }
 
 #[derive(JsonSchema)]
