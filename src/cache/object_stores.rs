@@ -155,3 +155,55 @@ impl<'a> Given<'a> {
         Box::new(Problem::input("cache::parameters", message))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    /// What opening says of parameters and variables.
+    fn opened(kind: CacheKind, parameters: &[(&str, &str)], variables: &[(&str, &str)]) -> String {
+        let entry = CacheEntry { kind, mode: None, parameters: map(parameters) };
+        let given = Given { entry: &entry, environment: &map(variables) };
+        operator(&given).map_or_else(|problem| problem.message, |_| "opened".to_string())
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let check = |kind, parameters: &[(&str, &str)], variables: &[(&str, &str)], expected: &str| {
+            assert_eq!(opened(kind, parameters, variables), expected, "{parameters:?} {variables:?}");
+        };
+        let bucket = ("bucket", "builds");
+        check(CacheKind::S3, &[bucket], &[], "the region of the bucket `builds` is not known");
+        check(CacheKind::S3, &[bucket], &[("AWS_REGION", "eu-1")], "opened");
+        check(CacheKind::S3, &[bucket, ("endpoint_url", "http://minio:9000")], &[], "opened");
+        check(CacheKind::Azblob, &[], &[], "the storage account of a cache is not known");
+        check(CacheKind::Azblob, &[], &[("AZURE_STORAGE_ACCOUNT", "me")], "opened");
+        let key = [("account_name", "me"), ("secret_access_key", "no base64!")];
+        let message = opened(CacheKind::Azblob, &key, &[]);
+        assert!(message.contains("account_key") && !message.contains("no base64!"), "{message}");
+        check(CacheKind::Gcs, &[bucket], &[], "opened");
+    }
+
+    #[test]
+    fn buckets_stand_in_paths_where_host_names_cannot_hold_them() {
+        for (bucket, endpoint, style, expected) in [
+            ("builds", None, None, false),
+            ("builds.acme", None, None, true),
+            ("builds", Some("https://minio.example.com"), None, false),
+            ("builds", Some("http://127.0.0.1:9000"), None, true),
+            ("builds", Some("http://[::1]:9000"), None, true),
+            ("builds", Some("http://localhost:9000"), None, true),
+            ("builds", Some("https://minio.example.com"), Some("true"), true),
+            ("builds.acme", None, Some("false"), false),
+        ] {
+            let style: Vec<_> = style.map(|style| ("use_path_style", style)).into_iter().collect();
+            let entry = CacheEntry { kind: CacheKind::S3, mode: None, parameters: map(&style) };
+            let given = Given { entry: &entry, environment: &BTreeMap::new() };
+            assert_eq!(given.has_buckets_in_paths(bucket, endpoint), expected, "{bucket} {endpoint:?}");
+        }
+    }
+}

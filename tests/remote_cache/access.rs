@@ -114,3 +114,24 @@ async fn what_one_cache_has_is_written_to_another() {
     let run = other.run();
     assert!(run.get(&key).await.is_some() && run.fetch(&blob).await);
 }
+
+#[tokio::test]
+async fn outside_of_github_its_service_is_left_out() {
+    let service = entry_of(CacheKind::Gha, &[]);
+    let run = Machine::new(&service, &[("ACTIONS_RUNTIME_TOKEN", "job")]).run();
+    assert!(run.access.is_empty());
+    assert_eq!(run.notices()[0], "there is no cache service of GitHub Actions here");
+}
+
+#[tokio::test]
+async fn what_a_cache_has_is_believed_for_a_day() {
+    let (setup, key) = (Setup::folder(), Digest::of("a day"));
+    let machine = setup.machine();
+    machine.run().write(step(&key, "written", &[])).await;
+    let has = |machine: &Machine| {
+        let run = machine.run();
+        run.caches.all_have(&run.access, EntryKind::Step, &key)
+    };
+    assert!(has(&machine));
+    assert!(!has(&machine.tomorrow()));
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mab::base::Digest;
 use mab::cache::{Access, Caches, CachesOptions, Entry, EntryKind, Found, Patience};
@@ -12,7 +12,7 @@ use mab::http::Retries;
 use mab::model::{Cache, CacheEntry, CacheKind, CacheMode, CacheUse};
 use mab::oci::{Descriptor, media_type};
 use mab::registry::{Registry, RegistryOptions};
-use mab::store::Store;
+use mab::store::{Environment, Store};
 
 pub struct Machine {
     folder: Arc<tempfile::TempDir>,
@@ -87,6 +87,18 @@ impl Machine {
         let environment =
             environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         Self { folder: Arc::new(folder), store, entry: entry.clone(), environment: Arc::new(environment) }
+    }
+
+    /// The same machine after more than a day.
+    pub fn tomorrow(&self) -> Self {
+        let now = || SystemTime::now() + Duration::from_secs(25 * 3600);
+        let later = Environment { now, ..Environment::of_host() };
+        Self {
+            folder: self.folder.clone(),
+            store: Store::open_in(self.store.path(), &later).unwrap(),
+            entry: self.entry.clone(),
+            environment: self.environment.clone(),
+        }
     }
 
     pub fn run(&self) -> Run {

@@ -40,6 +40,19 @@ async fn the_service_of_github_may_be_out_of_order() {
     }
 }
 
+#[tokio::test]
+async fn uploads_are_not_waited_for_without_end() {
+    let setup = Setup::s3().await;
+    setup.proxy().unwrap().plan("PUT", "", Fault::Hang, None);
+    let machine = setup.machine();
+    let blob = machine.put(b"never arrives");
+    let run = machine.run_with(Patience { finish: Duration::from_millis(100), ..patience() });
+    run.write(step(&Digest::of("late"), "lost", &[&blob])).await;
+    let notices = run.notices();
+    let (start, end) = ("1 result was not written to cache `type=s3,", "`: there was no time left");
+    assert!(notices.len() == 1 && notices[0].starts_with(start) && notices[0].ends_with(end), "{notices:?}");
+}
+
 const MEANING: &str = "what it may hold is made here, and nothing is written to it";
 
 /// Three questions that fail, and one that is not asked.
