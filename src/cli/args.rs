@@ -1,7 +1,6 @@
 //! The command line, with its help.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -12,6 +11,7 @@ use super::explain::ExplainArguments;
 use super::import::ImportArguments;
 use super::init::InitArguments;
 use super::lock::{LockArguments, LockRules};
+use super::prune::PruneArguments;
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
 use crate::command::list::{ListOptions, Listed};
@@ -23,7 +23,6 @@ use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Call;
 use crate::plan::Request;
-use crate::store::PruneOptions;
 use crate::ui::Progress;
 
 const EXIT_CODES: &str = "\
@@ -228,29 +227,6 @@ Examples:
   mab plan api --format mermaid                for a code block in Markdown
   mab plan api --format dot | dot -Tpdf > api.pdf";
 
-/// Removes from the store what was not used for a while
-#[derive(Debug, Args)]
-#[command(after_long_help = PRUNE_EXAMPLES)]
-pub struct PruneArguments {
-    #[command(flatten)]
-    pub session: SessionArguments,
-    /// Keeps what was used in the last so many days [default: `[store] keep` of the user's configuration, or 14]
-    #[arg(long, value_name = "DAYS")]
-    unused_for: Option<u64>,
-    /// Removes the least recently used until blobs take no more than this many bytes [default: `[store] budget`]
-    #[arg(long, value_name = "BYTES")]
-    keep_bytes: Option<u64>,
-    /// Says what would be removed, and removes nothing
-    #[arg(long)]
-    dry_run: bool,
-}
-
-const PRUNE_EXAMPLES: &str = "\
-Examples:
-  mab prune                                    what no build used for two weeks
-  mab prune --unused-for 0                     everything no running build uses
-  mab prune --keep-bytes 20000000000 --dry-run";
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ProgressArgument {
     /// A live view on a terminal, a log elsewhere
@@ -407,19 +383,6 @@ impl BakeArguments {
             explains: self.explain,
             metadata: self.metadata_file.clone(),
         })
-    }
-}
-
-impl PruneArguments {
-    pub fn options(&self, user: &UserConfig) -> PruneOptions {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        const FORTNIGHT: Duration = DAY.saturating_mul(14);
-        let days = |count: u64| DAY.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-        PruneOptions {
-            unused_for: Some(self.unused_for.map(days).or(user.keep).unwrap_or(FORTNIGHT)),
-            keep_bytes: self.keep_bytes.or(user.budget),
-            is_dry_run: self.dry_run,
-        }
     }
 }
 

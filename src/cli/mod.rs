@@ -9,6 +9,7 @@ mod explain;
 mod import;
 mod init;
 mod lock;
+mod prune;
 mod signals;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -20,17 +21,15 @@ use clap::Parser as _;
 
 use crate::command::bake::{BakeOptions, Baked};
 use crate::command::plan::Document;
-use crate::command::prune::PrunedStore;
 use crate::command::{self, Failure};
 use crate::config;
 use crate::config::user::{self, Color, UserConfig};
 use crate::diag::{Kind, Problem, to_json};
 use crate::event::RunEnd;
 use crate::facts::Facts;
-use crate::store::Pruned;
 use crate::ui::{Progress, Surroundings, Ui, report};
 
-use args::{Arguments, BakeArguments, PlanArguments, PruneArguments, Verb};
+use args::{Arguments, BakeArguments, PlanArguments, Verb};
 
 /// How long blocking work may take to end once nobody waits for it.
 const LAST_WORK: Duration = Duration::from_secs(2);
@@ -70,7 +69,7 @@ pub fn main() -> ExitCode {
             let schema = if arguments.config { user::schema::json() } else { config::schema::json() };
             printed(Ok(schema), &facts, Progress::Auto)
         }
-        Verb::Prune(arguments) => prune(&arguments, &user, &facts),
+        Verb::Prune(arguments) => prune::prune(&arguments, &facts),
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
     }
@@ -100,16 +99,29 @@ fn bake(arguments: &BakeArguments, user: &UserConfig, facts: &mut Facts) -> Exit
         Ok(options) => BakeOptions { project, ..options },
         Err(problems) => return failed(&problems, progress, Some(facts)),
     };
-    let ui = Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())));
     let runtime = runtime();
     let baked = runtime.block_on(async {
         let cancel = signals::cancel_on_signals();
-        command::bake::bake(&options, facts, ui.clone(), cancel).await
+        bake_once(&options, facts, progress, cancel).await
     });
     // After an interruption blocking work may go on, such as waiting for another process's step: its result
     // is not wanted any more, and the end of the program ends it.
     runtime.shutdown_timeout(LAST_WORK);
-    drop(ui);
+    end_of(baked, facts, progress)
+}
+
+async fn bake_once(
+    options: &BakeOptions,
+    facts: &mut Facts,
+    progress: Progress,
+    cancel: tokio::sync::watch::Receiver<bool>,
+) -> Result<Baked, Failure> {
+    let ui = Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())));
+    command::bake::bake(options, facts, ui, cancel).await
+}
+
+/// Tells what is left to tell of a bake.
+fn end_of(baked: Result<Baked, Failure>, facts: &Facts, progress: Progress) -> ExitCode {
     match baked {
         Ok(baked) => baked_code(&baked, facts, progress),
         Err(problems) => failed(&problems, progress, Some(facts)),
@@ -147,6 +159,12 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
             baked.advice
         );
     }
+    failed(&baked.repaired, progress, Some(facts));
+    if let Some(pruned) = &baked.pruned
+        && !matches!(progress, Progress::Json | Progress::Quiet)
+    {
+        let _ = writeln!(std::io::stderr(), "store: {}", prune::sentence(pruned, false));
+    }
     match (baked.end, &baked.checked) {
         (None, Some(checked)) => check::code(checked),
         (None | Some(RunEnd::Succeeded), _) => ExitCode::SUCCESS,
@@ -170,18 +188,6 @@ fn plan(arguments: &PlanArguments, facts: &mut Facts) -> ExitCode {
         false => runtime.block_on(command::plan::plan(&options, facts)),
     };
     document(planned, facts, Progress::Auto)
-}
-
-fn prune(arguments: &PruneArguments, user: &UserConfig, facts: &Facts) -> ExitCode {
-    let options = arguments.options(user);
-    let pruned = runtime().block_on(command::prune::prune(&arguments.session.options(), &options, facts));
-    let what = if options.is_dry_run { "would remove" } else { "removed" };
-    let text = pruned.map(|PrunedStore { pruned, cache_bytes }| {
-        let Pruned { records, blobs, bytes, caches, .. } = pruned;
-        let caches = caches.len();
-        format!("{what} {records} records and {blobs} blobs, {bytes} bytes; {caches} caches of steps, {cache_bytes} bytes\n")
-    });
-    printed(text, facts, Progress::Auto)
 }
 
 /// The document on standard output, after what is said about it on standard error.

@@ -15,6 +15,7 @@ use super::changed::Changed;
 use super::check::{self, Checked};
 use super::outline;
 use super::project::{self, Planned, ProjectOptions};
+use super::prune::{self, PrunedStore};
 use super::session::{self, Session, SessionOptions};
 use crate::diag::{Kind, Problem};
 use crate::engine::embedded::Embedded;
@@ -26,6 +27,7 @@ use crate::plan::{self, BaseSource, BuildNode, Node, Plan, Request, ResolveNode}
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
 use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, Tools, run};
+use crate::store::Notice;
 
 #[derive(Clone, Debug)]
 pub struct BakeOptions {
@@ -56,6 +58,10 @@ pub struct Baked {
     pub failures: Vec<Arc<Problem>>,
     /// What `--changed` found.
     pub changed: Option<Changed>,
+    /// What was removed from the store afterwards, where the user's configuration bounds it.
+    pub pruned: Option<PrunedStore>,
+    /// What of the store had to be repaired during the run.
+    pub repaired: Vec<Problem>,
 }
 
 /// Bakes. Problems from before the run are the error; those of the run are told as events.
@@ -106,18 +112,12 @@ pub async fn bake(
         explains: options.explains,
         ..tools
     };
-    for notice in tools.store.notices() {
-        events.emit(Event::Notice { node: None, problem: Arc::new(notice.problem()) });
+    let told = tools.store.notices();
+    let unpinned = if options.session.is_locked { None } else { unpinned(&plan, session.pins()) };
+    for problem in told.iter().map(Notice::problem).chain(warnings).chain(unpinned) {
+        events.emit(Event::Notice { node: None, problem: Arc::new(problem) });
     }
-    for warning in warnings {
-        events.emit(Event::Notice { node: None, problem: Arc::new(warning) });
-    }
-    if !options.session.is_locked
-        && let Some(warning) = unpinned(&plan, session.pins())
-    {
-        events.emit(Event::Notice { node: None, problem: Arc::new(warning) });
-    }
-    let engine = tools.engine.clone();
+    let (engine, store) = (tools.engine.clone(), tools.store.clone());
     let worker = Arc::new(PlanWorker::new(plan.clone(), tools));
     if options.session.is_locked {
         let problems = worker.foresee().await;
@@ -138,7 +138,13 @@ pub async fn bake(
         worker.image(&node.target, &node.platform).is_some_and(|image| image.counts.built > 0)
     };
     let advice = advice::count(&plan, &project.lint, &build, is_built)?;
-    Ok(Baked { checked, described, advice, end: Some(end), failures, changed })
+    let pruned = match end {
+        RunEnd::Succeeded => prune::prune_by_itself(&store, facts).await,
+        RunEnd::Failed | RunEnd::Interrupted => None,
+    };
+    let late = store.notices().into_iter().filter(|notice| !told.contains(notice));
+    let repaired = late.map(|notice| notice.problem()).collect();
+    Ok(Baked { checked, described, advice, end: Some(end), failures, changed, pruned, repaired })
 }
 
 fn expect_no_push(plan: &Plan, options: &SessionOptions) -> Result<(), Failure> {

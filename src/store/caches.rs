@@ -18,9 +18,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::flights::is_at;
 use super::indexes::note_use;
-use super::leases::random_name;
 use super::lock::{open_lock, try_lock, wait_for};
-use super::snapshots::bury;
 use super::unsynced::names;
 use super::{Inner, StoreError};
 use crate::base::Digest;
@@ -237,33 +235,8 @@ fn try_share(lock: &File) -> rustix::io::Result<bool> {
     }
 }
 
-/// The folders last used before `oldest` that nobody uses, buried unless it is only asked which. Where they are
-/// now. Under the exclusive gate.
-pub(super) fn unused(store: &Inner, oldest: i64, is_dry_run: bool) -> Result<Vec<PathBuf>, StoreError> {
-    let caches = store.path.join("caches");
-    let mut found = Vec::new();
-    for hex in names_if_there(&caches)? {
-        let cache = caches.join(hex);
-        for number in names(&cache)? {
-            let path = cache.join(number);
-            if !super::prune::is_older(&path, oldest)? || is_used(&path)? {
-                continue;
-            }
-            if is_dry_run {
-                found.push(path);
-                continue;
-            }
-            let name = random_name()?;
-            bury(&store.path, &path, &name)?;
-            found.push(store.path.join("dead").join(name));
-        }
-        // Goes if it is empty now.
-        let _ = fs::remove_dir(&cache);
-    }
-    Ok(found)
-}
-
-fn is_used(folder: &Path) -> Result<bool, StoreError> {
+/// Whether somebody is in a folder of a cache. Under the exclusive gate.
+pub(super) fn is_used(folder: &Path) -> Result<bool, StoreError> {
     let path = folder.join("lock");
     let failed = |source: io::Error| StoreError::io("lock", &path, source);
     let lock = open_lock(&path).map_err(failed)?;
@@ -277,7 +250,7 @@ fn names_if_there(folder: &Path) -> Result<Vec<String>, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PruneOptions, Store};
+    use super::super::{Kind, PruneOptions, Store};
     use super::*;
     use std::sync::{Arc, Barrier, mpsc};
     use std::thread;
@@ -411,10 +384,11 @@ mod tests {
         let old = age(&store.caches().take(&Digest::of("old"), CacheUse::Shared).unwrap());
         age(&used);
         let options = PruneOptions { unused_for: Some(Duration::from_secs(3600)), ..PruneOptions::default() };
-        let dry = store.prune(&PruneOptions { is_dry_run: true, ..options }).unwrap();
-        assert_eq!((dry.caches, old.is_dir()), (vec![old.clone()], true));
+        let dry = store.prune(&PruneOptions { is_dry_run: true, ..options.clone() }).unwrap();
+        assert_eq!((dry.of(Kind::Mounts).folders, old.is_dir()), (vec![old.clone()], true));
         let pruned = store.prune(&options).unwrap();
-        assert_eq!((pruned.caches.len(), pruned.dead_paths == pruned.caches), (1, true));
+        let gone = pruned.of(Kind::Mounts);
+        assert_eq!((gone.count, pruned.dead_paths == gone.folders), (1, true));
         assert!(used.path().is_dir() && fresh.is_dir() && !old.exists());
     }
 }

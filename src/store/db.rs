@@ -1,20 +1,22 @@
 //! The SQLite file: opening, the schema, and what happens when it is damaged.
 //!
 //! It only holds what can be computed again, so a damaged file is moved aside and an empty one takes its
-//! place. Creation and replacement happen under the exclusive gate.
+//! place, also in the middle of a build. Creation and replacement happen under a lock of their own.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::FlockOperation;
 
 use super::StoreError;
 use super::leases::{random_name, remove_if_there};
-use super::lock::{Gate, locked};
+use super::lock::{locked, open_lock, wait_for};
 
 /// To be raised when the schema or an encoding in it changes.
 const VERSION: i64 = 1;
@@ -41,50 +43,96 @@ CREATE TABLE stat_caches (
 ";
 
 pub(super) struct Database {
+    store: PathBuf,
     path: PathBuf,
-    connection: Mutex<Connection>,
+    opened: Mutex<Opened>,
+    /// Where damaged ones were moved to.
+    moved: Mutex<Vec<PathBuf>>,
     /// Records used and not yet written down as used.
     used: Mutex<BTreeSet<i64>>,
 }
 
+struct Opened {
+    connection: Connection,
+    /// Device and inode: another process may put another file in its place.
+    file: Option<(u64, u64)>,
+}
+
 impl Database {
-    /// The database, and where a damaged one was moved to.
-    pub(super) fn open(store: &Path, gate: &Gate) -> Result<(Self, Option<PathBuf>), StoreError> {
+    pub(super) fn open(store: &Path) -> Result<Self, StoreError> {
         let path = store.join("db.sqlite");
-        let (connection, moved_to) = match connect(&path) {
-            Ok(Some(connection)) if !rebuild_mark(&path).exists() => (connection, None),
+        let (opened, moved) = match connect(&path) {
+            Ok(Some(opened)) if !rebuild_mark(&path).exists() => (opened, None),
             Err(error) if !is_damage(&error) => return Err(open_error(store, &path, error)),
-            _ => gate.exclusive(|| create_or_replace(store, &path))?,
+            _ => exclusively(store, || create_or_replace(store, &path))?,
         };
-        let found: i64 = connection
+        let found: i64 = opened
+            .connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(|error| open_error(store, &path, error))?;
         if found > VERSION {
             return Err(StoreError::Newer { path: store.to_path_buf(), found, supported: VERSION });
         }
-        Ok((Self { path, connection: Mutex::new(connection), used: Mutex::default() }, moved_to))
+        let moved = Mutex::new(moved.into_iter().collect());
+        Ok(Self {
+            store: store.to_path_buf(),
+            path,
+            opened: Mutex::new(opened),
+            moved,
+            used: Mutex::default(),
+        })
     }
 
-    pub(super) fn read<T>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        work(&locked(&self.connection)).map_err(|error| self.failed(error))
+    /// Where damaged databases were moved to, in this process.
+    pub(super) fn moved(&self) -> Vec<PathBuf> {
+        locked(&self.moved).clone()
     }
 
-    /// Everything in `work` happens, or nothing.
+    /// Reads. Where that shows damage, it reads from a new database.
+    pub(super) fn read<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.work(|connection| work(connection))
+    }
+
+    /// Reads from the database as it is, damaged or not.
+    pub(super) fn look<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        work(&locked(&self.opened).connection)
+    }
+
+    /// Everything in `work` happens, or nothing. Where that shows damage, it happens to a new database.
     pub(super) fn write<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let mut connection = locked(&self.connection);
-        let run = || {
+        self.work(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&transaction)?;
             transaction.commit()?;
             Ok(result)
+        })
+    }
+
+    fn work<T>(&self, work: impl Fn(&mut Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let mut opened = locked(&self.opened);
+        let done = match work(&mut opened.connection) {
+            Err(error) if is_damage(&error) => {
+                *opened = self.replace(opened.file)?;
+                work(&mut opened.connection)
+            }
+            done => done,
         };
-        run().map_err(|error| self.failed(error))
+        done.map_err(|error| StoreError::database(&self.path, error))
+    }
+
+    /// A new database in the place of a damaged one, unless somebody else has put one there.
+    fn replace(&self, damaged: Option<(u64, u64)>) -> Result<Opened, StoreError> {
+        let (opened, moved) = exclusively(&self.store, || {
+            if identity(&self.path) == damaged {
+                self.begin_anew()?;
+            }
+            create_or_replace(&self.store, &self.path)
+        })?;
+        locked(&self.moved).extend(moved);
+        Ok(opened)
     }
 
     pub(super) fn note_used(&self, ids: &[i64]) {
@@ -95,13 +143,24 @@ impl Database {
         std::mem::take(&mut locked(&self.used))
     }
 
-    fn failed(&self, error: rusqlite::Error) -> StoreError {
-        if is_damage(&error) {
-            // Without the mark the next run fails the same way and its message says what to remove.
-            let _ = fs::write(rebuild_mark(&self.path), "");
-        }
-        StoreError::database(&self.path, error)
+    /// The next one who opens the store moves this database aside.
+    pub(super) fn begin_anew(&self) -> Result<(), StoreError> {
+        let mark = rebuild_mark(&self.path);
+        fs::write(&mark, "").map_err(|source| StoreError::io("write", &mark, source))
     }
+}
+
+/// While nobody else creates or replaces the database. Not the gate: damage shows where that is held.
+fn exclusively<T>(store: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let path = store.join("db.lock");
+    let failed = |source: io::Error| StoreError::io("lock", &path, source);
+    let file = open_lock(&path).map_err(|source| StoreError::unusable(store, source))?;
+    wait_for(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+    work()
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn rebuild_mark(path: &Path) -> PathBuf {
@@ -109,7 +168,7 @@ fn rebuild_mark(path: &Path) -> PathBuf {
 }
 
 /// `None` when there is no database, or an empty file where one should be.
-fn connect(path: &Path) -> rusqlite::Result<Option<Connection>> {
+fn connect(path: &Path) -> rusqlite::Result<Option<Opened>> {
     if !path.exists() {
         return Ok(None);
     }
@@ -118,15 +177,15 @@ fn connect(path: &Path) -> rusqlite::Result<Option<Connection>> {
     connection.busy_timeout(Duration::from_secs(30))?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    Ok((version != 0).then_some(connection))
+    Ok((version != 0).then(|| Opened { connection, file: identity(path) }))
 }
 
 /// Somebody else may have done the same in the meantime, so this looks again.
-fn create_or_replace(store: &Path, path: &Path) -> Result<(Connection, Option<PathBuf>), StoreError> {
+fn create_or_replace(store: &Path, path: &Path) -> Result<(Opened, Option<PathBuf>), StoreError> {
     let failed = |error| open_error(store, path, error);
     let mark = rebuild_mark(path);
     match connect(path) {
-        Ok(Some(connection)) if !mark.exists() => return Ok((connection, None)),
+        Ok(Some(opened)) if !mark.exists() => return Ok((opened, None)),
         Err(error) if !is_damage(&error) => return Err(failed(error)),
         _ => {}
     }
@@ -137,7 +196,7 @@ fn create_or_replace(store: &Path, path: &Path) -> Result<(Connection, Option<Pa
     create_schema(&new).map_err(failed)?;
     fs::rename(&new, path).map_err(moving)?;
     match connect(path).map_err(failed)? {
-        Some(connection) => Ok((connection, moved_to)),
+        Some(opened) => Ok((opened, moved_to)),
         None => Err(failed(rusqlite::Error::InvalidPath(path.to_path_buf()))),
     }
 }

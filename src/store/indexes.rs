@@ -29,9 +29,7 @@ impl<'a> Indexes<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(|source| StoreError::io("read", &path, source))?,
         };
-        let is_whole =
-            bytes.split_first_chunk::<32>().is_some_and(|(hash, rest)| Digest::of(rest).as_bytes() == hash);
-        if !is_whole {
+        if !is_whole(&bytes) {
             return Ok(None);
         }
         note_use(&path, self.store);
@@ -53,6 +51,11 @@ impl<'a> Indexes<'a> {
     }
 }
 
+/// Whether the bytes of a file are those that were written.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    bytes.split_first_chunk::<32>().is_some_and(|(hash, rest)| Digest::of(rest).as_bytes() == hash)
+}
+
 /// How leases name what is not a blob.
 pub(super) fn path_digest(folder: &str, name: &str) -> Digest {
     Digest::of(format!("{folder}/{name}"))
@@ -67,7 +70,10 @@ pub(super) fn note_use(path: &PathBuf, store: &Inner) {
     let touch = || {
         let file = File::open(path)?;
         let noted = file.metadata()?.modified()?;
-        if now.duration_since(noted).is_ok_and(|age| age > NOTED_EVERY) {
+        // One of the future is of a clock that was wrong.
+        if now.duration_since(noted).is_ok_and(|age| age > NOTED_EVERY)
+            || noted.duration_since(now).is_ok_and(|lead| lead > NOTED_EVERY)
+        {
             file.set_modified(now)?;
         }
         Ok::<_, io::Error>(())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::composed::has_blob;
+use super::kind::Kind;
 use super::leases::Item;
 use super::{Inner, StoreError};
 use crate::base::{Digest, Parts};
@@ -125,7 +126,8 @@ impl<'a> Keys<'a> {
                 if let Some((id, record)) = &hit {
                     items.push(Item::Key(record.key));
                     items.extend(record.blobs.iter().copied().map(Item::Blob));
-                    if record.last_used < now.saturating_sub(NOTED_EVERY_SECONDS) {
+                    // One of the future is of a clock that was wrong.
+                    if !(now.saturating_sub(NOTED_EVERY_SECONDS)..=now).contains(&record.last_used) {
                         used.push(*id);
                     }
                 }
@@ -260,16 +262,37 @@ fn unpack(bytes: &[u8]) -> Vec<Digest> {
 /// A record as prune sees it.
 pub(super) struct Reference {
     pub(super) id: i64,
+    is_source: bool,
     pub(super) key: Digest,
     pub(super) blobs: Vec<Digest>,
     pub(super) last_used: i64,
+}
+
+impl Reference {
+    /// What the record's blobs are to people.
+    pub(super) fn kind(&self) -> Kind {
+        if self.is_source { Kind::Sources } else { Kind::Images }
+    }
+}
+
+/// Records that were used after `now` count as used then: the clock was wrong.
+pub(super) fn end_future(store: &Inner, now: i64) -> Result<(), StoreError> {
+    let is_future = "SELECT EXISTS (SELECT 1 FROM keys WHERE last_used > ?1)";
+    let has_future: bool =
+        store.database.read(|connection| connection.query_row(is_future, [now], |row| row.get(0)))?;
+    if !has_future {
+        return Ok(());
+    }
+    store.database.write(|transaction| {
+        transaction.execute("UPDATE keys SET last_used = ?1 WHERE last_used > ?1", [now]).map(drop)
+    })
 }
 
 /// All records, the least recently used first.
 pub(super) fn references(store: &Inner) -> Result<Vec<Reference>, StoreError> {
     store.database.read(|connection| {
         let mut statement =
-            connection.prepare("SELECT id, key, blobs, last_used FROM keys ORDER BY last_used, id")?;
+            connection.prepare("SELECT id, key, blobs, last_used, kind FROM keys ORDER BY last_used, id")?;
         let rows = statement.query_map([], |row| {
             let blobs: Vec<u8> = row.get(2)?;
             Ok(Reference {
@@ -277,8 +300,18 @@ pub(super) fn references(store: &Inner) -> Result<Vec<Reference>, StoreError> {
                 key: Digest::from_bytes(row.get(1)?),
                 blobs: unpack(&blobs),
                 last_used: row.get(3)?,
+                is_source: row.get_ref(4)?.as_str()? == KeyKind::Source.name(),
             })
         })?;
+        rows.collect()
+    })
+}
+
+/// What each record is about, and the blobs it needs.
+pub(super) fn subjects(store: &Inner) -> Result<Vec<(String, Vec<Digest>)>, StoreError> {
+    store.database.read(|connection| {
+        let mut statement = connection.prepare("SELECT subject, blobs FROM keys")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, unpack(&row.get::<_, Vec<u8>>(1)?))))?;
         rows.collect()
     })
 }

@@ -10,10 +10,13 @@
 //!   blobs/sha256/<hex>         content; the name is its digest
 //!   composed/<hex>             what a blob without a file of its own consists of: ranges of others
 //!   indexes/<hex>              entry index of the layer with that diff id: its SHA-256, then opaque bytes
-//!   snapshots/<kind>/<hex>/fs  a committed file tree
+//!   snapshots/<kind>/<hex>/fs  a committed file tree; beside it `bytes`, how much is in it, once somebody measured
 //!   caches/<hex>/<number>/     a directory that builds keep for the next one, with its lock
 //!   db.sqlite                  keys and stat caches
+//!   db.lock                    held while the database is made or replaced
 //!   db.rebuild                 the database was found damaged; the next `open` moves it aside
+//!   db.damaged-<name>          a damaged one, until prune removes it
+//!   pruned                     its time is when the store was last pruned without being asked to
 //!   lock                       the gate: shared around "look up and protect", exclusive around removal
 //!   leases/<process>           locked while the process lives; lists what it uses
 //!   flights/<hex>              locks of work that only one process should do
@@ -30,8 +33,11 @@ mod db;
 mod error;
 mod flights;
 pub mod free_space;
+mod held;
+mod holding;
 mod indexes;
 mod keys;
+mod kind;
 mod leases;
 mod lock;
 mod prune;
@@ -39,12 +45,13 @@ mod snapshots;
 mod stat_cache;
 mod unsynced;
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::Digest;
 use crate::diag::Problem;
@@ -53,9 +60,11 @@ pub use blobs::{BlobPart, BlobWriter, Blobs};
 pub use caches::{CacheFolder, CacheUse, Caches, FoundFolder, Occupancy};
 pub use error::StoreError;
 pub use flights::Flight;
+pub use holding::{FoundTree, Holding};
 pub use indexes::Indexes;
 pub use keys::{KeyKind, Keys, NewRecord, Record};
-pub use prune::{PruneOptions, Pruned};
+pub use kind::Kind;
+pub use prune::{Gone, PruneOptions, Pruned};
 pub use snapshots::{PendingSnapshot, SnapshotKey, Snapshots};
 pub use stat_cache::{Stamp, StampedDigest, StatCache, StatCaches};
 
@@ -81,7 +90,7 @@ impl Environment {
     }
 }
 
-/// What `open` had to repair. Nothing of it is lost for good: keys are a cache.
+/// What had to be repaired. Nothing of it is lost for good: keys are a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The database was damaged. It was moved to the path, and the store forgot its keys.
@@ -123,7 +132,8 @@ struct Inner {
     gate: Gate,
     lease: Lease,
     unsynced: Unsynced,
-    notices: Vec<Notice>,
+    /// Blobs that did not survive the last stop of the machine.
+    dropped: usize,
 }
 
 impl Store {
@@ -138,26 +148,21 @@ impl Store {
         }
         let path = fs::canonicalize(path).map_err(|source| StoreError::unusable(path, source))?;
         let gate = Gate::open(&path)?;
-        let (database, rebuilt) = Database::open(&path, &gate)?;
+        let database = Database::open(&path)?;
         let unsynced = Unsynced::new(&path, &environment.boot_id);
-        let mut notices: Vec<Notice> =
-            rebuilt.into_iter().map(|moved_to| Notice::DatabaseRebuilt { moved_to }).collect();
         let dropped = unsynced.sweep_earlier_boots(&path, &gate)?;
-        if dropped > 0 {
-            notices.push(Notice::BlobsDropped { count: dropped });
-        }
         let lease = Lease::new(&path)?;
         let environment = environment.clone();
-        Ok(Self { inner: Arc::new(Inner { path, environment, database, gate, lease, unsynced, notices }) })
+        Ok(Self { inner: Arc::new(Inner { path, environment, database, gate, lease, unsynced, dropped }) })
     }
 
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
-    /// What opening had to repair, for the user.
-    pub fn notices(&self) -> &[Notice] {
-        &self.inner.notices
+    /// What had to be repaired up to now, for the user.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.inner.notices()
     }
 
     /// A file without a name, for what is too much for memory. It is where blobs are, which has room for them.
@@ -212,6 +217,21 @@ impl Store {
         self.inner.unsynced.sync(&self.inner.path, &self.inner.gate)
     }
 
+    /// What there is, by kind.
+    pub fn holdings(&self) -> Result<BTreeMap<Kind, Holding>, StoreError> {
+        holding::all(&self.inner)
+    }
+
+    /// Writes down how many bytes an unpacked tree of a [`Holding`] has, so that nobody has to measure it again.
+    pub fn note_tree_bytes(&self, folder: &Path, bytes: u64) {
+        held::note_bytes(folder, bytes);
+    }
+
+    /// Whether nobody has been told to prune for so long. Who is told does it; others are told when it is due again.
+    pub fn is_prune_due(&self, every: Duration) -> Result<bool, StoreError> {
+        prune::is_due(&self.inner, every)
+    }
+
     /// Removes what no key needs and no running process uses.
     pub fn prune(&self, options: &PruneOptions) -> Result<Pruned, StoreError> {
         prune::prune(&self.inner, options)
@@ -219,6 +239,12 @@ impl Store {
 }
 
 impl Inner {
+    fn notices(&self) -> Vec<Notice> {
+        let rebuilt = self.database.moved().into_iter().map(|moved_to| Notice::DatabaseRebuilt { moved_to });
+        let dropped = (self.dropped > 0).then_some(Notice::BlobsDropped { count: self.dropped });
+        rebuilt.chain(dropped).collect()
+    }
+
     fn now(&self) -> i64 {
         let now = (self.environment.now)();
         now.duration_since(UNIX_EPOCH).map_or(0, |passed| i64::try_from(passed.as_secs()).unwrap_or(i64::MAX))

@@ -11,7 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::indexes::{note_use, path_digest};
-use super::leases::{InUse, Item, random_name};
+use super::leases::{Item, random_name};
 use super::unsynced::names;
 use super::{Inner, StoreError};
 use crate::base::Digest;
@@ -158,24 +158,4 @@ pub(super) fn bury(store: &Path, folder: &Path, name: &str) -> Result<(), StoreE
         }
         _ => Ok(()),
     }
-}
-
-/// Buries snapshots that were last used before `oldest` and that nobody uses. Under the exclusive gate.
-pub(super) fn bury_unused(store: &Inner, in_use: &InUse, oldest: i64) -> Result<usize, StoreError> {
-    let mut buried = 0;
-    let folder = store.path.join("snapshots");
-    for kind in names(&folder)? {
-        let folder = folder.join(&kind);
-        for hex in names(&folder)? {
-            let path = folder.join(&hex);
-            if in_use.contains(Item::Path(path_digest(&kind, &hex)))
-                || !super::prune::is_older(&path, oldest)?
-            {
-                continue;
-            }
-            bury(&store.path, &path, &random_name()?)?;
-            buried += 1;
-        }
-    }
-    Ok(buried)
 }

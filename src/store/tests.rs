@@ -32,6 +32,10 @@ fn everything_unused() -> PruneOptions {
     PruneOptions { unused_for: Some(Duration::from_secs(60)), ..PruneOptions::default() }
 }
 
+fn gone(count: usize, bytes: u64) -> Gone {
+    Gone { count, bytes, folders: Vec::new() }
+}
+
 #[test]
 fn blobs_come_back_under_their_digest() {
     let (_folder, store) = store();
@@ -185,7 +189,7 @@ fn prune_removes_what_no_record_needs() {
     drop(store);
     let planned = other.prune(&PruneOptions { is_dry_run: true, ..PruneOptions::default() }).unwrap();
     let pruned = other.prune(&PruneOptions::default()).unwrap();
-    assert_eq!(pruned, Pruned { blobs: 1, bytes: 5, ..Pruned::default() });
+    assert_eq!((pruned.records, pruned.of(Kind::Images)), (0, gone(1, 5)));
     assert_eq!(planned, pruned);
     assert!(other.blobs().contains(&kept) && !other.blobs().contains(&loose));
     assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
@@ -204,7 +208,11 @@ fn prune_goes_by_age_and_by_size_but_never_over_a_lease() {
     let keep = |bytes| PruneOptions { keep_bytes: Some(bytes), ..PruneOptions::default() };
     assert_eq!(store.prune(&keep(17)).unwrap().records, 0);
     let pruned = store.prune(&keep(16)).unwrap();
-    assert_eq!((pruned.records, pruned.blobs), (1, 1), "the older record goes, what it shares stays");
+    assert_eq!(
+        (pruned.records, pruned.of(Kind::Images).count),
+        (1, 1),
+        "the older record goes, what it shares stays"
+    );
 
     let user = Store::open(folder.path()).unwrap();
     assert!(user.keys().get(KeyKind::Step, &keys[1]).unwrap().is_some());
@@ -236,6 +244,140 @@ fn prune_buries_snapshots_and_removes_what_dead_processes_left() {
     assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
 }
 
+/// A store with one thing of every kind that prune knows, the later in the list the later used; and nobody in it.
+fn one_of_each(folder: &Path) -> Store {
+    let store = Store::open(folder).unwrap();
+    let image = store.blobs().put_bytes(b"image").unwrap();
+    store.keys().put(&record(&image, "image", &[image])).unwrap();
+    let source = store.blobs().put_bytes(b"source").unwrap();
+    store.keys().put(&NewRecord { kind: KeyKind::Source, ..record(&source, "source", &[source]) }).unwrap();
+    for kind in ["layer", "git"] {
+        let pending = store.snapshots().begin(&SnapshotKey::new(kind, Digest::of("x"))).unwrap();
+        fs::write(pending.path().join("file"), "1234567").unwrap();
+        pending.commit().unwrap();
+    }
+    drop(store.caches().take(&Digest::of("x"), CacheUse::Shared).unwrap());
+    store.indexes().write(&Digest::of("x"), b"index").unwrap();
+    fs::write(store.logs().join("log"), "log").unwrap();
+    drop(store);
+    let ages = ["logs/log", "indexes/*", "caches/*/0", "snapshots/git/*", "snapshots/layer/*"];
+    for (days, pattern) in (1..).zip(ages) {
+        let time = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        File::open(only(folder, pattern)).unwrap().set_modified(time).unwrap();
+    }
+    Store::open(folder).unwrap()
+}
+
+/// The path that a pattern of names and lone stars leads to.
+fn only(folder: &Path, pattern: &str) -> PathBuf {
+    pattern.split('/').fold(folder.to_path_buf(), |path, name| match name {
+        "*" => fs::read_dir(path).unwrap().next().unwrap().unwrap().path(),
+        name => path.join(name),
+    })
+}
+
+#[test]
+fn prune_takes_the_kinds_it_is_asked_for() {
+    for kind in Kind::PRUNED {
+        let folder = TempDir::new().unwrap();
+        let store = one_of_each(folder.path());
+        let options = PruneOptions {
+            kinds: [kind].into(),
+            unused_for: Some(Duration::ZERO),
+            ..PruneOptions::default()
+        };
+        let planned = store.prune(&PruneOptions { is_dry_run: true, ..options.clone() }).unwrap();
+        let pruned = store.prune(&options).unwrap();
+        let count = if kind == Kind::Sources { 2 } else { 1 };
+        for pruned in [planned, pruned] {
+            let counts: Vec<_> = pruned.kinds.iter().map(|(kind, gone)| (*kind, gone.count)).collect();
+            assert_eq!(counts, [(kind, count)]);
+        }
+        let left = store.holdings().unwrap();
+        assert_eq!(left[&kind].count, 0, "{kind:?}");
+        let others: usize = Kind::PRUNED.iter().map(|kind| left[kind].count).sum();
+        assert_eq!(others, 7 - count, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_size_is_one_of_everything_together() {
+    let folder = TempDir::new().unwrap();
+    let store = one_of_each(folder.path());
+    let trees = store.holdings().unwrap();
+    let folder_bytes: BTreeMap<PathBuf, u64> = [Kind::Trees, Kind::Mounts, Kind::Sources]
+        .iter()
+        .flat_map(|kind| trees[kind].trees.iter().map(|tree| (tree.path.clone(), 100)))
+        .collect();
+    // 300 in folders, an index of 37 bytes, a log of 3, blobs of 11.
+    let keep = |bytes| PruneOptions {
+        keep_bytes: Some(bytes),
+        folder_bytes: folder_bytes.clone(),
+        ..PruneOptions::default()
+    };
+    assert_eq!(store.prune(&keep(351)).unwrap(), Pruned::default());
+    let pruned = store.prune(&keep(350)).unwrap();
+    assert_eq!((pruned.kinds.len(), pruned.of(Kind::Trees)), (1, gone(1, 100)));
+    let pruned = store.prune(&keep(20)).unwrap();
+    let kinds: Vec<_> = pruned.kinds.into_iter().collect();
+    let expected =
+        [(Kind::Mounts, gone(1, 100)), (Kind::Sources, gone(1, 100)), (Kind::Indexes, gone(1, 37))];
+    assert_eq!(kinds, expected);
+}
+
+#[test]
+fn what_a_tree_has_is_measured_once_and_not_taken_for_use() {
+    let folder = TempDir::new().unwrap();
+    let store = one_of_each(folder.path());
+    let tree = |store: &Store| store.holdings().unwrap()[&Kind::Trees].trees[0].clone();
+    let before = tree(&store);
+    store.note_tree_bytes(&before.path, 7);
+    assert_eq!(tree(&store), FoundTree { bytes: Some(7), ..before });
+}
+
+fn an_hour_ago() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(3600)
+}
+
+#[test]
+fn a_clock_that_goes_backwards_loses_nothing_and_keeps_nothing_for_ever() {
+    let folder = TempDir::new().unwrap();
+    let open = |now: fn() -> SystemTime| {
+        Store::open_in(folder.path(), &Environment { now, ..Environment::of_host() }).unwrap()
+    };
+    let store = open(in_ten_days);
+    let key = Digest::of("1");
+    store.keys().put(&record(&key, "one", &[])).unwrap();
+    store.indexes().write(&key, b"index").unwrap();
+    File::open(only(folder.path(), "indexes/*")).unwrap().set_modified(in_ten_days()).unwrap();
+    assert!(store.is_prune_due(Duration::from_secs(60)).unwrap());
+    drop(store);
+    // The clock is right again: what was used then counts as used now.
+    let store = open(an_hour_ago);
+    assert_eq!(store.prune(&everything_unused()).unwrap(), Pruned::default());
+    assert!(store.is_prune_due(Duration::from_secs(60)).unwrap());
+    assert!(!store.is_prune_due(Duration::from_secs(60)).unwrap());
+    drop(store);
+    let store = open(SystemTime::now);
+    let pruned = store.prune(&everything_unused()).unwrap();
+    assert_eq!((pruned.records, pruned.of(Kind::Indexes).count), (1, 1));
+}
+
+#[test]
+fn use_is_noted_by_a_clock_that_went_backwards() {
+    let folder = TempDir::new().unwrap();
+    let key = Digest::of("1");
+    let in_future = Environment { now: in_ten_days, ..Environment::of_host() };
+    let store = Store::open_in(folder.path(), &in_future).unwrap();
+    store.keys().put(&record(&key, "one", &[])).unwrap();
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    store.keys().get(KeyKind::Step, &key).unwrap().unwrap();
+    store.sync().unwrap();
+    let noted = store.keys().get(KeyKind::Step, &key).unwrap().unwrap().last_used;
+    assert!(noted <= store.keys().now(), "{noted}");
+}
+
 #[test]
 fn indexes_come_back_whole_or_not_at_all() {
     let (_folder, store) = store();
@@ -258,7 +400,8 @@ fn a_damaged_database_is_moved_aside() {
         drop(Store::open(folder.path()).unwrap());
         fs::write(&database, damage).unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let [Notice::DatabaseRebuilt { moved_to }] = store.notices() else { panic!("{:?}", store.notices()) };
+        let notices = store.notices();
+        let [Notice::DatabaseRebuilt { moved_to }] = &notices[..] else { panic!("{notices:?}") };
         assert_eq!(fs::read(moved_to).unwrap(), damage);
         store.keys().put(&record(&Digest::of("1"), "one", &[])).unwrap();
         assert!(Store::open(folder.path()).unwrap().notices().is_empty());
@@ -266,7 +409,7 @@ fn a_damaged_database_is_moved_aside() {
 }
 
 #[test]
-fn damage_found_late_is_repaired_by_the_next_open() {
+fn damage_found_late_is_repaired_at_once_and_by_one() {
     let folder = TempDir::new().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let records: Vec<Digest> = (0..500).map(|n| Digest::of(n.to_string())).collect();
@@ -279,12 +422,15 @@ fn damage_found_late_is_repaired_by_the_next_open() {
     let length = bytes.len();
     bytes[4096 * 2..length].fill(0xa5);
     fs::write(&database, bytes).unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    let failed = store.keys().get(KeyKind::Step, records[0].key);
-    assert!(matches!(failed, Err(StoreError::Database { .. })), "{failed:?}");
-    let store = Store::open(folder.path()).unwrap();
-    assert!(matches!(store.notices(), [Notice::DatabaseRebuilt { .. }]));
+    let [store, other] = [0, 1].map(|_| Store::open(folder.path()).unwrap());
+    assert!(store.notices().is_empty());
     assert_eq!(store.keys().get(KeyKind::Step, records[0].key).unwrap(), None);
+    assert!(matches!(store.notices()[..], [Notice::DatabaseRebuilt { .. }]));
+    store.keys().put(&records[0]).unwrap();
+    // Who had the damaged one open goes on with the one that is there, and so does who comes later.
+    assert!(other.keys().get(KeyKind::Step, records[0].key).unwrap().is_some());
+    assert!(other.notices().is_empty());
+    assert!(Store::open(folder.path()).unwrap().notices().is_empty());
 }
 
 #[test]

@@ -26,6 +26,15 @@ pub fn caches(project: &Project) -> Vec<PathBuf> {
     below(project.store().join("caches")).flat_map(below).collect()
 }
 
+/// How many cache mounts a prune says went, and their bytes.
+fn mounts_of(json: &str) -> (u64, u64) {
+    let document: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
+    let kinds = document["kinds"].as_array().expect("a list").iter();
+    let mounts = kinds.filter(|kind| kind["kind"] == "mounts");
+    let figures = mounts.map(|kind| (kind["count"].as_u64(), kind["bytes"].as_u64())).next();
+    figures.map_or((0, 0), |(count, bytes)| (count.expect("a number"), bytes.expect("a number")))
+}
+
 #[test]
 fn binds_show_contexts_stages_and_images_and_keep_nothing() {
     for user in User::all() {
@@ -166,11 +175,11 @@ fn a_cache_stays_for_the_next_build_and_never_reaches_an_image() {
         for cache in caches(&project) {
             File::open(cache).and_then(|folder| folder.set_modified(yesterday)).expect("the folder is ours");
         }
-        let dry = project.mab(&["prune", "--unused-for", "0", "--dry-run"]).run().succeeded();
-        assert!(dry.stdout.contains("3 caches of steps, 11 bytes"), "{name}: {}", dry.stdout);
+        let dry = project.mab(&["prune", "--json", "--unused-for", "0", "--dry-run"]).run().succeeded();
+        assert_eq!(mounts_of(&dry.stdout), (3, 11), "{name}");
         assert_eq!(caches(&project).len(), 3, "{name}");
-        let pruned = project.mab(&["prune", "--unused-for", "0"]).run().succeeded();
-        assert!(pruned.stdout.contains("3 caches of steps, 11 bytes"), "{name}: {}", pruned.stdout);
+        let pruned = project.mab(&["cache", "prune", "--json", "--unused-for", "0"]).run().succeeded();
+        assert_eq!(mounts_of(&pruned.stdout), (3, 11), "{name}");
         assert_eq!(caches(&project).len(), 0, "{name}");
         assert_eq!(fs::read_dir(project.store().join("dead")).expect("it is there").count(), 0, "{name}");
     }
@@ -276,8 +285,8 @@ fn a_cache_in_use_is_not_pruned_and_free_when_its_user_is_cut() {
         for cache in caches(&project) {
             File::open(cache).and_then(|folder| folder.set_modified(yesterday)).expect("the folder is ours");
         }
-        let pruned = project.mab(&["prune", "--unused-for", "0"]).run().succeeded();
-        assert!(pruned.stdout.contains(" 0 caches of steps"), "{}", pruned.stdout);
+        let pruned = project.mab(&["cache", "prune", "--json", "--unused-for", "0"]).run().succeeded();
+        assert_eq!(mounts_of(&pruned.stdout), (0, 0));
         running.signal(signal);
         assert_eq!(running.finish().code, code);
         wait_for_end(&commands);

@@ -1,11 +1,14 @@
-//! `mab cache`: the cache mounts of steps, listed, and carried to other stores as an OCI layout.
+//! `mab cache`: what the store holds, and the cache mounts of steps, listed, and carried to other stores as an OCI
+//! layout.
 
 mod artifact;
+mod du;
 mod export;
 mod import;
 mod list;
 mod source;
 
+pub use du::{Usage, du};
 pub use export::{ExportOptions, ExportOutcome, ExportedCache, export};
 pub use import::{ImportOptions, ImportedCache, import};
 pub use list::{ListedCache, list};

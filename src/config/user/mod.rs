@@ -26,19 +26,36 @@ use crate::model::Builder;
 pub const FILE_NAME: &str = "mab/config.toml";
 
 /// Everything the file may say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserConfig {
     pub store: Option<PathBuf>,
-    /// Bytes that `mab prune` leaves at most.
+    /// Bytes that a prune leaves at most.
     pub budget: Option<u64>,
-    /// How long `mab prune` keeps what nobody uses.
+    /// How long a prune keeps what nobody uses.
     pub keep: Option<Duration>,
+    /// Bakes prune to that.
+    pub prunes_by_itself: bool,
     /// By host.
     pub registries: BTreeMap<String, RegistrySettings>,
     pub builders: BTreeMap<String, Builder>,
     /// `auto`, `tty`, `plain`, `json` or `quiet`.
     pub progress: Option<String>,
     pub color: Option<Color>,
+}
+
+impl Default for UserConfig {
+    fn default() -> Self {
+        Self {
+            store: None,
+            budget: None,
+            keep: None,
+            prunes_by_itself: true,
+            registries: BTreeMap::new(),
+            builders: BTreeMap::new(),
+            progress: None,
+            color: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,6 +118,9 @@ fn read_store(reader: &mut Reader<'_>, value: &Value<'_>, config: &mut UserConfi
                 config.budget = read_text(reader, "budget", value, "a size such as `50GB`", size::parse);
             }
             "keep" => config.keep = read_text(reader, "keep", value, "a time such as `14d`", duration),
+            "auto-prune" => {
+                config.prunes_by_itself = reader.boolean("auto-prune", value).unwrap_or(true);
+            }
             _ => reader.unknown_key(Section::UserStore, key),
         }
     }
@@ -182,6 +202,7 @@ mod tests {
             path = "../store"
             budget = "50GB"
             keep = "2w"
+            auto-prune = false
 
             [ui]
             progress = "plain"
@@ -203,6 +224,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.store, Some(PathBuf::from("/home/a/.config/store")));
         assert_eq!((config.budget, config.keep), (Some(50 << 30), Some(Duration::from_secs(14 * 86400))));
+        assert!(!config.prunes_by_itself);
         assert_eq!((config.progress.as_deref(), config.color), (Some("plain"), Some(Color::Never)));
         assert_eq!(config.registries["docker.io"].mirrors, ["mirror.example.com/hub"]);
         let local = &config.registries["registry.local:5000"];

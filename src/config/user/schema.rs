@@ -27,10 +27,15 @@ pub struct UserFile {
 pub struct Store {
     /// Its folder, relative to this file. `--store` and `MAB_STORE` are stronger.
     pub path: Option<String>,
-    /// What `mab prune` leaves at most, such as `50GB`. `--keep-bytes` is stronger.
+    /// What `mab prune` leaves at most, such as `50GB`, of all that is in the store; a bake prunes to that as well.
+    /// `--keep-bytes` is stronger.
     pub budget: Option<String>,
-    /// How long `mab prune` keeps what nobody uses: `90m`, `12h`, `14d`, `2w`. `--unused-for` is stronger.
+    /// How long `mab prune` keeps what nobody uses: `90m`, `12h`, `14d`, `2w`; a bake prunes by that as well.
+    /// `--unused-for` is stronger.
     pub keep: Option<String>,
+    /// Whether a bake that succeeds prunes by `budget` and `keep` where they are given, once an hour at most: `true`
+    /// unless set. `MAB_AUTO_PRUNE=off` is stronger.
+    pub auto_prune: Option<bool>,
 }
 
 /// How a run is shown.

@@ -70,7 +70,7 @@ impl<'s> CacheFiles<'s> {
     /// The bytes of all files in a cache.
     pub async fn measure(&self, cache: &StoredCache) -> Result<u64, Box<Problem>> {
         match self.call(HelperTask::Measure { paths: vec![cache.content()] }, None).await? {
-            TaskOutput::Measured { bytes } => Ok(bytes),
+            TaskOutput::Measured { bytes } => Ok(bytes.iter().sum()),
             other => unreachable!("measuring gives a measure, not {other:?}"),
         }
     }

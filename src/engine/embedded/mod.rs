@@ -211,15 +211,15 @@ pub async fn remove_trees(store: &Store, paths: &[PathBuf]) -> Result<(), Box<Pr
     removed.map(drop).map_err(|error| Box::new(supervisors::problem(&error)))
 }
 
-/// How many bytes the files of trees have together, whoever they belong to.
-pub async fn measure_trees(store: &Store, paths: &[PathBuf]) -> Result<u64, Box<Problem>> {
+/// How many bytes the files of each of these trees have, whoever they belong to; one that is gone has none.
+pub async fn measure_trees(store: &Store, paths: &[PathBuf]) -> Result<Vec<u64>, Box<Problem>> {
     if paths.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let supervisor = Supervisors::new(store).any().await?;
     match supervisor.call(HelperTask::Measure { paths: paths.to_vec() }, &[]).await {
         Ok(TaskOutput::Measured { bytes }) => Ok(bytes),
-        Ok(_) => Ok(0),
+        Ok(other) => unreachable!("measuring gives measures, not {other:?}"),
         Err(error) => Err(Box::new(supervisors::problem(&error))),
     }
 }

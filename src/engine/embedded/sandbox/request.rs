@@ -196,7 +196,7 @@ pub enum HelperTask {
         uid: u32,
         gid: u32,
     },
-    /// Adds up the sizes of all files in trees.
+    /// Adds up the sizes of all files in each of some trees.
     Measure {
         #[serde(with = "bytes_list")]
         paths: Vec<PathBuf>,
@@ -250,7 +250,7 @@ enum CompressionOnWire {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskOutput {
     Done,
-    Measured { bytes: u64 },
+    Measured { bytes: Vec<u64> },
     Unpacked(Unpacked),
     Exported(Exported),
     Probed(Box<Probe>),

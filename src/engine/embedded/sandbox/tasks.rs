@@ -38,10 +38,8 @@ pub(super) fn perform(
             Ok(TaskOutput::Done)
         }
         HelperTask::Measure { paths } => {
-            let mut bytes = 0;
-            for path in paths {
-                bytes += measure(path).doing(|| format!("measure `{}`", path.display()))?;
-            }
+            let one = |path: &PathBuf| measure(path).doing(|| format!("measure `{}`", path.display()));
+            let bytes = paths.iter().map(one).collect::<Result<_, _>>()?;
             Ok(TaskOutput::Measured { bytes })
         }
         HelperTask::Unpack { media_type, target } => {

@@ -1,4 +1,6 @@
-//! `mab cache` on the command line: its arguments, and its answers for people and machines.
+//! `mab cache` on the command line: its arguments, and its answers about cache mounts for people and machines.
+
+mod du;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::platform;
+use super::prune::{CachePruneArguments, prune_cache};
 use super::signals::cancel_on_signals;
 use super::{LAST_WORK, failed, print_text, printed, runtime};
 use crate::base::Platform;
@@ -21,7 +24,9 @@ use crate::diag::{Kind, Problem};
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Lists, exports and imports what steps keep with `RUN --mount=type=cache`
+use du::DuArguments;
+
+/// Looks after the local store, and what steps keep in it with `RUN --mount=type=cache`
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct CacheArguments {
@@ -35,6 +40,8 @@ pub struct CacheArguments {
 #[derive(Debug, Subcommand)]
 enum CacheVerb {
     Ls(LsArguments),
+    Du(DuArguments),
+    Prune(CachePruneArguments),
     Export(ExportArguments),
     Import(ImportArguments),
 }
@@ -42,9 +49,10 @@ enum CacheVerb {
 const EXAMPLES: &str = "\
 Examples:
   mab cache ls                                 id, platform, use, size and last use of every cache mount
+  mab cache du                                 what the store holds, by kind, and what could go
   mab cache export caches --id go-build        one cache, for all of its platforms, into the folder `caches`
   mab cache import caches                      what the store does not have yet
-  mab prune                                    removes the caches that no build used for two weeks";
+  mab cache prune                              removes what no build used for two weeks";
 
 /// Lists the cache mounts of the store
 ///
@@ -136,6 +144,8 @@ pub fn cache(arguments: &CacheArguments, facts: &Facts) -> ExitCode {
             let text = if arguments.json { listed_json } else { listed_text };
             printed(listed.map(|caches| text(&caches)), facts, Progress::Auto)
         }
+        CacheVerb::Du(arguments) => du::du(arguments, &session, facts),
+        CacheVerb::Prune(arguments) => prune_cache(arguments, &session, facts),
         CacheVerb::Export(arguments) => export(arguments, &session, facts),
         CacheVerb::Import(arguments) => {
             let imported = interruptible(cache::import(&session, &arguments.options(), facts));
