@@ -86,6 +86,44 @@ impl Composition {
     }
 }
 
+/// The ranges one after the other, read and not written.
+pub(super) struct Whole {
+    parts: std::vec::IntoIter<(Digest, Range<u64>)>,
+    files: BTreeMap<Digest, File>,
+    current: Option<io::Take<File>>,
+}
+
+impl Composition {
+    pub(super) fn open(self, store: &Path) -> io::Result<Whole> {
+        let mut files = BTreeMap::new();
+        for source in self.sources() {
+            if !files.contains_key(source) {
+                files.insert(*source, File::open(file_of(store, source))?);
+            }
+        }
+        Ok(Whole { parts: self.parts.into_iter(), files, current: None })
+    }
+}
+
+impl io::Read for Whole {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(current) = &mut self.current {
+                match current.read(buffer)? {
+                    0 if current.limit() > 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    0 => self.current = None,
+                    count => return Ok(count),
+                }
+            }
+            let Some((source, range)) = self.parts.next() else { return Ok(0) };
+            // Clones share one position, but only one part is read at a time.
+            let mut file = self.files[&source].try_clone()?;
+            file.seek(io::SeekFrom::Start(range.start))?;
+            self.current = Some(file.take(range.end - range.start));
+        }
+    }
+}
+
 fn encode((source, range): &(Digest, Range<u64>)) -> impl Iterator<Item = u8> {
     let numbers = [range.start.to_le_bytes(), range.end.to_le_bytes()].concat();
     source.as_bytes().to_vec().into_iter().chain(numbers)
@@ -101,7 +139,7 @@ pub(super) fn path(store: &Path, digest: &Digest) -> PathBuf {
     store.join("composed").join(digest.hex())
 }
 
-fn file_of(store: &Path, digest: &Digest) -> PathBuf {
+pub(super) fn file_of(store: &Path, digest: &Digest) -> PathBuf {
     store.join("blobs/sha256").join(digest.hex())
 }
 

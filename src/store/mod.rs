@@ -44,6 +44,7 @@ mod prune;
 mod snapshots;
 mod stat_cache;
 mod unsynced;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -67,6 +68,7 @@ pub use kind::Kind;
 pub use prune::{Gone, PruneOptions, Pruned};
 pub use snapshots::{PendingSnapshot, SnapshotKey, Snapshots};
 pub use stat_cache::{Stamp, StampedDigest, StatCache, StatCaches};
+pub use verify::{Damage, Flaw, Progress, Verified};
 
 use db::Database;
 use leases::{Item, Lease};
@@ -230,6 +232,16 @@ impl Store {
     /// Whether nobody has been told to prune for so long. Who is told does it; others are told when it is due again.
     pub fn is_prune_due(&self, every: Duration) -> Result<bool, StoreError> {
         prune::is_due(&self.inner, every)
+    }
+
+    /// Reads every blob, and looks whether all that is referred to is there. Takes as long as reading does.
+    pub fn verify(&self, progress: &(dyn Fn(Progress) + Sync)) -> Result<Verified, StoreError> {
+        verify::verify(&self.inner, progress)
+    }
+
+    /// Takes away what is damaged, with the records that need it, whose number this is.
+    pub fn heal(&self, damages: &[Damage]) -> Result<usize, StoreError> {
+        verify::heal(&self.inner, damages)
     }
 
     /// Removes what no key needs and no running process uses.

@@ -20,6 +20,7 @@ mod flags;
 mod hostile;
 mod imports;
 mod interruption;
+mod keeping;
 mod lock;
 mod mistakes;
 mod mounts;

@@ -1,6 +1,7 @@
 //! `mab cache` on the command line: its arguments, and its answers about cache mounts for people and machines.
 
 mod du;
+mod verify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::facts::Facts;
 use crate::ui::Progress;
 
 use du::DuArguments;
+use verify::VerifyArguments;
 
 /// Looks after the local store, and what steps keep in it with `RUN --mount=type=cache`
 #[derive(Debug, Args)]
@@ -42,6 +44,7 @@ enum CacheVerb {
     Ls(LsArguments),
     Du(DuArguments),
     Prune(CachePruneArguments),
+    Verify(VerifyArguments),
     Export(ExportArguments),
     Import(ImportArguments),
 }
@@ -50,6 +53,7 @@ const EXAMPLES: &str = "\
 Examples:
   mab cache ls                                 id, platform, use, size and last use of every cache mount
   mab cache du                                 what the store holds, by kind, and what could go
+  mab cache verify --heal                      removes what is damaged
   mab cache export caches --id go-build        one cache, for all of its platforms, into the folder `caches`
   mab cache import caches                      what the store does not have yet
   mab cache prune                              removes what no build used for two weeks";
@@ -146,6 +150,7 @@ pub fn cache(arguments: &CacheArguments, facts: &Facts) -> ExitCode {
         }
         CacheVerb::Du(arguments) => du::du(arguments, &session, facts),
         CacheVerb::Prune(arguments) => prune_cache(arguments, &session, facts),
+        CacheVerb::Verify(arguments) => verify::verify(arguments, &session, facts),
         CacheVerb::Export(arguments) => export(arguments, &session, facts),
         CacheVerb::Import(arguments) => {
             let imported = interruptible(cache::import(&session, &arguments.options(), facts));

@@ -7,11 +7,13 @@ mod export;
 mod import;
 mod list;
 mod source;
+mod verify;
 
 pub use du::{Usage, du};
 pub use export::{ExportOptions, ExportOutcome, ExportedCache, export};
 pub use import::{ImportOptions, ImportedCache, import};
 pub use list::{ListedCache, list};
+pub use verify::{VerifiedStore, verify};
 
 pub use crate::engine::embedded::{Beginning, CacheIdentity, Placement};
 pub use crate::store::Occupancy;
