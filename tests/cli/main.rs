@@ -15,6 +15,7 @@ mod compression;
 mod example;
 mod explain;
 mod explain_builds;
+mod faults;
 mod files;
 mod flags;
 mod hostile;

@@ -44,6 +44,16 @@ impl Running {
         }
     }
 
+    /// Reads so many lines, or all there are.
+    pub fn read_lines(&mut self, count: u64) -> &mut Self {
+        for _ in 0..count {
+            if self.stderr.read_line(&mut self.said).expect("standard error is readable text") == 0 {
+                break;
+            }
+        }
+        self
+    }
+
     pub fn signal(&mut self, signal: Signal) -> &mut Self {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
         self
