@@ -159,6 +159,14 @@ pub struct BakeArguments {
     /// ask for, `targets` for the stages they have; `outline,format=json`
     #[arg(long, value_name = "CALL", value_parser = call, conflicts_with = "check")]
     pub call: Option<CallArgument>,
+    /// Bakes again whenever something that decides the result changes, until Ctrl-C
+    ///
+    /// That is build files and what they include, the lock, Dockerfiles, ignore files, secrets, layouts and archives on
+    /// this machine, and of contexts the files that steps take. A change waits until nothing happens for 200 ms, or for
+    /// two seconds; one that is made during a bake is baked after it. A bake that fails is told, and the next change
+    /// tries again. Ctrl-C ends with the exit code of the last bake.
+    #[arg(long, conflicts_with_all = ["print", "list"])]
+    pub watch: bool,
     /// Says of every node whether an earlier result is used, and for a miss what differs from the nearest earlier run
     #[arg(long)]
     explain: bool,
@@ -177,6 +185,7 @@ const BAKE_EXAMPLES: &str = "\
 Examples:
   mab bake                                     everything of `[group.default]`
   mab bake api web --platform linux/arm64      two targets for one of their platforms
+  mab bake api --load --watch                  again after every change of its files
   mab bake --set '*.args.GO=1.24'              with a value that is not in the file
   mab bake --changed=origin/main               what this branch changes, and what builds on it
   mab bake release --push                      a group, pushed to its tags when all of it is built

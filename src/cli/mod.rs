@@ -11,6 +11,7 @@ mod init;
 mod lock;
 mod prune;
 mod signals;
+mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -99,6 +100,9 @@ fn bake(arguments: &BakeArguments, user: &UserConfig, facts: &mut Facts) -> Exit
         Ok(options) => BakeOptions { project, ..options },
         Err(problems) => return failed(&problems, progress, Some(facts)),
     };
+    if arguments.watch {
+        return watch::bake(&options, facts, progress);
+    }
     let runtime = runtime();
     let baked = runtime.block_on(async {
         let cancel = signals::cancel_on_signals();

@@ -29,6 +29,7 @@ pub mod prune;
 pub mod remote;
 mod session;
 pub mod user;
+pub mod watch;
 
 pub use changed::{Changed, Reason};
 pub use grants::{Grant, entitlements};

@@ -138,24 +138,25 @@ fn user_config(facts: &Facts) -> Result<UserConfig, Box<Problem>> {
     user::config(facts).map_err(|mut problems| Box::new(problems.swap_remove(0)))
 }
 
-/// The store of `--store` or `MAB_STORE`, of the user's configuration, or the usual one.
 pub fn open_store(options: &SessionOptions, facts: &Facts) -> Result<Store, Box<Problem>> {
+    Store::open(&store_path(options, facts)?).map_err(|error| Box::new(error.problem()))
+}
+
+/// The store of `--store` or `MAB_STORE`, of the user's configuration, or the usual one.
+pub fn store_path(options: &SessionOptions, facts: &Facts) -> Result<PathBuf, Box<Problem>> {
     let configured = if options.store.is_none() { user_config(facts)?.store } else { None };
-    let path = match (options.store.as_ref().or(configured.as_ref()), &facts.directories.data) {
-        (Some(path), _) => facts.directories.current.join(path),
-        (None, Some(data)) => data.join("mab"),
-        (None, None) => {
-            return Err(Box::new(
-                Problem::new(
-                    Kind::Host,
-                    "store::nowhere",
-                    "there is no place for the store: neither HOME nor XDG_DATA_HOME is set",
-                )
-                .help("name one with `--store` or `MAB_STORE`"),
-            ));
-        }
-    };
-    Store::open(&path).map_err(|error| Box::new(error.problem()))
+    match (options.store.as_ref().or(configured.as_ref()), &facts.directories.data) {
+        (Some(path), _) => Ok(facts.directories.current.join(path)),
+        (None, Some(data)) => Ok(data.join("mab")),
+        (None, None) => Err(Box::new(
+            Problem::new(
+                Kind::Host,
+                "store::nowhere",
+                "there is no place for the store: neither HOME nor XDG_DATA_HOME is set",
+            )
+            .help("name one with `--store` or `MAB_STORE`"),
+        )),
+    }
 }
 
 fn credentials(facts: &Facts) -> Result<Credentials, Box<Problem>> {

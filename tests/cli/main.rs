@@ -43,4 +43,5 @@ mod shared_results;
 mod targets;
 mod user_config;
 mod walks;
+mod watch;
 mod words;

@@ -7,7 +7,7 @@
 //! where a base is not known every file of the context does.
 
 mod earlier;
-mod reach;
+pub(super) mod reach;
 mod told;
 mod triggers;
 mod values;

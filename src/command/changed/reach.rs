@@ -63,6 +63,25 @@ pub(super) fn has_changed_files(changes: &Changes, variant: &Variant) -> bool {
         .is_some_and(|tree| !tree.changed.is_empty() || tree.changed_rules.is_some())
 }
 
+/// The steps that take files, of those that the result needs.
+fn copying(lowered: &Lowered) -> impl Iterator<Item = (&Step, &CopyOp)> {
+    let needed = lowered.needed();
+    lowered.steps.iter().filter(move |step| needed.contains(&step.id)).filter_map(|step| match &step.op {
+        Op::Copy(copy) => Some((step, copy)),
+        _ => None,
+    })
+}
+
+/// What the steps of a Dockerfile take of files; nothing when it has no meaning.
+pub(in crate::command) fn copies(
+    dockerfile: &Dockerfile,
+    variant: &Variant,
+    build: &Platform,
+) -> Option<Vec<CopyOp>> {
+    let lowered = lowered(dockerfile, variant, build, &Triggers::default())?;
+    Some(copying(&lowered).map(|(_, copy)| copy.clone()).collect())
+}
+
 /// What of the changes a target's steps reach, and which files they take that git ignores.
 pub(super) fn reached(
     changes: &Changes,
@@ -72,12 +91,7 @@ pub(super) fn reached(
     triggers: &Triggers,
 ) -> (Vec<Reason>, BTreeSet<PathBuf>) {
     let Some(lowered) = lowered(dockerfile, variant, build, triggers) else { return Default::default() };
-    let needed = lowered.needed();
-    let copies =
-        lowered.steps.iter().filter(|step| needed.contains(&step.id)).filter_map(|step| match &step.op {
-            Op::Copy(copy) => Some((step, copy)),
-            _ => None,
-        });
+    let copies = copying(&lowered);
     let mut trees: BTreeMap<Option<&str>, Option<FileTree>> = BTreeMap::new();
     let mut reasons = Vec::new();
     let mut ignored = BTreeSet::new();
@@ -191,7 +205,7 @@ impl FileTree {
 }
 
 /// What one COPY takes of a directory, by the texts of paths.
-struct Reach {
+pub(in crate::command) struct Reach {
     sources: Vec<Source>,
     exclude: Ignore,
 }
@@ -208,7 +222,7 @@ enum Component {
 }
 
 impl Reach {
-    fn of(copy: &CopyOp, root: &Path) -> Self {
+    pub(in crate::command) fn of(copy: &CopyOp, root: &Path) -> Self {
         let exclude = Ignore::from_patterns(copy.exclude.iter().map(String::as_bytes)).unwrap_or_default();
         let mut sources = Vec::new();
         for source in &copy.sources {
@@ -230,7 +244,7 @@ impl Reach {
     }
 
     /// Whether `path` is taken; of a submodule, which is one changed path, something below it.
-    fn has(&self, path: &Path, is_directory: bool) -> bool {
+    pub(in crate::command) fn has(&self, path: &Path, is_directory: bool) -> bool {
         let names: Vec<&[u8]> = path.components().map(|name| name.as_os_str().as_bytes()).collect();
         self.sources.iter().any(|source| {
             let begins =
