@@ -21,7 +21,7 @@
 //!   leases/<process>           locked while the process lives; lists what it uses
 //!   flights/<hex>              locks of work that only one process should do
 //!   unsynced/<boot id>/<name>  marks: written in that boot and not yet known to be on disk
-//!   tmp/<process>.<number>     files and trees being written
+//!   tmp/<process>.<number>     files and trees being written; names without a dot are places that processes share
 //!   dead/<name>                trees nobody can reach any more; the caller deletes them
 //!   logs/                      output of build steps
 //! ```

@@ -307,7 +307,9 @@ fn abandoned(
 ) -> Result<Vec<PathBuf>, StoreError> {
     let folder = store.path.join("tmp");
     let mut files = Vec::new();
-    for name in names(&folder)?.into_iter().filter(|name| !in_use.owns_temporary(name)) {
+    // What has no process and no dot in its name is a place that all share, such as where sandboxes mount.
+    let is_abandoned = |name: &String| name.contains('.') && !in_use.owns_temporary(name);
+    for name in names(&folder)?.into_iter().filter(is_abandoned) {
         let path = folder.join(name);
         match (path.is_dir(), is_dry_run) {
             (true, true) => pruned.note(Kind::Remains, 0).folders.push(path),

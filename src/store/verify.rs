@@ -295,3 +295,73 @@ fn take_away(store: &Inner, digest: &Digest) -> Result<Option<std::path::PathBuf
         Err(error) => Err(StoreError::io("remove", &from, error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::super::{BlobPart, KeyKind, NewRecord, Store};
+    use super::*;
+
+    /// "one two", and composed of it "one three", which a record needs.
+    fn composed() -> (tempfile::TempDir, Store, [Digest; 2]) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let first = store.blobs().put_bytes(b"one two").unwrap();
+        let mut writer = store.blobs().writer().unwrap();
+        writer.write_all(b"three").unwrap();
+        let second = Digest::of("one three");
+        writer.commit_composed(&second, 9, &[BlobPart::Of(first, 0..4), BlobPart::Written(5)]).unwrap();
+        let record = NewRecord {
+            kind: KeyKind::Step,
+            key: &second,
+            subject: "api linux/arm64",
+            value: b"",
+            parts: None,
+            blobs: &[second],
+        };
+        store.keys().put(&record).unwrap();
+        (folder, store, [first, second])
+    }
+
+    #[test]
+    fn composed_blobs_are_read_and_not_written() {
+        let (_folder, store, [first, second]) = composed();
+        let seen = AtomicU64::new(0);
+        let verified = store
+            .verify(&|progress| {
+                assert_eq!(progress.total, 7 + 5 + 9);
+                seen.fetch_max(progress.done, Ordering::Relaxed);
+            })
+            .unwrap();
+        assert_eq!(verified, Verified { blobs: 3, bytes: 21, records: 1, damages: Vec::new() });
+        assert_eq!(seen.into_inner(), 21);
+        assert!(!composed::file_of(store.path(), &second).exists());
+
+        fs::write(composed::file_of(store.path(), &first), "one twp").unwrap();
+        let damaged = |store: &Store| store.verify(&|_| {}).unwrap().damages;
+        // Beyond what the composed one takes of it.
+        assert_eq!(damaged(&store).len(), 1);
+        fs::write(composed::file_of(store.path(), &first), "ond two").unwrap();
+        let found = damaged(&store);
+        let expected: BTreeSet<String> = [first, second].map(|digest| digest.to_string()).into();
+        assert_eq!(found.iter().map(|damage| damage.name.clone()).collect::<BTreeSet<_>>(), expected);
+        assert!(found.iter().all(|damage| damage.flaw == Flaw::Altered));
+        let needed: Vec<_> = found.iter().flat_map(|damage| &damage.needed_by).collect();
+        assert_eq!(needed, ["api linux/arm64"]);
+        assert_eq!(store.heal(&found).unwrap(), 1);
+        assert!(damaged(&store).is_empty());
+        assert_eq!(store.keys().get(KeyKind::Step, &second).unwrap(), None);
+    }
+
+    #[test]
+    fn what_was_made_anew_since_is_left_alone() {
+        let (_folder, store, [first, _]) = composed();
+        let path = composed::file_of(store.path(), &first);
+        fs::write(&path, "ond two").unwrap();
+        let found = store.verify(&|_| {}).unwrap().damages;
+        fs::write(&path, "one two").unwrap();
+        assert_eq!(store.heal(&found).unwrap(), 0);
+        assert!(path.exists());
+    }
+}

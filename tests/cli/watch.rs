@@ -52,7 +52,7 @@ fn every_sort_of_input_is_baked_when_it_changes() {
     // A file in a folder that is new.
     fs::create_dir(project.path("dir/new")).expect("it is writable");
     project.write("dir/new/b", "b\n");
-    running.wait_for("dir/new`").wait_for(WAITING);
+    baked(&mut running, "dir/new/b");
 
     // What no step takes wakes nobody: the next change that is told is another one.
     project.write("beside", "still nobody");

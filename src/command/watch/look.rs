@@ -33,7 +33,8 @@ use crate::store::Stamp;
 /// All inputs, as they looked at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    taken: Option<SystemTime>,
+    /// When it began and ended, in nanoseconds since the epoch.
+    span: (i64, i64),
     seen: BTreeMap<PathBuf, Seen>,
     /// Where the build file asks for git.
     git: Option<GitFacts>,
@@ -52,13 +53,19 @@ enum Seen {
     Names(BTreeSet<String>),
 }
 
-/// Times of files are those of a clock that ticks this often at least: a change shortly before a look may be followed
-/// by one that leaves the same times.
-const TICK: Duration = Duration::from_millis(20);
+/// Times of changes are those of a clock that ticks this often at least: a change shortly before a look, or during it,
+/// may be followed by one that leaves the same times.
+pub const TICK: Duration = Duration::from_millis(20);
 
 impl Look {
     pub fn take(options: &BakeOptions, facts: &mut Facts) -> Self {
-        let mut look = Self { taken: Some(SystemTime::now()), ..Self::default() };
+        let begin = now();
+        let look = Self::take_parts(options, facts);
+        Self { span: (begin, now()), ..look }
+    }
+
+    fn take_parts(options: &BakeOptions, facts: &mut Facts) -> Self {
+        let mut look = Self::default();
         let current = facts.directories.current.clone();
         let files = match build_files::find(&options.project, facts) {
             Ok(files) => files,
@@ -96,15 +103,13 @@ impl Look {
     /// What is not as it was. If that is nothing, what may not be, and else what is looked at for the first time, or no
     /// more.
     pub fn differences(&self, earlier: &Self) -> Vec<PathBuf> {
-        let limit = earlier.taken.and_then(|taken| taken.checked_sub(TICK)).map_or(i64::MIN, nanoseconds);
-        let is_old = |stamp: &Stamp| stamp.mtime < limit && stamp.ctime < limit;
         let (mut changed, mut doubted, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let paths: BTreeSet<&PathBuf> = self.seen.keys().chain(earlier.seen.keys()).collect();
         for path in paths {
             let list = match (self.seen.get(path), earlier.seen.get(path)) {
                 (Some(now), Some(then)) if now != then => &mut changed,
-                (Some(_), Some(Seen::There(stamp))) if !is_old(stamp) => &mut doubted,
-                (Some(Seen::There(stamp)), None) if !is_old(stamp) => &mut changed,
+                (Some(_), Some(Seen::There(stamp))) if earlier.doubts(stamp) => &mut doubted,
+                (Some(Seen::There(stamp)), None) if stamp.ctime >= earlier.doubtful() => &mut changed,
                 (None, Some(Seen::There(_))) if fs::symlink_metadata(path).is_err() => &mut changed,
                 (Some(_), Some(_)) | (Some(Seen::Absent), None) | (None, Some(Seen::Absent)) => continue,
                 (Some(_), None) | (None, Some(_)) | (None, None) => &mut others,
@@ -115,6 +120,20 @@ impl Look {
             changed.push(PathBuf::from(".git"));
         }
         [changed, doubted, others].into_iter().find(|list| !list.is_empty()).unwrap_or_default()
+    }
+
+    /// Whether a change after the look is bound to show in what was seen.
+    pub fn is_settled(&self) -> bool {
+        !self.seen.values().any(|seen| matches!(seen, Seen::There(stamp) if self.doubts(stamp)))
+    }
+
+    fn doubts(&self, stamp: &Stamp) -> bool {
+        (self.doubtful()..=self.span.1).contains(&stamp.ctime)
+    }
+
+    /// Changes from then on may be followed by ones that look the same.
+    fn doubtful(&self) -> i64 {
+        self.span.0.saturating_sub(i64::try_from(TICK.as_nanos()).unwrap_or(i64::MAX))
     }
 
     fn file(&mut self, path: &Path) {
@@ -285,7 +304,7 @@ fn stamp(metadata: &fs::Metadata) -> Stamp {
     }
 }
 
-fn nanoseconds(time: SystemTime) -> i64 {
-    let passed = time.duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_nanos());
+fn now() -> i64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_nanos());
     i64::try_from(passed).unwrap_or(i64::MAX)
 }

@@ -21,7 +21,7 @@ use crate::diag::{Kind, Problem};
 use crate::facts::Facts;
 
 use hints::Hints;
-use look::Look;
+use look::{Look, TICK};
 
 /// So long nothing must happen before a change counts as made.
 const QUIET: Duration = Duration::from_millis(200);
@@ -111,21 +111,20 @@ impl Watch {
         }
     }
 
-    /// Looks until it is known that nothing happened between a look and the watch over what it saw.
+    /// Looks until it is known that nothing happened between a look and the watch over what it saw, and that what
+    /// happens from now on will show; but not for ever.
     async fn look(&mut self) -> Look {
-        let mut last = self.look_once().await;
-        for _ in 0..3 {
-            if !self.hints.watch(&last.folders) {
+        let mut look = self.look_once().await;
+        for _ in 0..4 {
+            let has_new = self.hints.watch(&look.folders);
+            if !look.is_settled() {
+                tokio::time::sleep(TICK).await;
+            } else if !has_new {
                 break;
             }
-            let again = self.look_once().await;
-            let is_same = again.folders == last.folders;
-            last = again;
-            if is_same {
-                break;
-            }
+            look = self.look_once().await;
         }
-        last
+        look
     }
 
     async fn look_once(&self) -> Look {
