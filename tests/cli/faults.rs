@@ -245,6 +245,10 @@ fn a_kill_at_any_moment_loses_nothing() {
     for round in 0..number("MAB_KILLS").unwrap_or(40) {
         let variant = next(&mut state) % VARIANTS;
         set_variant(&project, variant);
+        if next(&mut state).is_multiple_of(2) {
+            // So that there is something to do.
+            project.mab(&["cache", "prune", "--unused-for", "0"]).run().succeeded();
+        }
         let (what, lines) = match next(&mut state) % 6 {
             0 => (project.mab(&["cache", "prune", "--unused-for", "0"]), 0),
             1 => (project.mab(&["cache", "verify", "--heal"]), 0),
