@@ -1,6 +1,7 @@
 //! What a COPY reaches in a build context, as one digest: the part of the context that decides its result.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::{Digest, Hasher, PinnedSource, StepId};
 use crate::context::{Context, ContextError};
@@ -13,6 +14,28 @@ use super::job::JobContext;
 
 /// How many paths are looked at for one that was meant.
 const MOST_CANDIDATES: usize = 50_000;
+
+/// The digests that a run has come to, by context and COPY: platforms of one target mostly ask for the same.
+#[derive(Default)]
+pub struct Selections {
+    known: Mutex<HashMap<(usize, String), Slot>>,
+}
+
+/// Taken by whoever comes first; the others wait for the answer.
+type Slot = Arc<Mutex<Option<Digest>>>;
+
+impl Selections {
+    /// As [`selection_digest`], once. The context lives as long as this, so its address is its name.
+    fn digest(&self, step: &Step, copy: &CopyOp, context: &JobContext) -> Result<Digest, Problem> {
+        let key = (Arc::as_ptr(context).addr(), format!("{copy:?}"));
+        let slot = self.known.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        match *known {
+            Some(digest) => Ok(digest),
+            None => Ok(*known.insert(selection_digest(step, copy, context)?)),
+        }
+    }
+}
 
 /// The digest of what `copy` selects of `context`: paths below each source, kinds, modes, links and
 /// contents. Not times, and not owners, since what comes from a context becomes root's.
@@ -36,6 +59,7 @@ pub fn selection_digest(step: &Step, copy: &CopyOp, context: &Context) -> Result
 
 /// The digests of everything that the steps read of contexts.
 pub fn selection_digests(
+    selections: &Selections,
     lowered: &Lowered,
     contexts: &BTreeMap<Option<String>, JobContext>,
     remote: &[PinnedSource],
@@ -46,7 +70,7 @@ pub fn selection_digests(
         if let CopyFrom::Remote(place) = copy.from {
             digests.insert(step.id, remote[place].identity().digest());
         } else if let Some(context) = context_name(copy).and_then(|name| contexts.get(&name)) {
-            digests.insert(step.id, selection_digest(step, copy, context)?);
+            digests.insert(step.id, selections.digest(step, copy, context)?);
         }
     }
     Ok(digests)

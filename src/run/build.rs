@@ -11,7 +11,7 @@ use crate::context::{Context, Contexts, IgnoreFile};
 use crate::diag::{Kind, Located, Problem};
 use crate::engine::base::{Base, LOST_BLOB, MISSING_BLOB, Origin};
 use crate::engine::forwarded::Forwarded;
-use crate::engine::selection::{context_name, selection_digests};
+use crate::engine::selection::{Selections, context_name, selection_digests};
 use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, SEMANTICS, blocking};
 use crate::event::Event;
 use crate::model;
@@ -28,11 +28,12 @@ use crate::store::Store;
 /// What build nodes of a run share.
 pub struct Builder {
     pub(super) contexts: Arc<Contexts>,
+    selections: Arc<Selections>,
 }
 
 impl Builder {
     pub fn new(store: Store) -> Self {
-        Self { contexts: Arc::new(Contexts::new(Some(store))) }
+        Self { contexts: Arc::new(Contexts::new(Some(store))), selections: Arc::default() }
     }
 }
 
@@ -147,7 +148,10 @@ impl<E: Engine> PlanWorker<E> {
         let contexts = self.contexts(node, &lowered, &auth).await?;
         let sources = {
             let (lowered, contexts, pinned) = (lowered.clone(), contexts.clone(), pinned.clone());
-            blocking(move || selection_digests(&lowered, &contexts, &pinned)).await.map_err(Box::new)?
+            let selections = self.builder.selections.clone();
+            blocking(move || selection_digests(&selections, &lowered, &contexts, &pinned))
+                .await
+                .map_err(Box::new)?
         };
         let info = self.tools.engine.info();
         let emulators = self.tools.engine.emulators(&lowered);

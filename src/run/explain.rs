@@ -32,8 +32,10 @@ const MOST_CANDIDATES: usize = 100;
 const RENEWED_EVERY_SECONDS: i64 = 24 * 3600;
 /// No account is larger.
 const LARGEST_ACCOUNT: u64 = 64 << 20;
+/// The bytes of the key in front of an account.
+const KEY_LENGTH: usize = 32;
 /// Raised when what is stored changes its meaning; others are as good as none.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 pub(super) struct Explainer {
     store: Store,
@@ -60,6 +62,7 @@ struct List {
     context: Arc<Context>,
 }
 
+/// In the record after the node's key, compressed.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
@@ -92,25 +95,27 @@ impl Explainer {
     pub fn save(&self) -> Result<(), StoreError> {
         let noted = std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner));
         for noted in noted {
-            let known = self.store.keys().latest(KeyKind::Account, &noted.subject)?;
-            let is_fresh = known.as_ref().is_some_and(|record| {
-                record.last_used > self.store.keys().now().saturating_sub(RENEWED_EVERY_SECONDS)
-            });
-            if is_fresh
-                && known.and_then(|record| stored(&record)).is_some_and(|known| known.key == noted.key)
-            {
-                continue;
-            }
             for list in &noted.lists {
                 self.save_list(&noted.subject, list)?;
             }
             let slots = noted.lists.iter().map(|list| (list.step, list.slot)).collect();
             let stored = Stored { version: VERSION, key: noted.key, account: noted.account, slots };
             let text = serde_json::to_vec(&stored).expect("an account is plain data");
-            let Ok(value) = zstd::bulk::compress(&text, 1) else { continue };
+            let Ok(packed) = zstd::bulk::compress(&text, 1) else { continue };
+            let value = [&noted.key.as_bytes()[..], &packed].concat();
             self.put(KeyKind::Account, &Digest::of(&noted.subject), &noted.subject, &value)?;
         }
         Ok(())
+    }
+
+    /// Whether the account of a node with this key is the last that was written, and not long ago.
+    fn is_written(&self, subject: &str, key: &Digest) -> bool {
+        let keys = self.store.keys();
+        let is_fresh = |record: &Record| {
+            record.value.starts_with(key.as_bytes())
+                && record.last_used > keys.now().saturating_sub(RENEWED_EVERY_SECONDS)
+        };
+        keys.latest(KeyKind::Account, subject).ok().flatten().as_ref().is_some_and(is_fresh)
     }
 
     fn save_list(&self, subject: &str, list: &List) -> Result<(), StoreError> {
@@ -169,7 +174,8 @@ impl Explainer {
 
 fn stored(record: &Record) -> Option<Stored> {
     let mut text = Vec::new();
-    let decoder = zstd::stream::Decoder::new(&record.value[..]).ok()?;
+    let packed = record.value.get(KEY_LENGTH..)?;
+    let decoder = zstd::stream::Decoder::new(packed).ok()?;
     decoder.take(LARGEST_ACCOUNT).read_to_end(&mut text).ok()?;
     let stored: Stored = serde_json::from_slice(&text).ok()?;
     (stored.version == VERSION).then_some(stored)
@@ -216,13 +222,12 @@ impl<E: Engine> PlanWorker<E> {
 
     /// For the next run.
     pub(super) fn note(&self, node: &BuildNode, prepared: &Prepared) {
+        let subject = self.explainer.subject(node);
+        if self.explainer.is_written(&subject, &prepared.key) {
+            return;
+        }
         let (account, lists) = (self.account(node, prepared), self.lists(node, prepared));
-        self.explainer.note(Noted {
-            subject: self.explainer.subject(node),
-            key: prepared.key,
-            account,
-            lists,
-        });
+        self.explainer.note(Noted { subject, key: prepared.key, account, lists });
     }
 
     /// What came from where.

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::diag::Source;
 use crate::dockerfile::Dockerfile;
 use crate::engine::forwarded::Forwarded;
-use crate::engine::selection::selection_digests;
+use crate::engine::selection::{Selections, selection_digests};
 use crate::engine::{BuildJob, BuildOutcome, Engine as _, JobEvents};
 use crate::event::{Event, EventSink};
 use crate::layer::{Compression, EntryKind, Index};
@@ -91,7 +91,7 @@ impl Place {
         let steps = Arc::new(lower(&setting, &BaseImages::new()).unwrap());
         let contexts = BTreeMap::from([(None, Arc::new(context))]);
         // What is not there fails in the step that reads it, too.
-        let selected = selection_digests(&steps, &contexts, &[]).unwrap_or_default();
+        let selected = selection_digests(&Selections::default(), &steps, &contexts, &[]).unwrap_or_default();
         BuildJob {
             target: "t".into(),
             platform: platform.clone(),
