@@ -141,7 +141,10 @@ impl Place {
 
     fn sources(&self, text: &str) -> Vec<Digest> {
         let job = self.job(text, 0);
-        selection_digests(&job.steps, &job.contexts, &[]).unwrap().into_values().collect()
+        selection_digests(&Selections::default(), &job.steps, &job.contexts, &[])
+            .unwrap()
+            .into_values()
+            .collect()
     }
 }
 
