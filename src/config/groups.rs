@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::budget::MOST_VALUES;
 use super::declare::{Declarations, GroupDeclaration, is_template};
 use super::delivery::Said;
 use super::keys;
@@ -49,8 +50,22 @@ pub fn resolve<'a>(
         };
         (name.to_string(), group)
     }));
+    if world.templates.budget().is_out_of_values() {
+        problems.push(too_many_members(world.declared));
+    }
     check_circles(world.declared, problems);
     groups
+}
+
+/// What groups say about their members is more than targets may have.
+pub fn too_many_members(declared: &Declarations) -> Problem {
+    let message = format!("the groups say more than {MOST_VALUES} things about their members");
+    let problem = Problem::input("config::too-many", message)
+        .help("a group counts once for each of its targets, and a pattern for what it looks at; name fewer");
+    match declared.groups.values().max_by_key(|group| group.targets.len()) {
+        Some(group) => problem.at(group.place.clone(), "the longest of them"),
+        None => problem,
+    }
 }
 
 /// The members that this run has; what is left out by its own `when` is no problem of the group.
@@ -64,7 +79,7 @@ fn members<'a>(
     let mut members = Vec::new();
     for member in &group.targets {
         // What is meant takes a while to find.
-        if problems.len() >= MOST_PROBLEMS {
+        if problems.len() >= MOST_PROBLEMS || world.templates.budget().is_out_of_values() {
             break;
         }
         let name = member.value.as_str();
@@ -106,7 +121,7 @@ fn matching<'a>(
     // What a `when` leaves out may be all there is.
     let is_left_out = !pattern.asks_for_labels()
         && roster.left_out.keys().any(|name| pattern.matches(name, &BTreeMap::new()));
-    if found.is_empty() && !is_left_out {
+    if found.is_empty() && !is_left_out && !world.templates.budget().is_out_of_values() {
         let names: Vec<&str> = roster.names().collect();
         let help = match pattern.asks_for_labels() {
             true => "labels are in `labels` of targets".to_string(),

@@ -1,5 +1,8 @@
 //! What to say about a key: known, not in this version yet, another tool's word, or a slip.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use super::schema;
 use super::user::schema as user;
 use crate::diag::{Problem, nearest};
@@ -42,6 +45,12 @@ pub enum Section {
 impl Section {
     /// The keys that there are.
     pub fn known(self) -> Vec<String> {
+        static KNOWN: Mutex<BTreeMap<u8, Vec<String>>> = Mutex::new(BTreeMap::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(self as u8).or_insert_with(|| self.of_schema()).clone()
+    }
+
+    fn of_schema(self) -> Vec<String> {
         match self {
             Self::Root => schema::keys_of::<schema::BuildFile>(),
             Self::Project => schema::keys_of::<schema::Project>(),
@@ -161,9 +170,15 @@ pub fn problem_of(section: Section, key: &str) -> Problem {
     }
 }
 
+/// Longer ones are no slips.
+const LONGEST_KEY: usize = 100;
+
 /// What `key` is a slip for beyond doubt: the same word in snake_case, or the only key that is one slip away.
 pub fn sure(section: Section, key: &str) -> Option<String> {
     if section.later().contains(&key) || section.advice(key).is_some() {
+        return None;
+    }
+    if key.len() > LONGEST_KEY {
         return None;
     }
     let known = section.known();

@@ -45,3 +45,17 @@ pub fn trimmed(source: &str, span: &Span) -> Span {
     let start = span.start + (source.len() - source.trim_start().len());
     start..(span.start + source.trim_end().len()).max(start)
 }
+
+/// Whether an expression names one of `roots`.
+pub fn asks(expression: &str, roots: &[&str]) -> bool {
+    names(expression).into_iter().any(|name| {
+        let root = expression[name].split('.').next().unwrap_or_default();
+        roots.contains(&root)
+    })
+}
+
+/// Whether the filter after a name makes up for a missing value.
+pub fn has_default(rest: &str) -> bool {
+    let filter = rest.trim_start().strip_prefix('|').map(str::trim_start);
+    filter.is_some_and(|filter| filter.starts_with("default") || filter.starts_with("d("))
+}

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use minijinja::value::Value;
 use rayon::prelude::*;
 
-use super::budget::{Budget, MOST_VALUES};
+use super::budget::Budget;
 use super::declare::Declarations;
 use super::delivery::{self, Said};
 use super::entries;
@@ -70,7 +70,7 @@ fn too_many_problems() -> Problem {
 
 /// No more problems than anybody reads.
 fn at_most(mut problems: Vec<Problem>) -> Vec<Problem> {
-    if problems.len() > MOST_PROBLEMS {
+    if problems.len() >= MOST_PROBLEMS {
         problems.truncate(MOST_PROBLEMS);
         problems.push(too_many_problems());
     }
@@ -137,7 +137,7 @@ pub fn prepare<R>(
     check_wanted(&world, &mut ancestry, &sets, problems);
     if world.templates.budget().is_out_of_values() {
         roster.is_cut = true;
-        problems.push(too_many_members(declared));
+        problems.push(groups::too_many_members(declared));
     }
     let run = Run {
         world: &world,
@@ -190,6 +190,7 @@ fn targets(run: &Run<'_, '_>, problems: &mut Vec<Problem>) -> BTreeMap<String, T
         };
         // Who is refused what is left depends on the order: the order is that of the targets.
         if budget.is_spent() {
+            resolved.clear();
             budget.return_to(before);
             resolved = some.iter().map(|member| target(run, member)).collect();
         }
@@ -205,17 +206,6 @@ fn targets(run: &Run<'_, '_>, problems: &mut Vec<Problem>) -> BTreeMap<String, T
         }
     }
     targets
-}
-
-/// What groups say about their members is more than targets may have.
-fn too_many_members(declared: &Declarations) -> Problem {
-    let message = format!("the groups say more than {MOST_VALUES} things about their members");
-    let problem = Problem::input("config::too-many", message)
-        .help("a group counts once for each of its targets, and a pattern for what it looks at; name fewer");
-    match declared.groups.values().max_by_key(|group| group.targets.len()) {
-        Some(group) => problem.at(group.place.clone(), "the longest of them"),
-        None => problem,
-    }
 }
 
 type Resolved = (Target, Vec<Problem>);

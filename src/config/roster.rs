@@ -148,7 +148,9 @@ impl<'a> Roster<'a> {
             true => pattern.matches(&member.name, &labels_of(world, member)),
             false => pattern.matches(&member.name, &none),
         };
-        self.members.values().filter(matches).map(|member| member.name.as_str()).collect()
+        let found = self.members.values().filter(matches).map(|member| member.name.as_str());
+        let found: Vec<&str> = found.collect();
+        if world.templates.budget().has_values(found.len()) { found } else { Vec::new() }
     }
 
     /// Why `name`, which stands in `text`, is no target of this run.

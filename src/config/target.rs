@@ -166,10 +166,7 @@ impl<'w> Resolver<'w, '_, '_> {
         let narrowed = platforms.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.value));
         Target {
             name: self.member.name.clone(),
-            description: self
-                .common
-                .last("description", |layer| layer.description.as_ref())
-                .map(|text| text.value.clone()),
+            description: self.description(),
             place: Some(self.member.declaration.place.clone()),
             variants: narrowed.map_while(|platform| self.variant_if_room(platform, &platforms)).collect(),
             tags: self.tags(&images),
@@ -188,6 +185,21 @@ impl<'w> Resolver<'w, '_, '_> {
             policies: self.policies(),
             tag_rules: self.tag_rules(),
             requirements: self.requirements(),
+        }
+    }
+
+    fn description(&mut self) -> Option<String> {
+        let text = self.common.last("description", |layer| layer.description.as_ref())?;
+        self.copied(text)
+    }
+
+    fn copied(&mut self, text: &Text) -> Option<String> {
+        match self.world.templates.copied(text) {
+            Ok(copy) => Some(copy),
+            Err(problem) => {
+                self.report(problem);
+                None
+            }
         }
     }
 
@@ -491,7 +503,7 @@ impl<'w> Resolver<'w, '_, '_> {
                 Dockerfile::File(Located::new(PathBuf::from(path.as_ref()), text.place()))
             }
             Some(DockerfileDeclaration::Inline(text)) => {
-                Dockerfile::Inline(Located::new(text.value.clone(), text.place()))
+                Dockerfile::Inline(Located::new(self.copied(text).unwrap_or_default(), text.place()))
             }
             None => Dockerfile::File(Located::unplaced(PathBuf::from("Dockerfile"))),
         }

@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use minijinja::value::{Value, ValueKind};
@@ -20,7 +21,7 @@ use super::budget::{Budget, MOST_TEXT};
 use super::fault::{Fault, fault_of};
 use super::filters::{LONGEST_TEXT, is_of_environment, is_version, text_of};
 use super::keys;
-use super::looks::{Looks, size_of, trimmed};
+use super::looks::{Looks, asks, has_default, size_of, trimmed};
 use super::names::names;
 pub use super::scope::Scope;
 use super::text::Text;
@@ -44,6 +45,13 @@ const CI_MEMBERS: [&str; 13] = [
     "run_url",
 ];
 
+/// Room that a text may keep without need.
+const SPARE: usize = 1 << 10;
+
+/// Bytes of strings that are remembered compiled, which takes thirty times as much; and what one counts as more.
+const MOST_KEPT: usize = 1 << 20;
+const KEPT: usize = 256;
+
 /// Variables that are declared and have no value, which makes for a better message.
 pub type Unset = BTreeMap<String, String>;
 
@@ -53,6 +61,8 @@ pub struct Templates<'e> {
     unset: Unset,
     budget: Budget,
     compiled: RwLock<HashMap<String, Arc<Compiled<'e>>>>,
+    /// Bytes of what was compiled.
+    kept: AtomicUsize,
 }
 
 /// A string with its expressions; or what is wrong with it, which does not change either.
@@ -70,14 +80,6 @@ struct Template<'e> {
 enum Piece<'e> {
     Letters(Span),
     Expression { span: Span, expression: Expression<'e, 'static>, looks: Looks },
-}
-
-/// Whether an expression names one of `roots`.
-fn asks(expression: &str, roots: &[&str]) -> bool {
-    names(expression).into_iter().any(|name| {
-        let root = expression[name].split('.').next().unwrap_or_default();
-        roots.contains(&root)
-    })
 }
 
 /// What is asked of git, which costs processes to answer.
@@ -130,7 +132,7 @@ impl GitUse {
 
 impl<'e> Templates<'e> {
     pub fn new(environment: &'e Environment<'static>, unset: Unset, budget: Budget) -> Self {
-        Self { environment, unset, budget, compiled: RwLock::default() }
+        Self { environment, unset, budget, compiled: RwLock::default(), kept: AtomicUsize::new(0) }
     }
 
     pub fn budget(&self) -> &Budget {
@@ -147,6 +149,12 @@ impl<'e> Templates<'e> {
             // Whoever keeps it copies it.
             self.check_room(text.value.len(), text.value.len()).map_err(|fault| fault.problem(text))?;
             return Ok(Cow::Borrowed(&text.value));
+        }
+        // What is refused anyway is not made first.
+        if self.budget.is_spent() {
+            let whole = 0..text.value.len();
+            self.spend(0, &whole).map_err(|fault| fault.problem(text))?;
+            self.check_room(0, whole.end).map_err(|fault| fault.problem(text))?;
         }
         let compiled = self.compiled(&text.value);
         let rendered = match &*compiled {
@@ -176,7 +184,17 @@ impl<'e> Templates<'e> {
         }
         let compiled = Arc::new(self.compile(text));
         let mut all = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
+        if self.kept.fetch_add(text.len() + KEPT, Ordering::Relaxed) > MOST_KEPT {
+            return compiled;
+        }
         all.entry(text.to_string()).or_insert(compiled).clone()
+    }
+
+    /// A text that is no template, to be kept for one target.
+    pub fn copied(&self, text: &Text) -> Result<String, Problem> {
+        let length = text.value.len();
+        self.check_room(length, length).map_err(|fault| fault.problem(text))?;
+        Ok(text.value.clone())
     }
 
     /// Whether a condition holds: one expression without braces, which must give a boolean.
@@ -281,6 +299,10 @@ impl<'e> Templates<'e> {
                 )
                 .help(format!("at most {LONGEST_TEXT} bytes")));
             }
+        }
+        // Long texts grow in steps, and each may leave half of its room empty.
+        if rendered.capacity() - rendered.len() > SPARE {
+            rendered.shrink_to_fit();
         }
         Ok(rendered)
     }
@@ -413,12 +435,6 @@ impl<'e> Templates<'e> {
             },
         }
     }
-}
-
-/// Whether the filter after a name makes up for a missing value.
-fn has_default(rest: &str) -> bool {
-    let filter = rest.trim_start().strip_prefix('|').map(str::trim_start);
-    filter.is_some_and(|filter| filter.starts_with("default") || filter.starts_with("d("))
 }
 
 #[cfg(test)]

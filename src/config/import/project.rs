@@ -23,6 +23,9 @@ use crate::model::{
     Entitlement, Network, Output, Policy, Project, Resources, SecretSource, SshSource, Ulimit, Variant,
 };
 
+/// More than anybody reads.
+const MOST_ERRORS: usize = 500;
+
 /// The project of a selection; or everything that is wrong.
 pub fn project(
     selection: &Selection,
@@ -30,13 +33,18 @@ pub fn project(
     wanted: &[Platform],
     remote: Option<&Path>,
 ) -> Result<(Project, Vec<Problem>), Vec<Problem>> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
     let widened = with_platforms_of_consumers(selection);
-    let targets = widened.iter().map(|(name, target)| {
+    let (mut targets, mut errors) = (BTreeMap::new(), 0);
+    for (name, target) in &widened {
+        let known = problems.len();
         let converter = Converter { target, facts, wanted, remote, problems: &mut problems };
-        (name.clone(), converter.target())
-    });
-    let targets: BTreeMap<String, model::Target> = targets.collect();
+        targets.insert(name.clone(), converter.target());
+        errors += problems[known..].iter().filter(|problem| problem.is_error()).count();
+        if errors >= MOST_ERRORS {
+            break;
+        }
+    }
     // Where a target and a group have one name, the request has been for what the group means.
     let groups = selection.groups.iter().filter(|(name, _)| !selection.targets.contains_key(*name));
     let groups = groups.map(|(name, group)| (name.clone(), model_group(group)));

@@ -128,8 +128,10 @@ impl Node {
         }
     }
 
+    /// Long texts count as several values.
     fn count(&self) -> usize {
         1 + match &self.kind {
+            Kind::Text(text) => text.len() / 512,
             Kind::List(items) => items.iter().map(Self::count).sum(),
             Kind::Table(table) => table.values().map(Self::count).sum(),
             _ => 0,

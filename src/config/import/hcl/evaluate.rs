@@ -22,6 +22,8 @@ pub type Evaluated<T> = Result<T, Box<Problem>>;
 
 /// How deep evaluation may go, through operators, functions and all.
 const DEEPEST: usize = 4_000;
+/// The elements that a call of a file's function counts as.
+const CALL: usize = 16;
 /// Bytes of text and, at a price each, elements that one run may make.
 const BUDGET: u64 = 96 << 20;
 /// What an element of a collection costs.
@@ -454,6 +456,8 @@ impl<'e> Evaluator<'e> {
         arguments: Vec<Value>,
         span: &Span,
     ) -> Evaluated<Value> {
+        // Functions that call others twice each are called without end.
+        self.limited(span, self.environment.charge(0, CALL))?;
         let mut arguments = arguments.into_iter();
         let mut locals: Vec<(Rc<str>, Value)> = Vec::new();
         for name in &function.parameters {
