@@ -1,0 +1,62 @@
+//! Templates that ask for too much.
+
+use std::fmt::Write as _;
+
+use crate::meter::{Meter, lines};
+
+/// A target with `count` arguments, and a variable of 64 KiB.
+fn arguments(count: usize, value: impl Fn(usize) -> String) -> String {
+    let mut text = format!("[vars]\nlong = \"{}\"\n[target.app.args]\n", "x".repeat(64 << 10));
+    for number in 0..count {
+        let _ = writeln!(text, "A{number} = \"{}\"", value(number));
+    }
+    text
+}
+
+#[test]
+fn text_is_bounded() {
+    let meter = Meter::new();
+    let too_long = "config::template-size: the texts of this run are too long together";
+    meter.toml("one text", &arguments(100_000, |_| "{{ vars.long }}".to_string()), too_long);
+    let each = |number| format!("{{{{ vars.long }}}}{number}");
+    meter.toml(
+        "many texts",
+        &arguments(100_000, each),
+        "config::template-size: the rendered text is too long",
+    );
+    let half = "{{ vars.long[:30000] }}{{ vars.long[:30000] }}";
+    meter.toml("texts of others", &arguments(20_000, |number| format!("{half}{number}")), too_long);
+}
+
+#[test]
+fn work_is_bounded() {
+    let meter = Meter::new();
+    let too_much = "config::template: the templates of this run do too much";
+    let joined = vec!["vars.long"; 300].join(" ~ ");
+    let length = |number| format!("{{{{ ({joined} ~ {number}) | length }}}}");
+    meter.toml("joined", &arguments(2_000, length), too_much);
+    let compared = |number| format!("{{{{ ({joined} ~ {number}) == 'x' }}}}");
+    meter.toml("compared", &arguments(2_000, compared), too_much);
+    let hashed = " | sha256".repeat(100);
+    let short = format!("{} | lower", " | upper | lower".repeat(100));
+    let filtered = |number| format!("{{{{ (vars.long{short}{hashed})[:{number}] }}}}");
+    meter.toml("filtered", &arguments(2_000, filtered), too_much);
+    let split = "{{ vars.long | split('') | join | split('') | join | split('') | join | length }}";
+    meter.toml("split", &arguments(20_000, |number| format!("{split}{number}")), too_much);
+    let pattern = "{{ vars.long is matching('(a|b|c){20}$') }}";
+    meter.toml("matched", &arguments(20_000, |number| format!("{pattern}{number}")), too_much);
+}
+
+#[test]
+fn variables_do_not_grow_out_of_each_other() {
+    let meter = Meter::new();
+    meter.toml(
+        "a long value",
+        &format!("[vars]\nlong = \"{}\"\n", "x".repeat((64 << 10) + 1)),
+        "config::too-long: a value has 65537 bytes, and at most 65536 are taken",
+    );
+    // A variable is no template: there is nothing to expand.
+    let doubled = lines(40, |n| format!("v{} = \"{{{{ vars.v{n} }}}}{{{{ vars.v{n} }}}}\"", n + 1));
+    let text = format!("[vars]\nv0 = \"x\"\n{doubled}");
+    meter.toml("variables that name each other", &text, "config::no-template: `vars` is not a template");
+}
