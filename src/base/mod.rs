@@ -15,6 +15,7 @@ pub mod platform;
 pub mod reference;
 pub mod remote;
 pub mod secret;
+pub mod toml_size;
 
 pub use digest::{Digest, HashState, Hasher, HashingReader, HashingWriter};
 pub use git_reference::{GitReference, GitTimes};

@@ -4,7 +4,8 @@
 //! and for one platform the `on` tables in the same order. Lists and single values replace, tables merge
 //! per key; `append` adds to a list, `remove` takes away what weaker layers say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::declare::{Declarations, Layer, TargetDeclaration};
@@ -70,15 +71,17 @@ impl<'a> Layers<'a> {
             if layer.removes_all_of(key) {
                 list = None;
             }
-            for name in layer.removed_entries(key) {
-                list.iter_mut().for_each(|list| list.retain(|entry| entry.name() != name));
+            if let Some(list) = &mut list {
+                drop_named(list, layer.removed_entries(key).map(Cow::Borrowed).collect());
             }
             if let Some(entries) = field(layer) {
                 list = Some(entries.iter().collect());
             }
             if let Some(added) = layer.append.as_deref().and_then(&field) {
                 let list = list.get_or_insert_default();
-                list.retain(|weaker| !added.iter().any(|entry| entry.replaces(weaker)));
+                if T::REPLACES {
+                    drop_named(list, added.iter().map(Entry::name).collect());
+                }
                 list.extend(added);
             }
         }
@@ -93,6 +96,12 @@ impl<'a> Layers<'a> {
     pub fn below(&self, layer: &Layer) -> Self {
         let below = self.0.iter().copied().take_while(|known| !std::ptr::eq(*known, layer));
         Self(below.collect())
+    }
+}
+
+fn drop_named<T: Entry>(list: &mut Vec<&T>, names: HashSet<Cow<'_, str>>) {
+    if !names.is_empty() {
+        list.retain(|entry| !names.contains(&entry.name()));
     }
 }
 
@@ -262,7 +271,7 @@ fn too_many_ancestors(parent: &Text, name: &str) -> Problem {
 
 /// Keeps the last of each: an earlier one cannot win over it, so it changes nothing.
 fn without_repeats(targets: Vec<&TargetDeclaration>) -> Vec<&TargetDeclaration> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let mut kept: Vec<_> =
         targets.into_iter().rev().filter(|target| seen.insert(std::ptr::from_ref(*target))).collect();
     kept.reverse();

@@ -7,7 +7,6 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use toml::de::DeTable;
 
 use super::declare::Declarations;
 use super::files::{self, Files, MOST_ENTRIES, TooMuch};
@@ -209,13 +208,14 @@ impl Loaded {
             directory: path.parent().unwrap_or(Path::new("/")).to_path_buf(),
             is_literal: false,
         });
-        let (document, errors) = DeTable::parse_recoverable(&file.source.text);
-        if !errors.is_empty() {
-            // What recovery made of the rest would give problems that are not there.
-            read.incomplete = true;
-            read.problems.extend(syntax::problems(&file, &errors));
-            return read;
-        }
+        let document = match syntax::parse(&file) {
+            Ok(document) => document,
+            Err(problems) => {
+                read.incomplete = true;
+                read.problems.extend(problems);
+                return read;
+            }
+        };
         let mut reader =
             Reader { file: file.clone(), problems: &mut read.problems, uses_git: GitUse::default() };
         read.found = read::read(&mut reader, document.get_ref(), rank);

@@ -1,6 +1,7 @@
 //! `remove`: what a layer takes away from weaker ones, and the names by which entries of lists are known.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::conditional::Conditional;
 use super::declare::{AnnotationsDeclaration, Layer};
@@ -51,12 +52,10 @@ impl Removal {
 
 /// An entry of a list, which has a name: its text, or its id.
 pub trait Entry {
-    fn name(&self) -> Cow<'_, str>;
+    /// Whether the entry, added to a list, takes the place of a weaker one of its name.
+    const REPLACES: bool = true;
 
-    /// Whether the entry, added to a list, takes the place of a weaker one.
-    fn replaces(&self, weaker: &Self) -> bool {
-        self.name() == weaker.name()
-    }
+    fn name(&self) -> Cow<'_, str>;
 }
 
 impl Entry for Text {
@@ -66,12 +65,10 @@ impl Entry for Text {
 }
 
 impl<T: Entry> Entry for Conditional<T> {
+    const REPLACES: bool = T::REPLACES;
+
     fn name(&self) -> Cow<'_, str> {
         self.value.name()
-    }
-
-    fn replaces(&self, weaker: &Self) -> bool {
-        self.value.replaces(&weaker.value)
     }
 }
 
@@ -117,6 +114,8 @@ impl Entry for SshDeclaration {
 
 /// Outputs, caches and their like are known by their type, of which there may be several.
 impl Entry for EntryDeclaration {
+    const REPLACES: bool = false;
+
     fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Line(text) => {
@@ -128,10 +127,6 @@ impl Entry for EntryDeclaration {
                 Cow::Borrowed(kind.map_or("", |(_, text)| &text.value))
             }
         }
-    }
-
-    fn replaces(&self, _weaker: &Self) -> bool {
-        false
     }
 }
 
@@ -197,7 +192,7 @@ impl Layer {
         fn list<T: Entry>(list: &Option<Vec<T>>) -> Option<Vec<String>> {
             list.as_ref().map(|list| list.iter().map(|entry| entry.name().into_owned()).collect())
         }
-        fn table<T>(table: &std::collections::BTreeMap<String, T>) -> Option<Vec<String>> {
+        fn table<T>(table: &BTreeMap<String, T>) -> Option<Vec<String>> {
             (!table.is_empty()).then(|| table.keys().cloned().collect())
         }
         let single = |is_said: bool| is_said.then(Vec::new);
@@ -262,37 +257,50 @@ fn annotation_key(text: &str) -> &str {
 
 /// What the strongest of `layers` takes away that nothing below it gives.
 pub fn check(strongest: &Layer, weaker: &Layers<'_>, problems: &mut Vec<Problem>) {
+    let mut given: BTreeMap<&str, Option<Given>> = BTreeMap::new();
     for removal in strongest.remove.iter().filter(|removal| !removal.is_lenient) {
-        let mut known: Vec<String> = Vec::new();
-        let mut is_given = false;
-        for layer in weaker.iter() {
-            if layer.removes_all_of(&removal.key) {
-                (known, is_given) = (Vec::new(), false);
-            }
-            known.retain(|name| !layer.removed_entries(&removal.key).any(|removed| removed == name));
-            for said in [Some(layer), layer.append.as_deref()].into_iter().flatten() {
-                let names = said.names(&removal.key);
-                is_given |= names.is_some();
-                known.extend(names.unwrap_or_default());
-            }
-        }
-        let is_there = match &removal.entry {
-            Some(entry) => known.contains(entry),
-            None => is_given,
+        let given = given.entry(&removal.key).or_insert_with(|| given_by(weaker, &removal.key));
+        let is_there = match (&removal.entry, &given) {
+            (Some(entry), Some(names)) => names.contains(entry),
+            (None, given) => given.is_some(),
+            (Some(_), None) => false,
         };
         if !is_there {
-            problems.push(nothing_to_remove(removal, &known));
+            problems.push(nothing_to_remove(removal, given.as_ref()));
         }
     }
 }
 
-fn nothing_to_remove(removal: &Removal, known: &[String]) -> Problem {
+/// The names of a key's entries; empty for a single value.
+type Given = BTreeSet<String>;
+
+/// What `layers` give `key`; `None` when none says anything.
+fn given_by(layers: &Layers<'_>, key: &str) -> Option<Given> {
+    let mut given: Option<Given> = None;
+    for layer in layers.iter() {
+        if layer.removes_all_of(key) {
+            given = None;
+        }
+        if let Some(given) = &mut given {
+            for name in layer.removed_entries(key) {
+                given.remove(name);
+            }
+        }
+        let said = [Some(layer), layer.append.as_deref()].into_iter().flatten();
+        for names in said.filter_map(|said| said.names(key)) {
+            given.get_or_insert_default().extend(names);
+        }
+    }
+    given
+}
+
+fn nothing_to_remove(removal: &Removal, given: Option<&Given>) -> Problem {
     let message = format!("no weaker layer gives `{}`", removal.path());
     let problem =
         Problem::input("config::nothing-to-remove", message).at(removal.text.place(), "nothing to take away");
-    let names = || known.iter().map(String::as_str);
+    let names = || given.into_iter().flatten().map(String::as_str);
     match &removal.entry {
-        Some(entry) if !known.is_empty() => problem.help(match suggestion(entry, names()) {
+        Some(entry) if names().next().is_some() => problem.help(match suggestion(entry, names()) {
             Some(suggestion) => suggestion,
             None => format!("`{}` has {}", removal.key, quoted_list(names())),
         }),

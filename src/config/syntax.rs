@@ -1,14 +1,54 @@
 //! What is not TOML, in words for whoever wrote it: one problem for each slip, at its beginning. The parser goes on
 //! after an error, and much of what it finds then is the same slip again.
 
-use toml::de::Error;
+use toml::Spanned;
+use toml::de::{DeTable, Error};
 
 use super::table::MOST_PROBLEMS;
 use super::text::File;
+use crate::base::toml_size;
 use crate::diag::{Problem, Span};
 
-/// The problems of a file that cannot be parsed.
-pub fn problems(file: &File, errors: &[Error]) -> Vec<Problem> {
+/// How much of a broken text is looked at first, in bytes.
+const BEGINNING: usize = 64 << 10;
+
+/// The file as TOML, or all that keeps it from being that.
+pub fn parse(file: &File) -> Result<Spanned<DeTable<'_>>, Vec<Problem>> {
+    let text = &file.source.text;
+    if let Some(excess) = toml_size::excess(text) {
+        let message = format!("`{}` has {excess}", file.source.name);
+        let help = "nobody writes that much by hand: look at what made the file";
+        return Err(vec![
+            Problem::input("config::too-many", message).at(file.place(0..0), "this file").help(help),
+        ]);
+    }
+    DeTable::parse(text).map_err(|_| problems(file, &errors(text)))
+}
+
+/// What the parser finds wrong. It keeps every error, thousands of times the size of what is wrong, so a long text is
+/// looked at from its beginning, and no further than to where there is more than is told.
+fn errors(text: &str) -> Vec<Error> {
+    let mut length = BEGINNING;
+    loop {
+        let beginning = whole_lines(text, length);
+        let (_, errors) = DeTable::parse_recoverable(beginning);
+        if beginning.len() == text.len() || errors.len() > MOST_PROBLEMS {
+            return errors;
+        }
+        length *= 2;
+    }
+}
+
+/// The lines of which something is in the first `length` bytes.
+fn whole_lines(text: &str, length: usize) -> &str {
+    let rest = text.as_bytes().get(length..).unwrap_or_default();
+    match rest.iter().position(|&byte| byte == b'\n') {
+        Some(end) => &text[..=length + end],
+        None => text,
+    }
+}
+
+fn problems(file: &File, errors: &[Error]) -> Vec<Problem> {
     let text = &file.source.text;
     if let Some(problem) = unclosed(file, errors) {
         return vec![problem];
@@ -29,10 +69,12 @@ pub fn problems(file: &File, errors: &[Error]) -> Vec<Problem> {
 /// A list or table that nobody closes: all that follows is read as part of it.
 fn unclosed(file: &File, errors: &[Error]) -> Option<Problem> {
     let error = errors.iter().find(|error| error.message().starts_with("unclosed array"))?;
-    let before = file.source.text.get(..error.span()?.start)?;
-    let opened = open_brackets(before).pop()?;
+    let text = &file.source.text;
+    let opened = open_brackets(text.get(..error.span()?.start)?).pop()?;
     let is_first = errors.iter().all(|error| error.span().is_none_or(|span| span.start >= opened));
-    is_first.then(|| {
+    // Where the parser saw a beginning alone, the rest may close it.
+    let is_open = is_first && open_brackets(text).contains(&opened);
+    is_open.then(|| {
         let place = file.place(opened..opened + 1);
         Problem::input("config::syntax", "a list is not closed")
             .at(place, "opened here")

@@ -10,17 +10,20 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Lock, LockedCommit, LockedFile, LockedImage, LockedManifest, Section};
-use crate::base::{GitReference, Platform};
+use crate::base::{GitReference, Platform, toml_size};
 use crate::diag::{Place, Problem, Source};
 
 const VERSION: i64 = 1;
 
 impl Lock {
     pub fn parse(source: &Arc<Source>) -> Result<Self, Vec<Problem>> {
-        let (document, errors) = DeTable::parse_recoverable(&source.text);
-        if !errors.is_empty() {
-            return Err(errors.iter().map(|error| syntax_problem(source, error)).collect());
+        if let Some(excess) = toml_size::excess(&source.text) {
+            let message = format!("`{}` has {excess}", source.name);
+            let place = Place::new(source, 0..0);
+            return Err(vec![Problem::input("lock::too-many", message).at(place, "this file")]);
         }
+        // A program writes it: one slip says enough, which is mostly a merge that is not over.
+        let document = DeTable::parse(&source.text).map_err(|error| vec![syntax_problem(source, &error)])?;
         let mut reader = Reader { source, problems: Vec::new(), lock: Self::default() };
         reader.document(document.get_ref());
         if reader.problems.is_empty() { Ok(reader.lock) } else { Err(reader.problems) }

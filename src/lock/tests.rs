@@ -103,6 +103,7 @@ fn what_a_lock_does_not_say_is_wrong() {
     );
     check("version = 1\n[http.a]\ndigest = \"sha256:\"\n", &["3: `sha256:` is no value for `digest`"]);
     assert!(parse("version = 1\n<<<<<<< ours\n").unwrap_err()[0].starts_with("2: "));
+    check(&"a=".repeat(1 << 20), &["1: `multiarch.lock` has more than 1500000 tokens"]);
 }
 
 #[test]

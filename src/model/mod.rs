@@ -250,7 +250,7 @@ pub struct Annotation {
     pub value: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AnnotationLevel {
     Manifest,
     Index,

@@ -34,7 +34,7 @@ fn sizes_are_bounded() {
     );
     meter.toml(
         "tables",
-        &"[[target.a.secret]]\n".repeat(200_000),
+        &"[[target.a.secret]]\n".repeat(120_000),
         "config::too-many: there are more than 500 problems",
     );
     let name = "x".repeat(4 << 20);
@@ -45,6 +45,17 @@ fn sizes_are_bounded() {
         &lines(100_000, |n| format!("[target.t{n}]\nplatfroms = [\"linux/amd64\"]")),
         "config::too-many: there are more than 500 problems",
     );
+    let no_value = "config::syntax: `?` is not a value: texts are in quotes";
+    meter.toml("lines", &lines(200_000, |n| format!("k{n} = ?")), no_value);
+    let late = lines(200_000, |n| format!("[vars.v{n}]"));
+    meter.toml("a slip behind much", &format!("{late}k = ?"), no_value);
+    let open = format!("[vars]\na = [\n{}", lines(200_000, |n| format!("k{n} = 1")));
+    meter.toml("an open list", &open, "config::syntax: a list is not closed");
+    let tokens = "config::too-many: `multiarch.toml` has more than 1500000 tokens";
+    meter.toml("tokens", &lines(500_000, |n| format!("k{n} = ?")), tokens);
+    meter.toml("the most tokens", &"a=".repeat(4 << 20), tokens);
+    let bytes = "config::too-many: `multiarch.toml` has more than 8 MiB";
+    meter.toml("bytes", &format!("# {}", "x".repeat(8 << 20)), bytes);
     let unknown = lines(10_000, |n| format!("[target.service-{n}]\nneeds = [\"service-x{n}\"]"));
     meter.toml("unknown targets", &unknown, "config::too-many: there are more than 500 problems");
 }
@@ -74,6 +85,17 @@ fn values_are_bounded() {
     let heirs = lines(10_000, |n| format!("[target.t{n}]\ninherits = [\"_a\"]"));
     let text = format!("[target._a.args]\n{}\n{heirs}", lines(5_000, |n| format!("a{n} = 1")));
     meter.toml("heirs and arguments", &text, too_many);
+    let names = |start: &str| (0..50_000).map(|n| format!("\"{start}{n}\"")).collect::<Vec<_>>().join(", ");
+    for (what, list, removed) in [
+        ("stages that are taken away", names("s"), names("no-cache-filter.s")),
+        ("stages that take the place of others", names("s"), "\"args\"".to_string()),
+    ] {
+        let text = format!(
+            "[target._a]\nargs = {{ a = \"1\" }}\nno-cache-filter = [{list}]\n[target.a]\ninherits = [\"_a\"]\n\
+             remove = [{removed}]\nappend = {{ no-cache-filter = [{list}] }}\n[target.b]\nneeds = [\"nothing\"]"
+        );
+        meter.toml(what, &text, "config::unknown-name: there is no target `nothing`");
+    }
     let images: Vec<String> = (0..2_000).map(|n| format!("\"i{n}\"")).collect();
     let tags: Vec<String> = (0..2_000).map(|n| format!("\"t{n}\"")).collect();
     let text = format!("[target.a]\nimages = [{}]\ntags = [{}]\n", images.join(", "), tags.join(", "));

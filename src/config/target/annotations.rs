@@ -1,6 +1,7 @@
 //! The annotations of a target: those of every layer, the strongest of each level, platform and key.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::Resolver;
 use crate::base::Platform;
@@ -18,9 +19,8 @@ impl<'w> Resolver<'w, '_, '_> {
             if layer.removes_all_of("annotations") {
                 annotations.clear();
             }
-            for key in layer.removed_entries("annotations") {
-                annotations.retain(|known| known.key != key);
-            }
+            let removed: HashSet<&str> = layer.removed_entries("annotations").collect();
+            annotations.retain(|known| !removed.contains(known.key.as_str()));
             if let Some(AnnotationsDeclaration::List(_)) = &layer.annotations {
                 annotations.clear();
             }
@@ -59,8 +59,11 @@ impl<'w> Resolver<'w, '_, '_> {
                 }
             }
         }
-        let name = |one: &Annotation| (one.level, one.platform.clone(), one.key.clone());
-        annotations.retain(|known| !found.iter().any(|found| name(found) == name(known)));
+        fn name(one: &Annotation) -> (AnnotationLevel, Option<&Platform>, &str) {
+            (one.level, one.platform.as_ref(), &one.key)
+        }
+        let names: HashSet<_> = found.iter().map(name).collect();
+        annotations.retain(|known| !names.contains(&name(known)));
         annotations.extend(found);
     }
 

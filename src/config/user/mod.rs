@@ -10,8 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::de::DeTable;
-
 use super::builder::{self, path};
 use super::keys::Section;
 use super::read::read_word;
@@ -81,10 +79,7 @@ const COLORS: &[(&str, Color)] = &[("auto", Color::Auto), ("never", Color::Never
 /// Reads the file's text; paths in it are relative to its directory. All problems come at once.
 pub fn read(name: &str, text: &str, directory: PathBuf) -> Result<UserConfig, Vec<Problem>> {
     let file = Arc::new(File { source: Source::new(name, text), directory, is_literal: false });
-    let (document, errors) = DeTable::parse_recoverable(&file.source.text);
-    if !errors.is_empty() {
-        return Err(syntax::problems(&file, &errors));
-    }
+    let document = syntax::parse(&file)?;
     let mut problems = Vec::new();
     let mut reader = Reader { file: file.clone(), problems: &mut problems, uses_git: Default::default() };
     let mut config = UserConfig::default();
