@@ -98,8 +98,12 @@ fn answer(case: &Path) -> (Option<String>, Vec<Problem>) {
         seed: [7; 16],
         ..Request::default()
     };
-    match import::import(&request, &facts, &Disk) {
-        Ok(imported) => (Some(imported.print()), imported.warnings),
+    let imported = match import::import(&request, &facts, &Disk) {
+        Ok(imported) => imported,
+        Err(problems) => return (None, problems),
+    };
+    match imported.print(&facts) {
+        Ok(text) => (Some(text), imported.warnings),
         Err(problems) => (None, problems),
     }
 }
@@ -227,10 +231,11 @@ fn expressions_have_the_values_that_bake_gives_them() {
         let file = format!("target \"t\" {{\n  labels = {{ v = jsonencode({expression}) }}\n}}\n");
         let files = vec![ImportFile { name: "docker-bake.hcl".to_string(), text: file }];
         let request = Request { files, names: vec!["t".to_string()], ..Request::default() };
-        let value = match import::import(&request, &Facts::for_test(), &Disk) {
-            Ok(imported) => {
-                let document: serde_json::Value =
-                    serde_json::from_str(&imported.print()).expect("it is JSON");
+        let facts = Facts::for_test();
+        let printed = import::import(&request, &facts, &Disk).and_then(|imported| imported.print(&facts));
+        let value = match printed {
+            Ok(text) => {
+                let document: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
                 let value = document["target"]["t"]["labels"]["v"].as_str().unwrap_or_default().to_string();
                 value.replace("$${", "${").replace("%%{", "%{")
             }
@@ -273,7 +278,8 @@ fn rewritten(case: &Path) -> Result<Option<(String, Vec<String>)>, String> {
     facts.environment.remove("SOURCE_DATE_EPOCH");
     let request =
         Request { files: flags.files(case), names: flags.names.clone(), seed: [7; 16], ..Request::default() };
-    let Ok(imported) = import::import(&request, &facts, &Disk) else { return Ok(None) };
+    let printed = import::import(&request, &facts, &Disk).and_then(|imported| imported.print(&facts));
+    let Ok(printed) = printed else { return Ok(None) };
     let said = |problems: Vec<Problem>| {
         problems.iter().map(|problem| render(problem, false, 100)).collect::<Vec<_>>().join("\n")
     };
@@ -288,7 +294,7 @@ fn rewritten(case: &Path) -> Result<Option<(String, Vec<String>)>, String> {
     let _ = fs::remove_file(&file);
     let resolved = config::resolve(&loaded, &facts, &Overrides::default());
     let (project, _) = resolved.map_err(|problems| format!("{}\n{}", written.text, said(problems)))?;
-    let theirs: serde_json::Value = serde_json::from_str(&imported.print()).expect("it is JSON");
+    let theirs: serde_json::Value = serde_json::from_str(&printed).expect("it is JSON");
     compare(&theirs, &bake_json(&project), &written.text, &mut different);
     Ok(Some((written.text, different)))
 }

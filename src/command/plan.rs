@@ -101,7 +101,7 @@ pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Fa
     if let BuildFiles::Foreign(files) = build_files::find(options, facts)? {
         let imported = build_files::import(files, options, facts, &*remote::disk(options))?;
         project::check_imported(&imported, options, facts)?;
-        return Ok(Document { text: imported.print(), warnings: imported.warnings });
+        return Ok(Document { text: imported.print(facts)?, warnings: imported.warnings });
     }
     let Loaded { mut project, warnings, names, .. } = project::load(options, facts)?;
     // Whoever reads it again, here or with bake, takes paths as relative to the working directory.

@@ -1,19 +1,22 @@
 //! Sizes in bytes as Docker writes them: `64m`, `1g`, `65536`; units are powers of 1024.
 
-/// The bytes of `text`; `None` when it is not a whole number with a known unit, or too large.
+/// The bytes of `text`, rounded down; `None` when it is not a number with a known unit, or too large.
 pub fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
+    let unit = unit.strip_prefix(' ').unwrap_or(unit);
+    let shift = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 0,
         "k" | "kb" | "kib" => 10,
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
         "t" | "tb" | "tib" => 40,
+        "p" | "pb" | "pib" => 50,
         _ => return None,
     };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+    let bytes = number.parse::<f64>().ok()? * (1_u64 << shift) as f64;
+    (bytes < i64::MAX as f64).then_some(bytes as u64)
 }
 
 /// The size as Docker writes it: four digits and the largest unit that fits.
@@ -54,8 +57,16 @@ mod tests {
             ("", None),
             ("m", None),
             ("-1m", None),
-            ("1.5g", None),
+            ("1.5g", Some(1536 << 20)),
+            (".5 GB", Some(512 << 20)),
+            ("1.g", Some(1 << 30)),
+            ("1.5", Some(1)),
+            ("1.2.3g", None),
+            (".g", None),
+            ("5 g b", None),
             ("99999999999t", None),
+            ("8191p", Some(8191 << 50)),
+            ("8192p", None),
         ] {
             assert_eq!(parse(text), expected, "{text}");
         }

@@ -19,6 +19,7 @@ mod overrides;
 mod print;
 mod project;
 mod rebase;
+mod refused;
 mod rewrite;
 mod target;
 
@@ -95,9 +96,12 @@ pub struct Imported {
 }
 
 impl Imported {
-    /// The JSON of `docker buildx bake --print`.
-    pub fn print(&self) -> String {
-        print::print(&self.selection)
+    /// The JSON of `docker buildx bake --print`; of what bake refuses, all that is wrong.
+    pub fn print(&self, facts: &Facts) -> Result<String, Vec<Problem>> {
+        if refused::is_refused(&self.selection) {
+            self.project(facts, &[]).map_err(|problems| [self.warnings.clone(), problems].concat())?;
+        }
+        Ok(print::print(&self.selection))
     }
 
     /// The names of the targets that were asked for, not only linked to.

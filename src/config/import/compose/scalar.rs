@@ -14,6 +14,7 @@ pub fn scalar(text: &str, is_quoted: bool, core: Option<&str>) -> Kind {
         "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
         "true" | "True" | "TRUE" => return Kind::Bool(true),
         "false" | "False" | "FALSE" => return Kind::Bool(false),
+        "-0" => return Kind::Float(text.to_string()),
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Kind::Float("+Inf".to_string()),
         "-.inf" | "-.Inf" | "-.INF" => return Kind::Float("-Inf".to_string()),
         ".nan" | ".NaN" | ".NAN" => return Kind::Float("NaN".to_string()),

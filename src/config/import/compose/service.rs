@@ -33,6 +33,7 @@ pub fn target(
 ) -> Read<Option<Target>> {
     let Some(build) = service.get("build").filter(|build| !build.is_null()) else { return Ok(None) };
     check_keys(build, warnings);
+    check_limits(build, warnings);
     let mut notes = Notes { problems: &mut *warnings };
     let mut target = Target {
         name: name.to_string(),
@@ -326,6 +327,20 @@ fn shm_size(build: &Node) -> Read<Option<String>> {
     }
 }
 
+/// Limits that are one number, which bake reads as zero.
+fn check_limits(build: &Node, warnings: &mut Vec<Problem>) {
+    let limits = build.get("ulimits").and_then(Node::table).into_iter().flatten();
+    for (name, limit) in limits.filter(|(_, limit)| limit.table().is_none()) {
+        let Some(number) = limit.printed() else { continue };
+        let message = format!("the limit `{name}` is set to 0, as bake does, not to {number}");
+        warnings.push(
+            Problem::warning("compose::ignored", message)
+                .at(limit.place.clone(), "not used")
+                .help(format!("write `{{ soft: {number}, hard: {number} }}`")),
+        );
+    }
+}
+
 fn ulimits(build: &Node) -> Read<Option<Vec<String>>> {
     let Some(node) = build.get("ulimits") else { return Ok(None) };
     let mut limits = Vec::new();
@@ -333,7 +348,8 @@ fn ulimits(build: &Node) -> Read<Option<Vec<String>>> {
         let number = |node: Option<&Node>| node.and_then(Node::printed);
         let (soft, hard) = match &limit.kind {
             Kind::Table(_) => (number(limit.get("soft")), number(limit.get("hard"))),
-            _ => (number(Some(limit)), number(Some(limit))),
+            // A single number is lost in bake.
+            _ => (Some("0".to_string()), Some("0".to_string())),
         };
         let (Some(soft), Some(hard)) = (soft, hard) else {
             let message = format!("the limit `{name}` needs `soft` and `hard`, or a number for both");

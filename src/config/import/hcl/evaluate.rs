@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::convert::{Safety, convert};
 use super::functions::{self, Surroundings};
 use super::index::{attribute, index};
-use super::operators::{binary, unary};
+use super::operators::{binary, decided, unary};
 use super::syntax::{BinaryOperator, Expression, ExpressionKind as Kind, For, ObjectItem, Part, Template};
 use super::types::Type;
 use super::unify::unify;
@@ -325,24 +325,20 @@ impl<'e> Evaluator<'e> {
             .map_err(|message| self.wrong("bake::bad-type", &branch.span, message, "this result"))
     }
 
-    /// `false && broken` is false, and `true || broken` is true.
+    /// `false && broken` is false, and `true || broken` is true, whichever side is broken.
     fn binary(
         &mut self,
         operator: BinaryOperator,
         [left, right]: &[Expression; 2],
         span: &Span,
     ) -> Evaluated<Value> {
-        let left_value = self.value(left);
-        let decided = match (operator, &left_value) {
-            (BinaryOperator::And, Ok(value)) => convert(value, &Type::Bool) == Ok(Value::Bool(false)),
-            (BinaryOperator::Or, Ok(value)) => convert(value, &Type::Bool) == Ok(Value::Bool(true)),
-            _ => false,
+        let (left_value, right_value) = match (self.value(left), self.value(right)) {
+            (Ok(left), Ok(right)) => (left, right),
+            (Ok(one), Err(wrong)) | (Err(wrong), Ok(one)) => {
+                return decided(operator, &one).map(Value::Bool).ok_or(wrong);
+            }
+            (Err(wrong), Err(_)) => return Err(wrong),
         };
-        let right_value = match self.value(right) {
-            Err(_) if decided => return Ok(Value::Bool(operator == BinaryOperator::Or)),
-            other => other?,
-        };
-        let left_value = left_value?;
         binary(operator, &left_value, &right_value).map_err(|wrong| {
             let span = match wrong.operand {
                 Some(0) => &left.span,

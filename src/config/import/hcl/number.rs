@@ -193,10 +193,10 @@ impl Number {
         Self::quotient(&self.mantissa, &other.mantissa, exponent, self.common_precision(other))
     }
 
-    /// What is left of a division without fraction; the sign is that of the dividend.
+    /// What is left of a division without fraction; the sign is that of the dividend. Zero leaves all.
     pub fn modulo(&self, other: &Self) -> Option<Self> {
         if other.is_zero() {
-            return None;
+            return Some(self.clone());
         }
         let (left, right, exponent) = self.aligned(other);
         Self::rounded(left % right, exponent, false, self.common_precision(other))

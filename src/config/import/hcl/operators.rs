@@ -25,10 +25,14 @@ pub fn binary(operator: BinaryOperator, left: &Value, right: &Value) -> Result<V
     match operator {
         BinaryOperator::Equal => Ok(Value::Bool(equal(left, right))),
         BinaryOperator::NotEqual => Ok(Value::Bool(!equal(left, right))),
-        BinaryOperator::Or | BinaryOperator::And => {
-            let (left, right) = both(left, right, truth)?;
-            Ok(Value::Bool(if operator == BinaryOperator::Or { left || right } else { left && right }))
+        BinaryOperator::And => {
+            let (left, right) = both(left, right, truth_or_null)?;
+            Ok(Value::Bool(left == Some(true) && right == Some(true)))
         }
+        BinaryOperator::Or => match both(left, right, truth_or_null)? {
+            (Some(true), _) | (_, Some(true)) => Ok(Value::Bool(true)),
+            _ => both(left, right, truth).map(|_| Value::Bool(false)),
+        },
         BinaryOperator::Greater => compared(left, right, |left, right| left > right),
         BinaryOperator::GreaterOrEqual => compared(left, right, |left, right| left >= right),
         BinaryOperator::Less => compared(left, right, |left, right| left < right),
@@ -39,6 +43,16 @@ pub fn binary(operator: BinaryOperator, left: &Value, right: &Value) -> Result<V
         BinaryOperator::Divide => computed(left, right, Number::divide),
         BinaryOperator::Modulo => computed(left, right, Number::modulo),
     }
+}
+
+/// What `operator` gives whatever its other operand is, if this operand decides it.
+pub fn decided(operator: BinaryOperator, operand: &Value) -> Option<bool> {
+    let decisive = match operator {
+        BinaryOperator::And => false,
+        BinaryOperator::Or => true,
+        _ => return None,
+    };
+    (truth(operand) == Ok(decisive)).then_some(decisive)
 }
 
 fn both<T>(
@@ -80,11 +94,14 @@ fn number(value: &Value) -> Result<Number, String> {
 }
 
 fn truth(value: &Value) -> Result<bool, String> {
-    match convert(value, &Type::Bool) {
-        Ok(Value::Bool(truth)) => Ok(truth),
-        Ok(_) => Err("a bool is required, but this is null".to_string()),
-        Err(message) => Err(message),
-    }
+    truth_or_null(value)?.ok_or_else(|| "a bool is required, but this is null".to_string())
+}
+
+fn truth_or_null(value: &Value) -> Result<Option<bool>, String> {
+    convert(value, &Type::Bool).map(|value| match value {
+        Value::Bool(truth) => Some(truth),
+        _ => None,
+    })
 }
 
 /// Values of different types are different, except that nulls of all types are equal.

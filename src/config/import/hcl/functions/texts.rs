@@ -16,7 +16,9 @@ pub const FUNCTIONS: &[Function] = &[
     fixed("dirname", &[Text], |values, _| Ok(Value::from(directory_name(text(values, 0))))),
     fixed("indent", &[Number, Text], indent),
     variadic("join", &[Text], Texts, join),
-    fixed("lower", &[Text], |values, _| Ok(Value::from(text(values, 0).to_lowercase()))),
+    fixed("lower", &[Text], |values, _| {
+        Ok(Value::from(text(values, 0).chars().map(lower).collect::<String>()))
+    }),
     fixed("reverse", &[Text], |values, _| {
         Ok(Value::from(text(values, 0).graphemes(true).rev().collect::<String>()))
     }),
@@ -41,7 +43,9 @@ pub const FUNCTIONS: &[Function] = &[
         let whole = text(values, 0);
         Ok(Value::from(whole.strip_suffix(text(values, 1)).unwrap_or(whole)))
     }),
-    fixed("upper", &[Text], |values, _| Ok(Value::from(text(values, 0).to_uppercase()))),
+    fixed("upper", &[Text], |values, _| {
+        Ok(Value::from(text(values, 0).chars().map(upper).collect::<String>()))
+    }),
 ];
 
 /// The widest indentation and the like that is written.
@@ -89,16 +93,23 @@ fn sanitized(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }).collect()
 }
 
+/// The small letter of `c`, one for one as in Go.
+fn lower(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
+}
+
+/// The capital of `c`, one for one as in Go: `ß` has none.
+fn upper(c: char) -> char {
+    let mut capitals = c.to_uppercase();
+    capitals.next().filter(|_| capitals.next().is_none()).unwrap_or(c)
+}
+
 fn titled(whole: &str) -> String {
     let mut before = ' ';
     let mut titled = String::with_capacity(whole.len());
     for c in whole.chars() {
         let is_inside = before.is_alphanumeric() || before == '_';
-        if is_inside {
-            titled.push(c)
-        } else {
-            titled.extend(c.to_uppercase())
-        }
+        titled.push(if is_inside { c } else { upper(c) });
         before = c;
     }
     titled
