@@ -7,9 +7,18 @@ use super::variables::Variables;
 
 type Texts = BTreeMap<String, String>;
 
-/// The variables of a file. `known` gives what the file itself does not define.
+/// The variables of a file. What it uses of others comes from `known`, from itself, and from files before it.
 pub fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<Texts, String> {
-    let mut found = Texts::new();
+    parse_over(Texts::new(), text, known)
+}
+
+/// The variables of files that were read before, and over them those of one more.
+pub fn parse_over(
+    before: Texts,
+    text: &str,
+    known: &dyn Fn(&str) -> Option<String>,
+) -> Result<Texts, String> {
+    let mut found = before;
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let total = text.matches('\n').count() + 1;
     loop {
@@ -124,7 +133,7 @@ fn unescaped(text: &str) -> String {
     value
 }
 
-/// Variables of the file win over those around it.
+/// Those around it win over variables of the file.
 fn expanded(text: &str, found: &Texts, known: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     if !text.contains('$') {
         return Ok(text.to_string());

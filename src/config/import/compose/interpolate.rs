@@ -65,12 +65,14 @@ pub fn substitute(
             written.push_str(&braced(&inner[..end], variables, unset, depth)?);
             rest = &inner[end + 1..];
         } else {
-            let length = name_length(rest);
-            if length == 0 {
-                return Err(format!("`$` stands for nothing in `{text}`; `$$` is a dollar sign"));
+            match name_length(rest) {
+                // Before what is no name, it stands for itself.
+                0 => written.push('$'),
+                length => {
+                    written.push_str(&value(&rest[..length], variables, unset));
+                    rest = &rest[length..];
+                }
             }
-            written.push_str(&value(&rest[..length], variables, unset));
-            rest = &rest[length..];
         }
         if written.len() > LONGEST {
             return Err("the text becomes too long".to_string());

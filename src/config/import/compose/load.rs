@@ -170,19 +170,20 @@ impl<'l> Loader<'l> {
             let named = named.iter().filter(|name| *name != "/dev/null");
             named.map(|name| (joined(around.directory, name), true)).collect()
         };
-        let mut variables = around.variables.clone();
+        // The last file says most, and what is around it more than any.
+        let mut said: BTreeMap<String, String> = BTreeMap::new();
         for (path, is_required) in files {
             let text = match self.disk.read(&self.current.join(&path)) {
                 Ok(text) => text,
                 Err(_) if !is_required => continue,
-                Err(_) => return self.read(&path, include).map(|_| variables),
+                Err(_) => return self.read(&path, include).map(|_| around.variables.clone()),
             };
             let known = |name: &str| around.variables.get(name).cloned();
-            let found = dotenv::parse(&text, &known).map_err(|message| bad_variables(&path, &message))?;
-            for (name, value) in found {
-                variables.add(name, value);
-            }
+            said =
+                dotenv::parse_over(said, &text, &known).map_err(|message| bad_variables(&path, &message))?;
         }
+        let mut variables = around.variables.clone();
+        said.into_iter().for_each(|(name, value)| variables.add(name, value));
         Ok(variables)
     }
 

@@ -29,7 +29,7 @@ use crate::diag::Problem;
 use crate::facts::Facts;
 
 use load::{Loader, bad_variables, texts};
-use service::{Context, pairs};
+use service::Context;
 use variables::{Asked, Variables};
 use yaml::{Kind, Node};
 
@@ -69,7 +69,13 @@ pub fn read(
         problems.push(problem.at(project.place.clone(), "nothing to build"));
         return Err(problems);
     }
-    let environment = |service: &Node| environment(service, &variables, facts, disk);
+    // As bake, which reads the variables of all containers, whether they are asked for or not.
+    for service in services.values() {
+        let peek = |name: &str| variables.peek(name).cloned();
+        problems.extend(environment(service, &peek, facts, disk).err().map(|problem| *problem));
+    }
+    let look_up = |name: &str| variables.get(name).cloned();
+    let environment = |service: &Node| environment(service, &look_up, facts, disk);
     let context =
         Context { services: &services, secrets: &secrets, variables: &variables, environment: &environment };
     let definition = targets(&context, &mut problems);
@@ -154,17 +160,17 @@ fn name_project(files: &[ImportFile], variables: &mut Variables) {
 /// The variables of a service's containers: `environment` over `env_file`.
 fn environment(
     service: &Node,
-    variables: &Variables,
+    look_up: &dyn Fn(&str) -> Option<String>,
     facts: &Facts,
     disk: &(dyn Files + Sync),
 ) -> Result<BTreeMap<String, String>, Box<Problem>> {
     let mut own = match service.get("environment") {
-        Some(node) => pairs(node)?,
+        Some(node) => service::variables(node)?,
         None => BTreeMap::new(),
     };
     for (name, value) in &mut own {
         if value.is_none() {
-            *value = variables.get(name).cloned();
+            *value = look_up(name);
         }
     }
     let own: BTreeMap<String, String> =
@@ -179,7 +185,7 @@ fn environment(
         let is_required = file.get("required").is_none_or(|required| required.kind != Kind::Bool(false));
         match disk.read(&facts.directories.current.join(&path)) {
             Ok(text) => {
-                let known = |name: &str| variables.get(name).or_else(|| own.get(name)).cloned();
+                let known = |name: &str| look_up(name).or_else(|| own.get(name).cloned());
                 found.extend(dotenv::parse(&text, &known).map_err(|message| bad_variables(&path, &message))?);
             }
             Err(error) if is_required => {

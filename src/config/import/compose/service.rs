@@ -293,10 +293,20 @@ pub fn pairs(node: &Node) -> Read<Texts> {
     }
 }
 
+/// The same of variables, which in a list are written without a blank before the `=`.
+pub fn variables(node: &Node) -> Read<Texts> {
+    let variables = pairs(node)?;
+    let is_list = matches!(node.kind, Kind::List(_));
+    match variables.keys().find(|name| is_list && name.ends_with(char::is_whitespace)) {
+        Some(name) => Err(Box::new(node.wrong(format!("`{name}` ends with a blank"), "one of these"))),
+        None => Ok(variables),
+    }
+}
+
 /// Arguments without value get it from the environment, or are left out.
 fn args(build: &Node, service: &Node, context: &Context<'_>) -> Read<Option<Texts>> {
     let Some(node) = build.get("args") else { return Ok(None) };
-    let mut args = pairs(node)?;
+    let mut args = variables(node)?;
     if args.values().any(Option::is_none) {
         let environment = (context.environment)(service)?;
         context.variables.asked_at(None);
