@@ -267,6 +267,10 @@ impl<'w> Resolver<'w, '_, '_> {
 
     /// Templates may speak of platforms that some of their targets lack; a target itself may not.
     fn check_on(&mut self, platforms: &[Located<Platform>]) {
+        // Where it has none, that has been said.
+        if platforms.is_empty() {
+            return;
+        }
         let set = self.run.set.into_iter().flat_map(|set| &set.exact);
         for platform in self.member.declaration.on.iter().map(|(platform, _)| platform).chain(set) {
             if !platforms.contains(platform) {

@@ -68,6 +68,7 @@ impl Attributes<'_, '_, '_> {
             "args" | "labels" | "contexts" | "extra-hosts" => self.table(key, expression)?,
             "tags" | "annotations" | "platforms" | "entitlements" | "ulimits" | "no-cache-filter"
             | "inherits" => self.list(key, expression)?,
+            "secret" if self.has_typed_secrets(expression) => None,
             "output" | "cache-from" | "cache-to" | "attest" | "secret" | "ssh" | "policy" => {
                 self.list(key, expression)?
             }
@@ -78,6 +79,20 @@ impl Attributes<'_, '_, '_> {
             Some(written) => Ok(written),
             None => self.evaluated(key, name, whole),
         }
+    }
+
+    /// Whether `type` says of a secret what its other keys say here.
+    fn has_typed_secrets(&mut self, expression: &Expression) -> bool {
+        let is_typed = |value: &Value| match value {
+            Value::String(text) => text.split(',').any(|field| field.trim_start().starts_with("type=")),
+            Value::Object(entries) => entries.keys().any(|key| &**key == "type"),
+            _ => false,
+        };
+        self.members.iter().any(|member| {
+            let value = self.resolver.evaluate(self.source, expression, &member.locals).ok();
+            let elements = value.and_then(|value| value.iterate()).unwrap_or_default();
+            elements.iter().any(|(_, element)| is_typed(element))
+        })
     }
 
     /// The whole attribute as it came out.
