@@ -49,6 +49,7 @@ pub mod context;
 pub mod registry;
 pub mod source;
 pub mod steps;
+pub mod tagging;
 
 pub mod cache;
 pub mod config;

@@ -13,7 +13,7 @@ const RANKS: [(u32, &[&str]); 9] = [
     (0, &["base"]),
     (1, &["diag", "oci", "pattern"]),
     (2, &["event", "model", "dockerfile", "facts", "http", "lock", "store", "layer"]),
-    (3, &["context", "registry", "source", "steps"]),
+    (3, &["context", "registry", "source", "steps", "tagging"]),
     (4, &["cache", "config", "plan"]),
     (5, &["engine", "publish", "lint", "ui", "report"]),
     (7, &["run"]),

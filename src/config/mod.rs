@@ -99,7 +99,7 @@ pub fn needs_git(loaded: &Loaded, overrides: &Overrides, ci: Option<&CiFacts>) -
     let is_known =
         loaded.declared.project.default_branch.is_some() || ci.is_some_and(|ci| ci.default_branch.is_some());
     let is_needed = asked.facts || (asked.default_branch && !is_known);
-    is_needed.then_some(GitQuestions { describe: asked.describe })
+    is_needed.then_some(GitQuestions { describe: asked.describe, tags: false })
 }
 
 #[cfg(test)]

@@ -21,6 +21,12 @@ pub struct GitFacts {
     pub branch: Option<String>,
     /// Tags that point at HEAD, lower versions first.
     pub tags: Vec<String>,
+    /// Branches of remotes that point at HEAD, without the remote's name: what a detached HEAD may stand for.
+    pub remote_heads: Vec<String>,
+    /// All tags there are here.
+    pub all_tags: Option<Vec<String>>,
+    /// History, and with it tags, may be missing.
+    pub is_shallow: bool,
     /// The newest tag before HEAD, with how far it is and what HEAD is; the hash alone where there is no tag.
     pub describe: Option<String>,
     /// The URL of `origin`, else of the only remote, without credentials.
@@ -39,6 +45,8 @@ pub struct GitFacts {
 pub struct Questions {
     /// The way to the newest tag, for which git walks through history.
     pub describe: bool,
+    /// All tags, and whether some may be missing.
+    pub tags: bool,
 }
 
 /// Why git gave no answer.
@@ -68,23 +76,32 @@ impl GitFacts {
         thread::scope(|scope| {
             let ask = |arguments: &'static [&'static str]| scope.spawn(move || run(directory, arguments));
             let status = ask(&["status", "--porcelain=v2", "--branch", "--untracked-files=no"]);
-            let tags = ask(&[
+            let heads = ask(&[
                 "for-each-ref",
                 "--points-at=HEAD",
                 "--sort=version:refname",
-                "--format=%(refname:strip=2)",
+                "--format=%(refname)",
                 "refs/tags",
+                "refs/remotes",
             ]);
+            let of_tags = |arguments| questions.tags.then(|| ask(arguments));
+            let all_tags = of_tags(&["for-each-ref", "--format=%(refname:strip=2)", "refs/tags"]);
+            let shallow = of_tags(&["rev-parse", "--is-shallow-repository"]);
             let date = ask(&["log", "-1", "--format=%ct"]);
             let default = ask(&["for-each-ref", "--format=%(symref)", "refs/remotes/origin/HEAD"]);
             let remotes = ask(&["config", "--get-regexp", r"^remote\..*\.url$"]);
             let describe = questions.describe.then(|| ask(&["describe", "--tags", "--always"]));
             let Some(status) = Status::parse(&answer(status)?).commit() else { return Ok(None) };
+            let (tags, remote_heads) = heads_at(&answer(heads)?);
+            let all_tags = all_tags.map(answer).transpose()?;
             Ok(Some(Self {
                 sha: status.0,
                 branch: status.1,
                 dirty: status.2,
-                tags: answer(tags)?.lines().map(str::to_string).collect(),
+                tags,
+                remote_heads,
+                all_tags: all_tags.map(|tags| tags.lines().map(str::to_string).collect()),
+                is_shallow: shallow.map(answer).transpose()?.is_some_and(|answer| answer.trim() == "true"),
                 commit_date: commit_date(&answer(date)?)?,
                 // Without a remote git has no answer and fails.
                 remote: answer(remotes).ok().and_then(|answer| remote(&answer)),
@@ -101,6 +118,9 @@ impl GitFacts {
             sha: "0123456789abcdef0123456789abcdef01234567".to_string(),
             branch: Some("main".to_string()),
             tags: Vec::new(),
+            remote_heads: Vec::new(),
+            all_tags: None,
+            is_shallow: false,
             describe: None,
             remote: Some("https://git.example/shop".to_string()),
             default_branch: Some("main".to_string()),
@@ -150,6 +170,23 @@ fn answer(asked: thread::ScopedJoinHandle<'_, Result<String, Error>>) -> Result<
 fn commit_date(answer: &str) -> Result<Timestamp, Error> {
     let seconds = answer.trim().parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     seconds.ok_or_else(|| Error::Unreadable { command: "log".to_string(), answer: answer.to_string() })
+}
+
+/// Tags and branches of remotes, of full refs; `origin/HEAD` is a name for another branch.
+fn heads_at(answer: &str) -> (Vec<String>, Vec<String>) {
+    let (mut tags, mut branches) = (Vec::new(), Vec::new());
+    for reference in answer.lines() {
+        if let Some(tag) = reference.strip_prefix("refs/tags/") {
+            tags.push(tag.to_string());
+        } else if let Some((_, branch)) =
+            reference.strip_prefix("refs/remotes/").and_then(|name| name.split_once('/'))
+            && branch != "HEAD"
+            && !branches.iter().any(|known| known == branch)
+        {
+            branches.push(branch.to_string());
+        }
+    }
+    (tags, branches)
 }
 
 /// `refs/remotes/origin/main`, or nothing.
@@ -209,7 +246,7 @@ mod tests {
     }
 
     fn read(directory: &Path) -> Option<GitFacts> {
-        GitFacts::read(directory, Questions { describe: true }).unwrap()
+        GitFacts::read(directory, Questions { describe: true, tags: true }).unwrap()
     }
 
     #[test]
@@ -230,6 +267,8 @@ mod tests {
         assert_eq!(facts.sha.len(), 40);
         assert_eq!(facts.branch.as_deref(), Some("topic/one"));
         assert_eq!(facts.tags, ["v1.9.0", "v1.10.0"]);
+        assert_eq!(facts.all_tags.map(|tags| tags.len()), Some(2));
+        assert!(facts.remote_heads.is_empty() && !facts.is_shallow);
         assert!(!facts.dirty);
         assert_eq!(facts.commit_date.to_string(), "2024-02-03T04:05:06Z");
         assert_eq!(facts.root, path.canonicalize().unwrap());
@@ -240,7 +279,8 @@ mod tests {
         git(path, &["checkout", "-q", "--detach"]);
         let facts = read(path).unwrap();
         assert_eq!((facts.branch, facts.dirty), (None, true));
-        assert_eq!(GitFacts::read(path, Questions::default()).unwrap().unwrap().describe, None);
+        let facts = GitFacts::read(path, Questions::default()).unwrap().unwrap();
+        assert_eq!((facts.describe, facts.all_tags), (None, None));
     }
 
     #[test]
@@ -257,6 +297,8 @@ mod tests {
         let facts = read(&clone).unwrap();
         assert_eq!(facts.remote.as_deref(), Some(url.as_str()));
         assert_eq!(facts.default_branch.as_deref(), Some("trunk"));
+        assert!(facts.is_shallow);
+        assert_eq!(facts.remote_heads, ["trunk"]);
         let short = facts.describe.unwrap();
         assert!(facts.sha.starts_with(&short), "a shallow clone has no tag: {short}");
 

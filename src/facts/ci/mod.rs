@@ -1,15 +1,19 @@
 //! The CI system that runs us, if one does: what it says of ref, commit, pull request and repository.
 //!
 //! [`CiFacts::detect`] is a pure function of the environment and, for GitHub's kind, of the event's payload. Every
-//! system's own names end here; `MAB_REF`, `MAB_SHA` and their kin win over them, and are the only source
-//! where a system exposes nothing (Tekton). What no system says stays `None`: git may know it.
+//! system's own names end here; what the user says wins over them (`said`), and is the only source where a
+//! system exposes nothing (Tekton). What no system says stays `None`: git may know it.
 
 mod github;
+mod said;
 mod systems;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
+
+pub use said::{FACTS, overrides, time_of};
 
 /// What CI says of this run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,12 +33,22 @@ pub struct CiFacts {
     pub pull_request: Option<String>,
     /// The branch a pull request goes to.
     pub base_branch: Option<String>,
+    /// The last commit of a pull request's own branch, where `sha` is that of a merge.
+    pub head_sha: Option<String>,
+    /// The branch that a tag was pushed from, as far as the event says it.
+    pub pushed_from: Option<String>,
+    pub commit_date: Option<Timestamp>,
     pub default_branch: Option<String>,
     /// A page for people, without credentials.
     pub repository_url: Option<String>,
     /// `owner/name`.
     pub repository: Option<String>,
     pub run_url: Option<String>,
+    /// What the repository is called, without its owner.
+    pub title: Option<String>,
+    pub description: Option<String>,
+    /// By SPDX identifier.
+    pub licence: Option<String>,
 }
 
 /// Why the run was started.
@@ -91,50 +105,6 @@ pub fn payload_path(environment: &BTreeMap<String, String>) -> Option<&str> {
     has_one.then(|| variables.get("GITHUB_EVENT_PATH")).flatten()
 }
 
-/// What the user says wins; a ref says branch, tag and kind as well.
-fn overridden(facts: Option<CiFacts>, variables: Variables<'_>) -> Option<CiFacts> {
-    const NAMES: [&str; 9] = [
-        "MAB_REF",
-        "MAB_BRANCH",
-        "MAB_TAG",
-        "MAB_SHA",
-        "MAB_PULL_REQUEST",
-        "MAB_BASE_BRANCH",
-        "MAB_DEFAULT_BRANCH",
-        "MAB_REPOSITORY",
-        "MAB_REPOSITORY_URL",
-    ];
-    if facts.is_none() && NAMES.iter().all(|name| variables.get(name).is_none()) {
-        return None;
-    }
-    let mut facts = facts.unwrap_or(CiFacts { system: "other", ..CiFacts::default() });
-    if let Some(reference) = variables.get("MAB_REF") {
-        facts.set_reference(reference);
-    }
-    if let Some(tag) = variables.get("MAB_TAG") {
-        facts.set_reference(&format!("refs/tags/{tag}"));
-    }
-    if let Some(branch) = variables.get("MAB_BRANCH") {
-        facts.set_reference(&format!("refs/heads/{branch}"));
-    }
-    if let Some(number) = variables.owned("MAB_PULL_REQUEST") {
-        facts.pull_request = Some(number);
-        facts.event = Event::PullRequest;
-    }
-    for (field, name) in [
-        (&mut facts.sha, "MAB_SHA"),
-        (&mut facts.base_branch, "MAB_BASE_BRANCH"),
-        (&mut facts.default_branch, "MAB_DEFAULT_BRANCH"),
-        (&mut facts.repository, "MAB_REPOSITORY"),
-        (&mut facts.repository_url, "MAB_REPOSITORY_URL"),
-    ] {
-        if let Some(value) = variables.owned(name) {
-            *field = Some(value);
-        }
-    }
-    Some(facts)
-}
-
 impl CiFacts {
     /// The system, by what is most its own first: Gitea also sets GitHub's names, Woodpecker GitLab's.
     pub fn detect(environment: &BTreeMap<String, String>, payload: Option<&Value>) -> Option<Self> {
@@ -146,7 +116,17 @@ impl CiFacts {
         } else {
             systems::read(variables)
         };
-        overridden(facts, variables)
+        said::apply(facts, environment)
+    }
+
+    /// What the user says besides, by the names of [`FACTS`].
+    pub fn overridden(facts: Option<Self>, said: &BTreeMap<String, String>) -> Option<Self> {
+        said::apply(facts, said)
+    }
+
+    /// Whether the system is GitHub, or speaks its language.
+    pub fn is_github_like(&self) -> bool {
+        matches!(self.system, "github" | "gitea")
     }
 
     /// Takes branch, tag and, where nothing else is known, the kind from a full ref.

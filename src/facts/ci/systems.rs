@@ -1,10 +1,10 @@
 //! The systems that say all they know in the environment, one function each.
 
-use super::{CiFacts, Event, Variables, slug_of, without_credentials};
+use super::{CiFacts, Event, Variables, slug_of, time_of, without_credentials};
 
 pub(super) fn read(variables: Variables<'_>) -> Option<CiFacts> {
     let is_set = |name: &str| variables.get(name).is_some();
-    Some(if variables.is("CI", "woodpecker") {
+    Some(if variables.is("CI", "woodpecker") || variables.is("CI_SYSTEM_NAME", "woodpecker") {
         woodpecker(variables)
     } else if is_set("GITLAB_CI") {
         gitlab(variables)
@@ -67,6 +67,9 @@ fn gitlab(variables: Variables<'_>) -> CiFacts {
         repository_url: variables.owned("CI_PROJECT_URL"),
         repository: variables.owned("CI_PROJECT_PATH"),
         run_url: variables.owned("CI_PIPELINE_URL"),
+        commit_date: variables.get("CI_COMMIT_TIMESTAMP").and_then(time_of),
+        title: variables.owned("CI_PROJECT_TITLE"),
+        description: variables.owned("CI_PROJECT_DESCRIPTION"),
         ..CiFacts::default()
     }
     .with_event(variables.is("CI_PIPELINE_SOURCE", "schedule"))

@@ -30,6 +30,12 @@ fn show(facts: &CiFacts) -> String {
         ("url", &facts.repository_url),
         ("repo", &facts.repository),
         ("run", &facts.run_url),
+        ("head", &facts.head_sha),
+        ("from", &facts.pushed_from),
+        ("title", &facts.title),
+        ("about", &facts.description),
+        ("licence", &facts.licence),
+        ("date", &facts.commit_date.map(|date| date.to_string())),
     ];
     let known = fields.iter().filter_map(|(name, value)| Some(format!(" {name}={}", value.as_ref()?)));
     format!("{} {}{}", facts.system, facts.event.name(), known.collect::<String>())
@@ -68,6 +74,38 @@ fn github_and_its_kin() {
         &format!("{base} GITHUB_EVENT_NAME=schedule GITHUB_REF=refs/heads/main"),
         None,
         &format!("github schedule ref=refs/heads/main branch=main sha=abc {tail}"),
+    );
+}
+
+#[test]
+fn payloads_say_more() {
+    let base = "GITHUB_ACTIONS=true GITHUB_SHA=abc GITHUB_REPOSITORY=o/r";
+    let repository = json!({"name": "r", "full_name": "o/r", "html_url": "https://git.example/o/r",
+        "description": "x", "license": {"spdx_id": "MIT"}});
+    let tail = "url=https://git.example/o/r repo=o/r";
+    check(
+        &format!("{base} GITHUB_EVENT_NAME=push GITHUB_REF=refs/tags/v1"),
+        Some(json!({"base_ref": "refs/heads/main", "repository": repository,
+            "head_commit": {"id": "abc", "timestamp": "2026-01-02T03:04:05+01:00"}})),
+        &format!(
+            "github tag ref=refs/tags/v1 tag=v1 sha=abc {tail} from=main title=r about=x licence=MIT \
+             date=2026-01-02T02:04:05Z"
+        ),
+    );
+    check(
+        &format!("{base} GITHUB_EVENT_NAME=pull_request_review GITHUB_REF=refs/pull/7/merge"),
+        Some(json!({"pull_request": {"base": {"ref": "main"}, "head": {"ref": "topic", "sha": "def"}}})),
+        "github pull-request ref=refs/pull/7/merge branch=topic sha=abc pr=7 base=main repo=o/r head=def",
+    );
+    check(
+        "GITEA_ACTIONS=true GITHUB_SERVER_URL=https://git.example GITHUB_REPOSITORY=o/r GITHUB_RUN_ID=900 GITHUB_RUN_NUMBER=4",
+        Some(json!({"commits": [{"id": 5}]})),
+        "gitea manual url=https://git.example/o/r repo=o/r run=https://git.example/o/r/actions/runs/4",
+    );
+    check(
+        "GITLAB_CI=true CI_COMMIT_BRANCH=b CI_COMMIT_TIMESTAMP=2026-01-02T03:04:05+00:00 CI_PROJECT_TITLE=Shop",
+        None,
+        "gitlab branch ref=refs/heads/b branch=b title=Shop date=2026-01-02T03:04:05Z",
     );
 }
 
@@ -168,4 +206,23 @@ fn what_the_user_says_wins() {
         "gitlab tag ref=refs/tags/v3 tag=v3 sha=abc default=trunk",
     );
     check("MAB_PULL_REQUEST=8 MAB_BASE_BRANCH=main", None, "other pull-request pr=8 base=main");
+    check(
+        "GITLAB_CI=true CI_MERGE_REQUEST_IID=4 CI_COMMIT_SHA=abc MAB_BRANCH=main MAB_RUN_URL=https://ci.example/1",
+        None,
+        "gitlab branch ref=refs/heads/main branch=main sha=abc run=https://ci.example/1",
+    );
+    check("MAB_EVENT=schedule MAB_COMMIT_DATE=86400", None, "other schedule date=1970-01-02T00:00:00Z");
+    check("MAB_COMMIT_DATE=1970-01-03 MAB_SHA=a", None, "other manual sha=a date=1970-01-03T00:00:00Z");
+}
+
+#[test]
+fn flags_are_facts_by_name() {
+    let said = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        overrides(&pairs)
+    };
+    let facts = CiFacts::overridden(None, &said(&[("ref", "refs/tags/v1"), ("pull_request", "")]).unwrap());
+    assert_eq!(facts.map(|facts| show(&facts)).as_deref(), Some("other tag ref=refs/tags/v1 tag=v1"));
+    assert_eq!(CiFacts::overridden(None, &said(&[("sha", "")]).unwrap()), None);
+    assert_eq!(said(&[("reff", "x")]), Err("reff".to_string()));
 }

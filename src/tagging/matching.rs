@@ -1,0 +1,99 @@
+//! Regular expressions of rules: JavaScript's, as far as they look and are told apart. Looking around and back
+//! references work, and what would take forever is an error.
+
+use fancy_regex::{Regex, RegexBuilder};
+
+/// Steps that one match may go back.
+const MOST_STEPS: usize = 100_000;
+/// Bytes that a compiled expression may take.
+const LARGEST: usize = 1 << 20;
+
+/// A pattern that a rule compares with.
+#[derive(Debug)]
+pub struct Matcher {
+    regex: Regex,
+    /// `/…/g` gives all matches in place of the groups of one.
+    is_global: bool,
+}
+
+/// What a match gives, by number: the whole and its groups.
+pub type Groups = Vec<Option<String>>;
+
+impl Matcher {
+    /// `text`, or `/text/flags` where that is a form of it.
+    pub fn parse(text: &str, with_flags: bool) -> Result<Self, String> {
+        let (pattern, flags) = if with_flags { split(text) } else { (text, "") };
+        if let Some(unknown) = flags.chars().find(|flag| !"dgimsuvy".contains(*flag)) {
+            return Err(format!("there is no flag `{unknown}` of regular expressions"));
+        }
+        let mut builder = RegexBuilder::new(pattern);
+        builder
+            .case_insensitive(flags.contains('i'))
+            .multi_line(flags.contains('m'))
+            .dot_matches_new_line(flags.contains('s'))
+            .backtrack_limit(MOST_STEPS)
+            .delegate_size_limit(LARGEST)
+            .delegate_dfa_size_limit(LARGEST);
+        let regex = builder.build().map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim().to_string();
+            format!("`{pattern}` is not a regular expression: {reason}")
+        })?;
+        Ok(Self { regex, is_global: flags.contains('g') })
+    }
+
+    /// How many groups there are, with the whole.
+    pub fn groups(&self) -> usize {
+        self.regex.captures_len()
+    }
+
+    pub fn find(&self, text: &str) -> Result<Option<Groups>, String> {
+        let too_long = |_| "the regular expression takes too long".to_string();
+        if self.is_global {
+            let all = self.regex.find_iter(text).take(100);
+            let all: Result<Groups, _> = all.map(|found| Ok(Some(found?.as_str().to_string()))).collect();
+            let all = all.map_err(too_long)?;
+            return Ok((!all.is_empty()).then_some(all));
+        }
+        let found = self.regex.captures(text).map_err(too_long)?;
+        let group =
+            |found: &fancy_regex::Captures<'_, str>, at| found.get(at).map(|part| part.as_str().to_string());
+        Ok(found.map(|found| (0..found.len()).map(|at| group(&found, at)).collect()))
+    }
+}
+
+/// The expression between the slashes, and the flags behind them.
+fn split(text: &str) -> (&str, &str) {
+    let inner = text.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
+    inner.filter(|(pattern, _)| !pattern.is_empty()).unwrap_or((text, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_matched_is_given_by_number() {
+        let find = |pattern: &str, text: &str, at: usize| {
+            let groups = Matcher::parse(pattern, true).unwrap().find(text).unwrap();
+            groups.map(|groups| groups.get(at).cloned().flatten().unwrap_or_else(|| "-".to_string()))
+        };
+        for (pattern, text, group, expected) in [
+            (r"\d.\d.\d", "v2.0.8-beta.67", 0, Some("2.0.8")),
+            (r"v(.*)", "v1.2.3", 1, Some("1.2.3")),
+            (r"/v(.*)/i", "V1", 1, Some("1")),
+            (r"/\d+/g", "1.22.3", 1, Some("22")),
+            (r"(?<=v)\d+(?!\.)", "v12", 0, Some("12")),
+            (r"(a)|(b)", "b", 1, Some("-")),
+            (r"(a)", "a", 7, Some("-")),
+            ("x", "v1", 0, None),
+            ("//", "a//", 0, Some("//")),
+        ] {
+            assert_eq!(find(pattern, text, group).as_deref(), expected, "{pattern} {text}");
+        }
+        assert!(Matcher::parse("/a/q", true).unwrap_err().contains("no flag `q`"));
+        assert!(Matcher::parse("(", true).unwrap_err().starts_with("`(` is not a regular expression"));
+        let slow = Matcher::parse("(?=(a+)+$)(a|a)*b\\1", true).unwrap().find(&"a".repeat(64));
+        assert_eq!(slow, Err("the regular expression takes too long".to_string()));
+    }
+}
