@@ -12,6 +12,7 @@ use super::import::ImportArguments;
 use super::init::InitArguments;
 use super::lock::{LockArguments, LockRules};
 use super::prune::PruneArguments;
+use super::tags::TagsArguments;
 use crate::base::Platform;
 use crate::command::bake::BakeOptions;
 use crate::command::list::{ListOptions, Listed};
@@ -55,6 +56,22 @@ pub enum Verb {
     Prune(PruneArguments),
     Cache(CacheArguments),
     Lock(LockArguments),
+    Tags(TagsArguments),
+}
+
+impl Verb {
+    /// What is said about the build file, by verbs that read one.
+    pub fn file(&self) -> Option<&BuildFileArguments> {
+        match self {
+            Self::Bake(arguments) => Some(&arguments.project.file),
+            Self::Plan(arguments) => Some(&arguments.project.file),
+            Self::Check(arguments) => Some(&arguments.project.file),
+            Self::Lock(arguments) => Some(&arguments.project.file),
+            Self::Tags(arguments) => Some(&arguments.project.file),
+            Self::Explain(arguments) => Some(&arguments.file),
+            Self::Import(_) | Self::Init(_) | Self::Schema(_) | Self::Prune(_) | Self::Cache(_) => None,
+        }
+    }
 }
 
 /// Prints the JSON schema of multiarch.toml or config.toml, which the `#:schema` line of a file names for editors
@@ -79,7 +96,7 @@ pub struct ProjectArguments {
     #[arg(value_name = "TARGET")]
     names: Vec<String>,
     #[command(flatten)]
-    file: BuildFileArguments,
+    pub file: BuildFileArguments,
 }
 
 /// Where work happens on this machine.

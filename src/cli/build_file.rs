@@ -7,6 +7,8 @@ use clap::Args;
 use super::args::variable;
 use crate::command::{ChangedOption, Grant, ProjectOptions};
 use crate::config::PlatformName;
+use crate::diag::{Problem, nearest};
+use crate::facts::{CI_FACTS, Said, SaidError};
 
 #[derive(Debug, Args)]
 pub struct BuildFileArguments {
@@ -35,9 +37,38 @@ pub struct BuildFileArguments {
     /// MAB_BORDER=on (`off` takes every file for your own). MAB_ALLOW grants the same, with commas between.
     #[arg(long, value_name = "GRANT", value_delimiter = ',', value_parser = Grant::parse)]
     pub allow: Vec<Grant>,
+    /// Says what CI does not, or otherwise: `ref=refs/tags/v1.2.3`, `branch`, `tag`, `sha`, `pull-request`,
+    /// `base-branch`, `default-branch`, `event`, `repository`, `repository-url`, `run-url`, `commit-date`
+    ///
+    /// A ref says branch, tag and kind of the run as well. An empty value says nothing. MAB_REF, MAB_PULL_REQUEST and
+    /// their kin do the same.
+    #[arg(long = "fact", value_name = "NAME=VALUE", value_parser = variable)]
+    facts: Vec<(String, String)>,
+    /// What time it is, for tags, labels and annotations: RFC 3339, a day, or seconds since 1970 [default:
+    /// SOURCE_DATE_EPOCH, else the clock]
+    #[arg(long, value_name = "TIME", env = "MAB_NOW")]
+    now: Option<String>,
 }
 
 impl BuildFileArguments {
+    /// What is said of the surroundings.
+    pub fn said(&self) -> Result<Said, Problem> {
+        let now = self.now.as_deref().filter(|now| !now.is_empty());
+        Said::new(now, &self.facts).map_err(|error| {
+            let problem = Problem::input("facts::said", error.to_string());
+            match &error {
+                SaidError::Fact(name) => {
+                    let known = CI_FACTS.iter().map(|(name, _)| *name);
+                    problem.help(nearest(name, known.clone()).map_or_else(
+                        || format!("the facts are {}", known.collect::<Vec<_>>().join(", ")),
+                        |near| format!("did you mean `{near}`?"),
+                    ))
+                }
+                SaidError::Time(_) => problem.help("write it as `date -u +%FT%TZ` does"),
+            }
+        })
+    }
+
     /// `names` are targets and groups.
     pub fn options(&self, names: &[String]) -> ProjectOptions {
         ProjectOptions {

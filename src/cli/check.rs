@@ -24,7 +24,7 @@ use crate::ui::{Progress, report};
 #[command(after_long_help = EXAMPLES)]
 pub struct CheckArguments {
     #[command(flatten)]
-    project: ProjectArguments,
+    pub project: ProjectArguments,
     /// Checks this Dockerfile, without a build file
     #[arg(long, value_name = "PATH")]
     dockerfile: Vec<PathBuf>,

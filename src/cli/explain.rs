@@ -27,7 +27,7 @@ pub struct ExplainArguments {
     #[arg(long = "group", value_name = "NAME")]
     groups: Vec<String>,
     #[command(flatten)]
-    file: BuildFileArguments,
+    pub file: BuildFileArguments,
     /// Prints JSON
     #[arg(long)]
     json: bool,

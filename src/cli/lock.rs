@@ -38,7 +38,7 @@ impl LockRules {
 #[command(after_long_help = EXAMPLES)]
 pub struct LockArguments {
     #[command(flatten)]
-    project: ProjectArguments,
+    pub project: ProjectArguments,
     /// Looks again: at everything, or at what NAME means (a whole name, one without its tag or ref, or a pattern with `*`)
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "*", conflicts_with = "check")]
     update: Vec<String>,

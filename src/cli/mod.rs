@@ -11,6 +11,7 @@ mod init;
 mod lock;
 mod prune;
 mod signals;
+mod tags;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -31,6 +32,7 @@ use crate::facts::Facts;
 use crate::ui::{Progress, Surroundings, Ui, report};
 
 use args::{Arguments, BakeArguments, PlanArguments, Verb};
+use build_file::BuildFileArguments;
 
 /// How long blocking work may take to end once nobody waits for it.
 const LAST_WORK: Duration = Duration::from_secs(2);
@@ -59,6 +61,11 @@ pub fn main() -> ExitCode {
     if user.color == Some(Color::Never) {
         facts.environment.entry("NO_COLOR".to_string()).or_insert_with(|| "1".to_string());
     }
+    match arguments.verb.file().map(BuildFileArguments::said) {
+        None => {}
+        Some(Ok(said)) => facts.take(&said),
+        Some(Err(problem)) => return failed(&[problem], Progress::Auto, Some(&facts)),
+    }
     match arguments.verb {
         Verb::Bake(arguments) => bake(&arguments, &user, &mut facts),
         Verb::Plan(arguments) => plan(&arguments, &mut facts),
@@ -73,6 +80,7 @@ pub fn main() -> ExitCode {
         Verb::Prune(arguments) => prune::prune(&arguments, &facts),
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
+        Verb::Tags(arguments) => tags::tags(&arguments, &mut facts),
     }
 }
 

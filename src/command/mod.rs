@@ -28,6 +28,7 @@ mod project;
 pub mod prune;
 pub mod remote;
 mod session;
+pub mod tags;
 pub mod user;
 pub mod watch;
 

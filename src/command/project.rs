@@ -110,7 +110,12 @@ pub(super) fn load_from(
         Err(_) => loaded.project.targets.values().collect(),
     };
     grants::check(&loaded.project, &targets, options, facts).map_err(|problem| vec![*problem])?;
+    let told = targets.iter().filter_map(|target| target.tagging.as_ref());
+    let told: Vec<Problem> =
+        told.flat_map(|tagging| &tagging.problems).filter(|one| !one.is_error()).cloned().collect();
     drop(targets);
+    loaded.warnings.extend(told);
+    dedup(&mut loaded.warnings);
     let odd = user::check_builders(&mut loaded.project, options.builder.as_deref(), facts)?;
     loaded.warnings.extend(odd);
     Ok(loaded)
@@ -196,20 +201,21 @@ pub(super) fn read_own(
     let root = file.folder(facts);
     let disk = Bounded::new(disk, &root, options, facts).map_err(|problem| vec![*problem])?;
     let loaded = file.load(&disk, facts);
-    if let Some(questions) = config::needs_git(&loaded, &overrides, facts.ci.as_ref())
+    if let Some(need) = config::needs_git(&loaded, &overrides, facts.ci.as_ref())
         && facts.git.is_none()
         // What is around the store is not its repository.
         && options.remote.is_none()
     {
-        facts.git = GitFacts::read(&loaded.root, questions).map_err(|error| {
-            vec![
-                Problem::input(
-                    "facts::git",
-                    format!("the build file asks for git, which cannot be read: {error}"),
-                )
-                .help("run mab inside a git work tree, with `git` installed"),
-            ]
-        })?;
+        match GitFacts::read(&loaded.root, need.questions) {
+            Ok(git) => facts.git = git,
+            // CI says what rules need, and that not all tags are known is told with what follows from it.
+            Err(_) if need.is_optional => {}
+            Err(error) => {
+                let message = format!("the build file asks for git, which cannot be read: {error}");
+                let problem = Problem::input("facts::git", message);
+                return Err(vec![problem.help("run mab inside a git work tree, with `git` installed")]);
+            }
+        }
     }
     Ok((loaded, overrides))
 }

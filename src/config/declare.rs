@@ -16,7 +16,10 @@ use super::text::{File, Text};
 use super::value::{Scalar, VarType, VarValue};
 use crate::base::Platform;
 use crate::diag::{Located, Place};
-use crate::model::{Builder, Call, Emulate, Entitlement, Lint, Network, Requirement, Ulimit, Verify};
+use crate::model::{
+    AnnotationLevel, Builder, Call, Emulate, Entitlement, Lint, Network, Requirement, Ulimit, Verify,
+};
+use crate::tagging::Floating;
 
 /// Everything all files declare.
 #[derive(Debug, Default)]
@@ -140,6 +143,16 @@ pub struct Layer {
     pub attestations: Option<Vec<Conditional<EntryDeclaration>>>,
     pub policies: Option<Vec<Conditional<EntryDeclaration>>>,
     pub tag_rules: Option<Vec<Conditional<EntryDeclaration>>>,
+    /// Lines, as those of the rules.
+    pub flavor: Option<Vec<Conditional<EntryDeclaration>>>,
+    pub compat: Option<Compat>,
+    pub floating: Option<Floating>,
+    pub git_tag_prefix: Option<Text>,
+    pub has_oci_labels: Option<bool>,
+    pub oci_labels: Option<Vec<Text>>,
+    pub has_oci_annotations: Option<bool>,
+    pub oci_annotations: Option<Vec<Text>>,
+    pub oci_levels: Option<Vec<Located<AnnotationLevel>>>,
     pub requirements: Option<Vec<Located<Requirement>>>,
     pub resources: BTreeMap<String, Text>,
     pub source_date_epoch: Option<Text>,
@@ -147,6 +160,14 @@ pub struct Layer {
     pub allow_failure: Option<Located<bool>>,
     pub worker_labels: BTreeMap<String, Text>,
     pub tests: BTreeMap<String, TestDeclaration>,
+}
+
+/// Whose ways the rules for tags follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compat {
+    MetadataAction,
+    /// Our own.
+    None,
 }
 
 #[derive(Debug)]
@@ -173,6 +194,12 @@ impl GroupDeclaration {
             places: BTreeMap::new(),
             require: Vec::new(),
         }
+    }
+
+    /// Whether its members' tags are made by rules of its own.
+    pub fn has_rules(&self) -> bool {
+        let has = |layer: &Layer| layer.tag_rules.is_some() || layer.compat == Some(Compat::MetadataAction);
+        has(&self.layer) || self.layer.append.as_deref().is_some_and(has)
     }
 
     /// Whether it is more than a name for several targets.

@@ -11,9 +11,9 @@ use super::roster::Roster;
 use super::table::MOST_PROBLEMS;
 use super::target::World;
 use super::text::Text;
-use crate::diag::{Place, Problem};
+use crate::diag::{Located, Place, Problem};
 use crate::facts::Checkout;
-use crate::model::{Requirement, TargetPattern};
+use crate::model::{AnnotationLevel, Requirement, TargetPattern};
 
 /// Groups within groups go no deeper; `groups` reports those that do.
 const DEEPEST: usize = 64;
@@ -143,8 +143,21 @@ fn disagreements(one: &Layer, other: &Layer) -> Vec<&'static str> {
         ("cache", differ(&one.caches, &other.caches, |all| texts(all))),
         ("cache-to", differ(&one.cache_to, &other.cache_to, |all| entry_texts(all))),
         ("tag-rules", differ(&one.tag_rules, &other.tag_rules, |all| entry_texts(all))),
+        ("flavor", differ(&one.flavor, &other.flavor, |all| entry_texts(all))),
+        ("compat", differ(&one.compat, &other.compat, |compat| *compat)),
+        ("floating", differ(&one.floating, &other.floating, |floating| *floating)),
+        ("git-tag-prefix", differ(&one.git_tag_prefix, &other.git_tag_prefix, |text| text.value.clone())),
+        ("oci-labels", differ(&one.has_oci_labels, &other.has_oci_labels, |is_on| *is_on)),
+        ("oci-labels", differ(&one.oci_labels, &other.oci_labels, |all| texts(all))),
+        ("oci-annotations", differ(&one.has_oci_annotations, &other.has_oci_annotations, |is_on| *is_on)),
+        ("oci-annotations", differ(&one.oci_annotations, &other.oci_annotations, |all| texts(all))),
+        ("oci-levels", differ(&one.oci_levels, &other.oci_levels, |all| levels(all))),
     ];
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+fn levels(levels: &[Located<AnnotationLevel>]) -> Vec<AnnotationLevel> {
+    levels.iter().map(|level| level.value).collect()
 }
 
 fn texts(texts: &[Text]) -> Vec<String> {

@@ -13,6 +13,7 @@ use super::path;
 use super::resolve::{Overrides, Run, prepare};
 use super::set::Override;
 use super::shape::{self, Shape};
+use super::tagging;
 use super::template::Scope;
 use super::text::{File, Text};
 use super::vars;
@@ -260,7 +261,8 @@ impl<'w> Explainer<'_, 'w, '_> {
         place: &Place,
     ) {
         let text = shown(value, &|text| Some(text.to_string())).unwrap_or_default();
-        let is_raw = matches!(key, "dockerfile-inline" | "description" | "when");
+        let is_raw = matches!(key, "dockerfile-inline" | "description" | "when")
+            || tagging::is_key(key) && key != "git-tag-prefix";
         let rendered = (text.contains("{{") && !is_raw)
             .then(|| shown(value, &|text| self.rendered(text, place)))
             .flatten()
@@ -320,8 +322,10 @@ impl<'w> Explainer<'_, 'w, '_> {
 /// Whether a key is one whose value has layers.
 fn is_of_value(section: Section, key: &str) -> bool {
     match section {
-        Section::Project => matches!(key, "image" | "images" | "platforms"),
-        Section::Group => matches!(key, "push" | "load" | "tags" | "annotations" | "output"),
+        Section::Project => matches!(key, "image" | "images" | "platforms") || tagging::is_key(key),
+        Section::Group => {
+            matches!(key, "push" | "load" | "tags" | "annotations" | "output") || tagging::is_key(key)
+        }
         _ => !matches!(key, "inherits" | "matrix" | "on") && shape::of(section, key).is_some(),
     }
 }

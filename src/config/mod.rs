@@ -54,6 +54,7 @@ mod size;
 mod ssh;
 mod syntax;
 mod table;
+mod tagging;
 mod target;
 mod template;
 mod test;
@@ -89,17 +90,28 @@ pub fn find(directory: &Path) -> Option<PathBuf> {
     directory.ancestors().map(|ancestor| ancestor.join(FILE_NAME)).find(|path| path.is_file())
 }
 
-/// What templates and groups ask git for; `None` when they do not, as it costs processes to answer. `ci` may know
-/// the default branch as well.
-pub fn needs_git(loaded: &Loaded, overrides: &Overrides, ci: Option<&CiFacts>) -> Option<GitQuestions> {
+/// What is asked of git.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeedOfGit {
+    pub questions: GitQuestions,
+    /// CI says what there is no way around: rules for tags know less without git, and work.
+    pub is_optional: bool,
+}
+
+/// What templates, rules and groups ask git for; `None` when they do not, as it costs processes to answer. `ci` may
+/// know the default branch as well.
+pub fn needs_git(loaded: &Loaded, overrides: &Overrides, ci: Option<&CiFacts>) -> Option<NeedOfGit> {
     let mut asked = loaded.uses_git;
     asked.add(set::git_use(&overrides.sets));
     let groups = delivery::groups_of_run(&loaded.declared, &overrides.names);
     asked.facts |= groups.iter().any(|said| !said.group.require.is_empty());
+    asked.tags |= groups.iter().any(|said| said.group.has_rules());
     let is_known =
         loaded.declared.project.default_branch.is_some() || ci.is_some_and(|ci| ci.default_branch.is_some());
     let is_needed = asked.facts || (asked.default_branch && !is_known);
-    is_needed.then_some(GitQuestions { describe: asked.describe, tags: false })
+    let questions = GitQuestions { describe: asked.describe, tags: asked.tags };
+    let has_head = ci.is_some_and(|ci| ci.reference.is_some() && ci.sha.is_some());
+    (is_needed || asked.tags).then_some(NeedOfGit { questions, is_optional: !is_needed && has_head })
 }
 
 #[cfg(test)]

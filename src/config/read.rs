@@ -20,7 +20,7 @@ use super::table::{Key, Reader, Role, Value, integer};
 use super::text::Text;
 use super::{
     append, builder, conditional, entries, matrix, platforms, removal, resources, sandbox, secret, size, ssh,
-    test, var, verify,
+    tagging, test, var, verify,
 };
 use crate::base::Platform;
 use crate::diag::{Located, Place, Problem};
@@ -167,12 +167,31 @@ pub(super) fn read_project(reader: &mut Reader<'_>, value: &Value<'_>) -> Projec
             "platforms" => project.layer.platforms = platforms::read_list(reader, value),
             "source-date-epoch" => project.layer.source_date_epoch = read_epoch(reader, value),
             "default-branch" => project.default_branch = reader.text("default-branch", value, Role::Plain),
+            name if tagging::is_key(name) => tagging::read(reader, &mut project.layer, name, value),
             _ => reader.unknown_key(Section::Project, key),
         }
     }
     project.layer.images = images.texts;
     project
 }
+
+/// What a group says of its members, but for flags.
+const DELIVERED: [&str; 14] = [
+    "tags",
+    "annotations",
+    "output",
+    "attest",
+    "cache",
+    "cache-to",
+    "tag-rules",
+    "flavor",
+    "compat",
+    "floating",
+    "git-tag-prefix",
+    "oci-labels",
+    "oci-annotations",
+    "oci-levels",
+];
 
 pub(super) fn read_group(
     reader: &mut Reader<'_>,
@@ -182,6 +201,7 @@ pub(super) fn read_group(
     let table = reader.table("group", value)?;
     let mut group = GroupDeclaration::new(place.clone());
     let mut has_targets = false;
+    let asks_for_tags = reader.uses_git.tags;
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         match name {
@@ -192,29 +212,17 @@ pub(super) fn read_group(
             "description" => group.description = reader.text("description", value, Role::Raw),
             "push" => group.layer.push = reader.boolean("push", value),
             "load" => group.layer.load = reader.boolean("load", value),
-            "tags" | "annotations" | "output" | "attest" | "cache" | "cache-to" | "tag-rules" => {
-                read_layer_key(reader, &mut group.layer, key, value)
-            }
+            _ if DELIVERED.contains(&name) => read_layer_key(reader, &mut group.layer, key, value),
             "append" => group.layer.append = append::read(reader, append::GROUP, table, value),
             "require" => group.require = read_requirements(reader, value),
             _ => reader.unknown_key(Section::Group, key),
         }
-        if matches!(
-            name,
-            "push"
-                | "load"
-                | "tags"
-                | "annotations"
-                | "output"
-                | "attest"
-                | "cache"
-                | "cache-to"
-                | "tag-rules"
-                | "append"
-        ) {
+        if DELIVERED.contains(&name) || matches!(name, "push" | "load" | "append") {
             group.places.insert(name.to_string(), reader.place(key.span()));
         }
     }
+    // Its rules count only where it is baked.
+    reader.uses_git.tags = asks_for_tags;
     if !has_targets {
         reader.report(
             Problem::input("config::missing-key", "a group needs `targets`")
@@ -295,7 +303,7 @@ pub(super) fn read_layer_key(reader: &mut Reader<'_>, layer: &mut Layer, key: &K
         "cache-to" => layer.cache_to = entries::read(reader, "cache-to", value, Role::Template),
         "attest" => layer.attestations = entries::read(reader, "attest", value, Role::Template),
         "policy" => layer.policies = entries::read(reader, "policy", value, Role::Template),
-        "tag-rules" => layer.tag_rules = entries::read(reader, "tag-rules", value, Role::Raw),
+        name if tagging::is_key(name) => tagging::read(reader, layer, name, value),
         "require" => layer.requirements = verify::read_requirements(reader, value),
         "resources" => layer.resources = resources::read(reader, value),
         "source-date-epoch" => layer.source_date_epoch = read_epoch(reader, value),

@@ -14,10 +14,11 @@ use super::secret::SecretDeclaration;
 use super::shape::{self, Shape};
 use super::ssh::SshDeclaration;
 use super::table::{Reader, Role, Value};
+use super::tagging::LEVELS;
 use super::text::Text;
 use crate::base::Platform;
 use crate::diag::{Located, Problem};
-use crate::model::{Entitlement, Requirement, Ulimit};
+use crate::model::{AnnotationLevel, Entitlement, Requirement, Ulimit};
 
 /// `KEY`, or `KEY.ENTRY` for one entry of a table or a list.
 #[derive(Clone, Debug)]
@@ -91,6 +92,13 @@ impl Entry for Located<Requirement> {
 impl Entry for Located<Entitlement> {
     fn name(&self) -> Cow<'_, str> {
         Cow::Borrowed(self.value.name())
+    }
+}
+
+impl Entry for Located<AnnotationLevel> {
+    fn name(&self) -> Cow<'_, str> {
+        let known = LEVELS.iter().find(|(_, level)| *level == self.value);
+        Cow::Borrowed(known.map_or("", |(name, _)| name))
     }
 }
 
@@ -227,6 +235,15 @@ impl Layer {
             "attest" => list(&self.attestations),
             "policy" => list(&self.policies),
             "tag-rules" => list(&self.tag_rules),
+            "flavor" => list(&self.flavor),
+            "oci-labels" => self.has_oci_labels.map(|_| list(&self.oci_labels).unwrap_or_default()),
+            "oci-annotations" => {
+                self.has_oci_annotations.map(|_| list(&self.oci_annotations).unwrap_or_default())
+            }
+            "oci-levels" => list(&self.oci_levels),
+            "compat" => single(self.compat.is_some()),
+            "floating" => single(self.floating.is_some()),
+            "git-tag-prefix" => single(self.git_tag_prefix.is_some()),
             "require" => list(&self.requirements),
             "resources" => table(&self.resources),
             "worker-labels" => table(&self.worker_labels),

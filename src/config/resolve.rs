@@ -19,7 +19,7 @@ use super::platforms::{PlatformName, PlatformSets};
 use super::roster::{self, Member, Roster};
 use super::set::{self, Sets};
 use super::table::MOST_PROBLEMS;
-use super::target::{self, World};
+use super::target::{self, Occasions, World};
 use super::template::Templates;
 use super::text::Text;
 use super::vars;
@@ -119,6 +119,10 @@ pub fn prepare<R>(
         shared: shared.into(),
         host: &facts.host,
         platform_sets,
+        occasions: Occasions::new(
+            facts,
+            declared.project.default_branch.as_ref().map(|text| text.value.as_str()),
+        ),
         secrets: vars.secrets,
         wanted,
         platforms: Default::default(),

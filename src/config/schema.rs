@@ -4,16 +4,20 @@
 //! there are: the reader takes its suggestions from here, and a test holds that it knows each of them.
 //! Keys of the contract that this version does not have yet are in `keys`.
 
+mod append;
 mod builder;
 mod entries;
+mod tagging;
 mod test;
 
 use std::collections::BTreeMap;
 
+pub use append::{Append, GroupAppend};
 pub use builder::{Builder, Tls, Worker};
 pub use entries::*;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
+pub use tagging::{Compat, Floating, Level, Lines, Switch};
 pub use test::{Expect, Test};
 
 /// The build file of mab.
@@ -75,6 +79,23 @@ pub struct Project {
     /// Seconds since 1970 that no time in an image exceeds, such as `"{{ git.commit_time }}"`. The environment's
     /// `SOURCE_DATE_EPOCH` and a build argument of that name win. A template.
     pub source_date_epoch: Option<Scalar>,
+    /// Rules by which the tags of targets are made that have none of their own.
+    pub tag_rules: Option<Lines>,
+    /// What holds for all rules: `latest=auto`, `prefix=v,onlatest=true`, `suffix=-alpine`.
+    pub flavor: Option<Lines>,
+    /// Follows docker/metadata-action to the letter; without it tags are valid, and `floating` holds.
+    pub compat: Option<Compat>,
+    /// Who gets `latest`, `1` and `1.2`; `highest` when it is not given.
+    pub floating: Option<Floating>,
+    /// What git's tags of a target begin with, such as `"{{ target.name }}/"`; others are not its own. A template.
+    pub git_tag_prefix: Option<String>,
+    /// Labels `org.opencontainers.image.*` of repository, commit and version, and lines besides. They make another
+    /// image of every commit.
+    pub oci_labels: Option<Switch>,
+    /// The same as annotations; `true` where there are rules.
+    pub oci_annotations: Option<Switch>,
+    /// What those annotations stand on; the index, or the manifest where there is one alone.
+    pub oci_levels: Option<Vec<Level>>,
 }
 
 /// A string, a number, a boolean, or a list.
@@ -193,27 +214,22 @@ pub struct Group {
     /// Attestations of the images, instead of the members' own. Templates.
     pub attest: Option<Vec<Entry>>,
     /// Rules by which tags are made, instead of the members' own.
-    pub tag_rules: Option<Vec<Entry>>,
-}
-
-/// Entries that are added to the lists of a group's members.
-#[derive(JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct GroupAppend {
-    /// Further names of the image. Templates.
-    pub tags: Option<Vec<Tag>>,
-    /// Further annotations; those of the same level and key are replaced. Templates.
-    pub annotations: Option<Annotations>,
-    /// Further outputs. Templates.
-    pub output: Option<Vec<Output>>,
-    /// Further caches by name.
-    pub cache: Option<Vec<String>>,
-    /// Further caches to write. Templates.
-    pub cache_to: Option<Vec<Entry>>,
-    /// Further attestations. Templates.
-    pub attest: Option<Vec<Entry>>,
-    /// Further rules for tags.
-    pub tag_rules: Option<Vec<Entry>>,
+    pub tag_rules: Option<Lines>,
+    /// What holds for all rules: `latest=auto`, `prefix=v,onlatest=true`, `suffix=-alpine`.
+    pub flavor: Option<Lines>,
+    /// Follows docker/metadata-action to the letter; without it tags are valid, and `floating` holds.
+    pub compat: Option<Compat>,
+    /// Who gets `latest`, `1` and `1.2`; `highest` when it is not given.
+    pub floating: Option<Floating>,
+    /// What git's tags of a target begin with, such as `"{{ target.name }}/"`; others are not its own. A template.
+    pub git_tag_prefix: Option<String>,
+    /// Labels `org.opencontainers.image.*` of repository, commit and version, and lines besides. They make another
+    /// image of every commit.
+    pub oci_labels: Option<Switch>,
+    /// The same as annotations; `true` where there are rules.
+    pub oci_annotations: Option<Switch>,
+    /// What those annotations stand on; the index, or the manifest where there is one alone.
+    pub oci_levels: Option<Vec<Level>>,
 }
 
 #[derive(JsonSchema)]
@@ -311,7 +327,22 @@ pub struct Target {
     pub resources: Option<Resources>,
     /// Rules by which tags are made, as docker/metadata-action has them: `type=semver,pattern={{version}}`, or
     /// `{ semver = "{{version}}" }`. Not templates.
-    pub tag_rules: Option<Vec<Entry>>,
+    pub tag_rules: Option<Lines>,
+    /// What holds for all rules: `latest=auto`, `prefix=v,onlatest=true`, `suffix=-alpine`.
+    pub flavor: Option<Lines>,
+    /// Follows docker/metadata-action to the letter; without it tags are valid, and `floating` holds.
+    pub compat: Option<Compat>,
+    /// Who gets `latest`, `1` and `1.2`; `highest` when it is not given.
+    pub floating: Option<Floating>,
+    /// What git's tags of a target begin with, such as `"{{ target.name }}/"`; others are not its own. A template.
+    pub git_tag_prefix: Option<String>,
+    /// Labels `org.opencontainers.image.*` of repository, commit and version, and lines besides. They make another
+    /// image of every commit.
+    pub oci_labels: Option<Switch>,
+    /// The same as annotations; `true` where there are rules.
+    pub oci_annotations: Option<Switch>,
+    /// What those annotations stand on; the index, or the manifest where there is one alone.
+    pub oci_levels: Option<Vec<Level>>,
     /// What must hold of the working tree for a bake.
     pub require: Option<Vec<Requirement>>,
     /// Seconds since 1970 that no time in the image exceeds, or the name of a context that has a time. The
@@ -377,48 +408,6 @@ pub struct On {
     pub allow_failure: Option<bool>,
     /// What a worker must offer to build the platform.
     pub worker_labels: Option<BTreeMap<String, Scalar>>,
-}
-
-/// Entries that are added to the lists of weaker layers.
-#[derive(JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Append {
-    /// Further platforms, or sets of them.
-    pub platforms: Option<Vec<PlatformEntry>>,
-    /// Further names of the image. Templates.
-    pub tags: Option<Vec<Tag>>,
-    /// Further image repositories. Templates.
-    pub images: Option<Vec<String>>,
-    /// Further annotations; those of the same level and key are replaced. Templates.
-    pub annotations: Option<Annotations>,
-    /// Further outputs. Templates.
-    pub output: Option<Vec<Output>>,
-    /// Further targets to wait for.
-    pub needs: Option<Vec<String>>,
-    /// Further secrets; those of the same id are replaced. Templates.
-    pub secret: Option<Vec<Secret>>,
-    /// Further SSH agents; those of the same id are replaced. Templates.
-    pub ssh: Option<Vec<Ssh>>,
-    /// Further entitlements.
-    pub entitlements: Option<Vec<Entitlement>>,
-    /// Further limits; those of the same name are replaced.
-    pub ulimits: Option<Vec<String>>,
-    /// Further stages that are built without using results of earlier runs.
-    pub no_cache_filter: Option<Vec<String>>,
-    /// Further caches by name.
-    pub cache: Option<Vec<String>>,
-    /// Further caches to read. Templates.
-    pub cache_from: Option<Vec<Entry>>,
-    /// Further caches to write. Templates.
-    pub cache_to: Option<Vec<Entry>>,
-    /// Further attestations. Templates.
-    pub attest: Option<Vec<Entry>>,
-    /// Further policies. Templates.
-    pub policy: Option<Vec<Entry>>,
-    /// Further rules for tags.
-    pub tag_rules: Option<Vec<Entry>>,
-    /// Further requirements.
-    pub require: Option<Vec<Requirement>>,
 }
 
 /// Annotations of an image.

@@ -3,9 +3,11 @@
 mod annotations;
 mod delivery;
 mod image_tests;
+mod names;
+mod tagging;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,7 +16,7 @@ use minijinja::value::Value;
 
 use super::budget::MOST_VALUES;
 use super::conditional::Conditional;
-use super::context::{self, is_tag};
+use super::context;
 use super::declare::{Declarations, DockerfileDeclaration};
 use super::keys;
 use super::layers::{self, Layers, OfRun};
@@ -26,17 +28,16 @@ use super::table::MOST_PROBLEMS;
 use super::template::Templates;
 use super::text::Text;
 use super::{forwarded, output, removal, resources, sandbox, secret, ssh};
-use crate::base::{Platform, Reference, RemoteSource, Secret};
+use crate::base::{Platform, RemoteSource, Secret};
 use crate::diag::{Located, Problem};
 use crate::model::{Context, Delivery, Dockerfile, Output, SecretSource, SshSource, Target, Variant};
-
-/// Images with their tags, of one target.
-const MOST_NAMES: usize = 10_000;
 
 /// Platforms whose values are remembered.
 const MOST_KNOWN: usize = 32;
 
 /// What all targets share.
+pub use tagging::Occasions;
+
 pub struct World<'a, 'e> {
     pub declared: &'a Declarations,
     pub templates: Templates<'e>,
@@ -45,6 +46,8 @@ pub struct World<'a, 'e> {
     pub host: &'a Platform,
     /// `[platforms]`
     pub platform_sets: PlatformSets,
+    /// What rules for tags are about.
+    pub occasions: Occasions<'a>,
     /// The values of secret variables that have one.
     pub secrets: BTreeMap<String, Secret>,
     /// What `--platform` leaves; empty when it was not given.
@@ -74,7 +77,7 @@ pub fn resolve<'w, 'a>(
     problems: &'w mut Vec<Problem>,
 ) -> Target {
     let common = layers::common(world.declared, &member.lineage, run);
-    let name = target_member(&member.name);
+    let name = target_member(&member.name, None);
     let scope = world.scope_of(Some(name.clone()), None, member.matrix.clone());
     Resolver { world, roster, member, run, common, name, scope, problems }.target()
 }
@@ -111,7 +114,7 @@ impl World<'_, '_> {
 
     /// What templates see of one target, one platform and one combination of a matrix.
     pub fn scope(&self, target: Option<&str>, platform: Option<&Platform>, matrix: Option<Value>) -> Scope {
-        self.scope_of(target.map(target_member), platform, matrix)
+        self.scope_of(target.map(|name| target_member(name, None)), platform, matrix)
     }
 
     fn scope_of(&self, target: Option<Value>, platform: Option<&Platform>, matrix: Option<Value>) -> Scope {
@@ -138,8 +141,9 @@ impl World<'_, '_> {
 }
 
 /// What templates know as `target`.
-fn target_member(name: &str) -> Value {
-    Value::from_pairs([("name", name)])
+fn target_member(name: &str, version: Option<&str>) -> Value {
+    let members = [("name", Some(name)), ("version", version)];
+    Value::from_pairs(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
 /// What templates know as `platform`.
@@ -161,7 +165,22 @@ impl<'w> Resolver<'w, '_, '_> {
         for strongest in [Some(own), self.run.set.map(|set| &set.layer)].into_iter().flatten() {
             removal::check(strongest, &self.common.below(strongest), self.problems);
         }
+        let ruled = self.ruled();
+        if let Some(version) = ruled.as_ref().and_then(|ruled| ruled.version.as_deref()) {
+            self.name = target_member(&self.member.name, Some(version));
+            self.scope = self.world.scope_of(Some(self.name.clone()), None, self.member.matrix.clone());
+        }
         let images = self.images();
+        let mut tags = Vec::new();
+        let tagging = ruled.as_ref().map(|ruled| self.tagging(ruled, &images, &mut tags));
+        tags.extend(self.tags(&images).into_iter().filter(|tag| !tags.contains(tag)).collect::<Vec<_>>());
+        let mut labels = self.labels();
+        if let Some(ruled) = &ruled {
+            let generated = self.oci_labels(ruled);
+            for (key, value) in generated {
+                labels.entry(key).or_insert(value);
+            }
+        }
         let wanted = &self.world.wanted;
         let narrowed = platforms.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.value));
         Target {
@@ -169,10 +188,10 @@ impl<'w> Resolver<'w, '_, '_> {
             description: self.description(),
             place: Some(self.member.declaration.place.clone()),
             variants: narrowed.map_while(|platform| self.variant_if_room(platform, &platforms)).collect(),
-            tags: self.tags(&images),
+            annotations: self.annotations(ruled.as_ref(), &platforms),
+            tags,
             images,
-            labels: self.labels(),
-            annotations: self.annotations(&platforms),
+            labels,
             outputs: self.outputs(),
             delivery: Delivery {
                 push: self.common.last("push", |layer| layer.push),
@@ -183,7 +202,7 @@ impl<'w> Resolver<'w, '_, '_> {
             cache: self.caches(),
             attestations: self.attestations(),
             policies: self.policies(),
-            tag_rules: self.tag_rules(),
+            tagging,
             requirements: self.requirements(),
         }
     }
@@ -328,41 +347,6 @@ impl<'w> Resolver<'w, '_, '_> {
         let texts = texts.into_iter().flatten();
         let rendered = texts.filter_map(|text| Some((text, self.render(text)?)));
         rendered.filter(|(_, value)| !value.is_empty()).collect()
-    }
-
-    fn images(&mut self) -> Vec<Located<Reference>> {
-        let texts = self.common.list("images", |layer| layer.images.as_ref());
-        let mut images: Vec<Located<Reference>> = Vec::new();
-        for (text, value) in self.rendered_list(texts) {
-            let image = self.parsed("config::bad-reference", text, context::parse_repository(&value));
-            images.extend(image.filter(|image| !images.contains(image)));
-        }
-        images
-    }
-
-    fn tags(&mut self, images: &[Located<Reference>]) -> Vec<Located<Reference>> {
-        let texts = self.common.list("tags", |layer| layer.tags.as_ref());
-        let texts = texts.map(|texts| self.holding(texts));
-        let mut seen = BTreeSet::new();
-        let mut tags = Vec::new();
-        for (text, value) in self.rendered_list(texts) {
-            if tags.len() > MOST_NAMES {
-                let message = format!("target `{}` has more than {MOST_NAMES} names", self.member.name);
-                let problem = Problem::input("config::too-many", message).at(text.place(), "with this tag");
-                self.report(problem.help("each tag is a name of each image; take some out"));
-                break;
-            }
-            let names = if is_tag(&value) && !images.is_empty() {
-                images.iter().map(|image| image.value.with_tag(&value)).collect()
-            } else {
-                vec![value.parse::<Reference>()]
-            };
-            for name in names {
-                let name = self.parsed("config::bad-reference", text, name);
-                tags.extend(name.filter(|name| seen.insert(name.value.clone())));
-            }
-        }
-        tags
     }
 
     fn labels(&mut self) -> BTreeMap<String, String> {

@@ -91,6 +91,8 @@ pub struct GitUse {
     pub describe: bool,
     /// `project.default_branch`, which git knows when the file does not say it.
     pub default_branch: bool,
+    /// All tags, and what rules ask besides.
+    pub tags: bool,
 }
 
 impl GitUse {
@@ -118,6 +120,7 @@ impl GitUse {
                 // `git["describe"]` does not say so.
                 describe: name == "git" || name.starts_with("git.describe"),
                 default_branch: name == "project" || name == "project.default_branch",
+                tags: false,
             });
         }
         found
@@ -127,6 +130,7 @@ impl GitUse {
         self.facts |= other.facts;
         self.describe |= other.describe;
         self.default_branch |= other.default_branch;
+        self.tags |= other.tags;
     }
 }
 
@@ -546,7 +550,7 @@ mod tests {
         ] {
             assert_eq!(
                 GitUse::of_template(template),
-                GitUse { facts, describe, default_branch },
+                GitUse { facts, describe, default_branch, tags: false },
                 "{template}"
             );
         }

@@ -10,6 +10,7 @@ mod forwarded;
 mod policy;
 mod resources;
 mod sandbox;
+mod tagging;
 mod target_pattern;
 mod test;
 
@@ -24,11 +25,10 @@ pub use builder::{Builder, Tls, Worker};
 pub use cache::{Cache, CacheEntry, CacheKind, CacheMode, CacheUse};
 pub use delivery::Delivery;
 pub use forwarded::{SecretSource, SshSource};
-pub use policy::{
-    Attestation, AttestationKind, Policy, Requirement, TagRule, TagRuleKind, Verify, VerifyLevel,
-};
+pub use policy::{Attestation, AttestationKind, Policy, Requirement, Verify, VerifyLevel};
 pub use resources::{Resources, Swap};
 pub use sandbox::{Entitlement, Ulimit};
+pub use tagging::Tagging;
 pub use target_pattern::TargetPattern;
 pub use test::{Expectation, Port, Test, TestAction};
 
@@ -113,7 +113,8 @@ pub struct Target {
     pub cache: CacheUse,
     pub attestations: Vec<Located<Attestation>>,
     pub policies: Vec<Located<Policy>>,
-    pub tag_rules: Vec<Located<TagRule>>,
+    /// What its rules for tags came to.
+    pub tagging: Option<Tagging>,
     /// What must hold of the working tree.
     pub requirements: Vec<Located<Requirement>>,
 }

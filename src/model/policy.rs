@@ -1,4 +1,4 @@
-//! What is asked of an image beyond its bytes: attestations, policies, requirements, verification, tag rules.
+//! What is asked of an image beyond its bytes: attestations, policies, requirements, verification.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,25 +54,6 @@ pub enum VerifyLevel {
     Off,
 }
 
-/// A rule by which tags are made, as docker/metadata-action has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TagRule {
-    pub kind: TagRuleKind,
-    pub attributes: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TagRuleKind {
-    Schedule,
-    Semver,
-    Pep440,
-    Match,
-    Edge,
-    Ref,
-    Raw,
-    Sha,
-}
-
 impl AttestationKind {
     pub const NAMES: [(&'static str, Self); 2] = [("sbom", Self::Sbom), ("provenance", Self::Provenance)];
 
@@ -107,22 +88,5 @@ impl VerifyLevel {
             Self::Warn => "warn",
             Self::Off => "off",
         }
-    }
-}
-
-impl TagRuleKind {
-    pub const NAMES: [(&'static str, Self); 8] = [
-        ("schedule", Self::Schedule),
-        ("semver", Self::Semver),
-        ("pep440", Self::Pep440),
-        ("match", Self::Match),
-        ("edge", Self::Edge),
-        ("ref", Self::Ref),
-        ("raw", Self::Raw),
-        ("sha", Self::Sha),
-    ];
-
-    pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
 }

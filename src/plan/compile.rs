@@ -108,6 +108,9 @@ pub fn compile(
         problems: Vec::new(),
     };
     compiler.problems.extend(unsupported::problems(selection));
+    let made = selection.requested.iter().filter_map(|target| target.tagging.as_ref());
+    let bad = made.flat_map(|tagging| &tagging.problems).filter(|problem| problem.is_error());
+    compiler.problems.extend(bad.cloned());
     for target in selection.all() {
         let export = compiler.form(target);
         compiler.add_builds(target, &export);

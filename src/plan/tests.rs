@@ -101,7 +101,7 @@ impl World {
             cache: Default::default(),
             attestations: Vec::new(),
             policies: Vec::new(),
-            tag_rules: Vec::new(),
+            tagging: None,
             requirements: Vec::new(),
         };
         self.project.targets.insert(name.into(), target);

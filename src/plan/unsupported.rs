@@ -23,9 +23,6 @@ fn of_target(target: &Target) -> Vec<Problem> {
         let what = "the embedded engine does not evaluate policies yet";
         add("policy", what, "take it out, or give it `disabled=true`", policy.place.as_ref());
     }
-    if let Some(rule) = target.tag_rules.first() {
-        add("tag-rules", "tags are not made by rules yet", "write `tags`", rule.place.as_ref());
-    }
     for variant in &target.variants {
         for one in of_variant(target, variant) {
             // What all platforms have in common is said once.

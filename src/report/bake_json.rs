@@ -275,7 +275,7 @@ fn emulate_text(emulate: Emulate) -> Option<&'static str> {
     }
 }
 
-fn annotation_text(annotation: &Annotation) -> String {
+pub(super) fn annotation_text(annotation: &Annotation) -> String {
     let (level, platform) = (level_text(annotation.level), platform_text(annotation));
     format!("{level}{platform}:{}={}", annotation.key, annotation.value)
 }

@@ -5,5 +5,6 @@ pub mod explain;
 pub mod graph;
 pub mod metadata;
 pub mod outline;
+pub mod tags;
 pub mod verdicts;
 mod words_json;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::diag::Located;
 use crate::model::{
-    Attestation, CacheEntry, LintFailing, Network, Policy, Project, Resources, Swap, TagRule, Target, Test,
+    Attestation, CacheEntry, LintFailing, Network, Policy, Project, Resources, Swap, Target, Test,
     TestAction, Variant, Verify, Worker,
 };
 
@@ -25,7 +25,6 @@ pub fn of_target(project: &Project, target: &Target) -> Object {
     put(&mut object, "cache-to", cache.to.iter().map(|entry| cache_json(project, &entry.value)));
     put(&mut object, "attest", target.attestations.iter().map(|one| attestation_json(&one.value)));
     put(&mut object, "policy", target.policies.iter().map(|one| policy_json(project, &one.value)));
-    put(&mut object, "tag-rules", target.tag_rules.iter().map(|rule| tag_rule_json(&rule.value)));
     put(&mut object, "require", target.requirements.iter().map(|one| json!(one.value.name())));
     object
 }
@@ -152,10 +151,6 @@ fn attestation_json(attestation: &Attestation) -> Value {
         object.insert("disabled".to_string(), json!("true"));
     }
     Value::Object(object)
-}
-
-fn tag_rule_json(rule: &TagRule) -> Value {
-    Value::Object(with_type(rule.kind.name(), &rule.attributes))
 }
 
 fn policy_json(project: &Project, policy: &Policy) -> Value {

@@ -40,6 +40,7 @@ mod sandbox;
 mod sarif;
 mod secrets;
 mod shared_results;
+mod tags;
 mod targets;
 mod user_config;
 mod walks;

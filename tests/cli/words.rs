@@ -25,7 +25,6 @@ cache-to = ["type=inline"]
 inherits = ["_t"]
 attest = ["type=sbom"]
 policy = ["filename=x.rego"]
-tag-rules = [{ sha = "short" }]
 [target.tested]
 inherits = ["_t"]
 verify = "error"
@@ -39,7 +38,7 @@ fn what_cannot_be_done_yet_is_told_of_the_selected_targets() {
     let project = Project::of(WISHES);
     project.mab(&["plan", "plain", "cached"]).run().succeeded();
     for (target, keys) in [
-        ("attested", &["attest", "policy", "tag-rules"][..]),
+        ("attested", &["attest", "policy"][..]),
         ("tested", &["verify", "resources", "test", "allow-failure", "worker-labels"]),
     ] {
         let ran = project.mab(&["plan", target, "plain"]).run().failed(2);

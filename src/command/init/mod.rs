@@ -118,8 +118,8 @@ fn check(directory: &Path, text: &str, facts: &Facts) -> Result<(), Failure> {
     let path = directory.join(FILE_NAME);
     let loaded = config::load(&path, &import::Beside { path: &path, text });
     let (mut facts, overrides) = (facts.clone(), Overrides::default());
-    if let Some(questions) = config::needs_git(&loaded, &overrides, facts.ci.as_ref()) {
-        facts.git = crate::facts::GitFacts::read(directory, questions).unwrap_or_default();
+    if let Some(need) = config::needs_git(&loaded, &overrides, facts.ci.as_ref()) {
+        facts.git = crate::facts::GitFacts::read(directory, need.questions).unwrap_or_default();
     }
     config::resolve(&loaded, &facts, &overrides).map(drop)
 }

@@ -1,72 +1,139 @@
-//! Tag rules: docker/metadata-action's `type=semver,pattern=…`, a table of the same keys, or the short table
-//! `{ semver = "…" }`. They are not templates; their patterns are metadata-action's.
+//! Tag rules: docker/metadata-action's `type=semver,pattern=…`, several of its lines in one string, a table of the same
+//! keys, or the short table `{ semver = "…" }`. They are not templates; their patterns are metadata-action's.
 
 use super::{EntryDeclaration, Field, Fields};
+use crate::config::keys;
+use crate::config::text::Text;
 use crate::diag::{Located, Problem};
-use crate::model::{TagRule, TagRuleKind};
+use crate::tagging::{Flavor, Kind, Rule, fields, pair};
 
-/// The keys of every type.
-const COMMON: [&str; 4] = ["enable", "priority", "prefix", "suffix"];
+const CODE: &str = "config::bad-tag-rule";
 
-/// The rule; `None` for an empty text.
-pub fn resolve(declared: &EntryDeclaration) -> Result<Option<Located<TagRule>>, Vec<Problem>> {
-    let bare = |line: &str| Some(vec![("type", "raw".to_string()), ("value", line.to_string())]);
-    let Some(mut fields) = declared.fields("config::bad-tag-rule", |text| Ok(text.value.clone()), bare)?
-    else {
-        return Ok(None);
+/// The rules of an entry, none for an empty text.
+pub fn resolve(declared: &EntryDeclaration) -> Result<Vec<Located<Rule>>, Vec<Problem>> {
+    match declared {
+        EntryDeclaration::Line(text) => {
+            let (mut rules, mut problems) = (Vec::new(), Vec::new());
+            for line in lines(text) {
+                match of_line(text, line).and_then(|fields| rule(fields, true)) {
+                    Ok(rule) => rules.push(rule),
+                    Err(found) => problems.extend(found),
+                }
+            }
+            if problems.is_empty() { Ok(rules) } else { Err(problems) }
+        }
+        EntryDeclaration::Table { .. } => {
+            let fields = declared.fields(CODE, |text| Ok(text.value.clone()), |_| None)?;
+            fields.map(|fields| rule(fields, false)).transpose().map(|rule| rule.into_iter().collect())
+        }
+    }
+}
+
+/// What an entry of `flavor` adds.
+pub fn add_flavor(flavor: &mut Flavor, declared: &EntryDeclaration) -> Result<(), Box<Problem>> {
+    let wrong = |text: &Text, message| {
+        Box::new(Problem::input("config::bad-flavor", message).at(text.place(), "here"))
     };
+    match declared {
+        EntryDeclaration::Line(text) => {
+            lines(text).try_for_each(|line| flavor.add(line)).map_err(|message| wrong(text, message))
+        }
+        EntryDeclaration::Table { entries, .. } => {
+            let Some((_, first)) = entries.first() else { return Ok(()) };
+            let pairs: Vec<_> =
+                entries.iter().map(|(key, text)| (key.value.to_lowercase(), text.value.clone())).collect();
+            flavor.add_pairs(&pairs).map_err(|message| wrong(first, message))
+        }
+    }
+}
+
+/// The lines of a text but for empty ones and comments.
+pub fn lines(text: &Text) -> impl Iterator<Item = &str> {
+    let lines = text.value.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn of_line<'t>(text: &'t Text, line: &str) -> Result<Fields<'t>, Vec<Problem>> {
+    let fields = fields(line).map_err(|message| {
+        vec![
+            Problem::input(CODE, message)
+                .at(text.place(), "here")
+                .help("a field with a comma is quoted as a whole: `\"pattern=\\d{1,3}\"`"),
+        ]
+    })?;
+    let place = match text.value.find(line) {
+        Some(start) => text.place_of(&(start..start + line.len())),
+        None => text.place(),
+    };
+    let field = |written: &String| {
+        let (key, value) = pair(written);
+        let key = key.unwrap_or_else(|| "value".to_string());
+        Field { key, value, key_place: place.clone(), value_place: place.clone() }
+    };
+    let mut rest: Vec<Field> = Vec::new();
+    for field in fields.iter().map(field) {
+        // The later of two wins there.
+        rest.retain(|known| known.key != field.key);
+        rest.push(field);
+    }
+    if rest.iter().all(|field| field.key != "type") {
+        let key = "type".to_string();
+        rest.push(Field {
+            key,
+            value: "raw".to_string(),
+            key_place: place.clone(),
+            value_place: place.clone(),
+        });
+    }
+    Ok(Fields { code: CODE, title: String::new(), text, place, rest, problems: Vec::new() })
+}
+
+/// `is_line` is for lines of metadata-action, which may have attributes of other types.
+fn rule(mut fields: Fields<'_>, is_line: bool) -> Result<Located<Rule>, Vec<Problem>> {
     fields.title = "a tag rule".to_string();
     let Some(kind) = kind(&mut fields) else { return Err(fields.problems) };
     fields.title = format!("a tag rule of type `{}`", kind.name());
-    let known: Vec<&str> = own_keys(kind).iter().chain(&COMMON).copied().collect();
-    check(&mut fields, kind);
-    let attributes = fields.take_known(&known);
-    fields.finish(Some(TagRule { kind, attributes }), &known, &[]).map(Some)
+    if kind.needs_its_attribute() && fields.find(kind.attributes()[0]).is_none() {
+        fields.needs(kind.attributes()[0]);
+        return Err(fields.problems);
+    }
+    let known: Vec<&str> = kind.attributes().iter().chain(&Kind::COMMON).copied().collect();
+    let made = Rule::new(kind, |name| fields.find(name).map(|field| field.value.clone()));
+    let made = match made {
+        Ok(rule) => Some(rule),
+        Err((attribute, message)) => {
+            let place = fields.find(attribute).map_or(&fields.place, |field| &field.value_place).clone();
+            let mut problem = Problem::input(CODE, message).at(place, "here");
+            problem.help = help_of(attribute);
+            fields.problems.push(problem);
+            None
+        }
+    };
+    fields.take_known(&known);
+    if is_line {
+        let others = Kind::NAMES.iter().flat_map(|(_, kind)| kind.attributes()).copied();
+        fields.take_known(&others.collect::<Vec<&str>>());
+    }
+    fields.finish(made, &known, &[])
+}
+
+fn help_of(attribute: &str) -> Option<String> {
+    let words: &[&str] = match attribute {
+        "event" => &["branch", "tag", "pr"],
+        "format" => &["short", "long"],
+        _ => return None,
+    };
+    Some(format!("the values are {}", keys::quoted_list(words.iter().copied())))
 }
 
 /// The type, or the key of the short form, which is a type with its main attribute as value.
-fn kind(fields: &mut Fields<'_>) -> Option<TagRuleKind> {
-    let short = |field: &Field| TagRuleKind::NAMES.iter().find(|(name, _)| *name == field.key);
+fn kind(fields: &mut Fields<'_>) -> Option<Kind> {
+    let short = |field: &Field| Kind::NAMES.iter().find(|(name, _)| *name == field.key);
     let is_short = fields.rest.iter().all(|field| field.key != "type");
     if is_short && let Some((name, kind)) = fields.rest.iter().find_map(short) {
         let field = fields.take(name)?;
-        fields.rest.push(Field { key: main_key(*kind).to_string(), ..field });
+        fields.rest.push(Field { key: kind.attributes()[0].to_string(), ..field });
         return Some(*kind);
     }
-    fields.kind(&TagRuleKind::NAMES)
-}
-
-fn check(fields: &mut Fields<'_>, kind: TagRuleKind) {
-    let is_needed = !matches!(kind, TagRuleKind::Schedule | TagRuleKind::Edge | TagRuleKind::Sha);
-    if is_needed {
-        fields.needs(main_key(kind));
-    }
-    match kind {
-        TagRuleKind::Ref => fields.check_word("event", &["branch", "tag", "pr"]),
-        TagRuleKind::Sha => fields.check_word("format", &["short", "long"]),
-        _ => {}
-    }
-    if let Some(field) = fields.find("priority")
-        && field.value.parse::<i64>().is_err()
-    {
-        let place = field.value_place.clone();
-        fields.report("`priority` must be a number".to_string(), place, "not a number");
-    }
-}
-
-/// The attribute that says most.
-fn main_key(kind: TagRuleKind) -> &'static str {
-    own_keys(kind)[0]
-}
-
-fn own_keys(kind: TagRuleKind) -> &'static [&'static str] {
-    match kind {
-        TagRuleKind::Schedule => &["pattern"],
-        TagRuleKind::Semver | TagRuleKind::Pep440 => &["pattern", "value", "match"],
-        TagRuleKind::Match => &["pattern", "group", "value"],
-        TagRuleKind::Edge => &["branch"],
-        TagRuleKind::Ref => &["event"],
-        TagRuleKind::Raw => &["value"],
-        TagRuleKind::Sha => &["format"],
-    }
+    fields.kind(&Kind::NAMES)
 }

@@ -161,7 +161,7 @@ impl Converter<'_> {
             },
             attestations: self.attestations(),
             policies: self.policies(),
-            tag_rules: Vec::new(),
+            tagging: None,
             requirements: Vec::new(),
         }
     }

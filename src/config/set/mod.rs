@@ -68,7 +68,10 @@ impl Sets {
 /// What templates in the arguments ask git for.
 pub fn git_use(arguments: &[String]) -> GitUse {
     let mut asked = GitUse::default();
-    arguments.iter().for_each(|argument| asked.add(GitUse::of_template(argument)));
+    for argument in arguments {
+        asked.add(GitUse::of_template(argument));
+        asked.tags |= argument.contains(".tag-rules") || argument.contains(".compat");
+    }
     asked
 }
 

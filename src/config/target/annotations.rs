@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::Resolver;
+use super::tagging::Ruled;
 use crate::base::Platform;
 use crate::config::annotation;
 use crate::config::declare::{AnnotationsDeclaration, Layer};
@@ -12,7 +13,13 @@ use crate::diag::{Located, Problem};
 use crate::model::{Annotation, AnnotationLevel};
 
 impl<'w> Resolver<'w, '_, '_> {
-    pub(super) fn annotations(&mut self, platforms: &[Located<Platform>]) -> Vec<Annotation> {
+    /// Those that rules give are the weakest.
+    pub(super) fn annotations(
+        &mut self,
+        ruled: Option<&Ruled<'_>>,
+        platforms: &[Located<Platform>],
+    ) -> Vec<Annotation> {
+        let given = ruled.map(|ruled| self.oci_annotations(ruled, platforms.len())).unwrap_or_default();
         let mut annotations: Vec<Annotation> = Vec::new();
         let layers: Vec<&'w Layer> = self.common.iter().collect();
         for layer in layers {
@@ -29,7 +36,11 @@ impl<'w> Resolver<'w, '_, '_> {
                 self.add_annotations(declaration, platforms, &mut annotations);
             }
         }
-        annotations
+        let name = |one: &Annotation| (one.level, one.platform.clone(), one.key.clone());
+        let mut all = given;
+        all.retain(|given| !annotations.iter().any(|own| name(own) == name(given)));
+        all.extend(annotations);
+        all
     }
 
     /// Adds to `annotations`, in place of those of the same level, platform and key that stand there already.

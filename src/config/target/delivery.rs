@@ -1,16 +1,16 @@
-//! What a target shares, states and requires: caches, attestations, policies, tag rules, the epoch.
+//! What a target shares, states and requires: caches, attestations, policies, the epoch.
 
 use std::borrow::Cow;
 
 use super::Resolver;
 use crate::config::conditional::Conditional;
 use crate::config::declare::Layer;
-use crate::config::entries::{EntryDeclaration, attestation, cache, policy, tag_rule};
+use crate::config::entries::{EntryDeclaration, attestation, cache, policy};
 use crate::config::keys;
 use crate::config::layers::Layers;
 use crate::config::text::Text;
 use crate::diag::{Located, Problem};
-use crate::model::{Attestation, CacheUse, Policy, Requirement, TagRule};
+use crate::model::{Attestation, CacheUse, Policy, Requirement};
 
 /// Seconds to the end of the year 9999.
 const LATEST_EPOCH: u64 = 253_402_300_799;
@@ -86,10 +86,6 @@ impl<'w> Resolver<'w, '_, '_> {
     pub(super) fn policies(&mut self) -> Vec<Located<Policy>> {
         let resolve = |entry: &EntryDeclaration, render: Render<'_>| policy::resolve(entry, render);
         self.entries("policy", |layer| layer.policies.as_ref(), resolve)
-    }
-
-    pub(super) fn tag_rules(&mut self) -> Vec<Located<TagRule>> {
-        self.entries("tag-rules", |layer| layer.tag_rules.as_ref(), |entry, _| tag_rule::resolve(entry))
     }
 
     pub(super) fn requirements(&mut self) -> Vec<Located<Requirement>> {

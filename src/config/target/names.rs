@@ -1,0 +1,52 @@
+//! What a target's image is called: its repositories, and the tags that the file lists.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::Resolver;
+use crate::base::Reference;
+use crate::config::context::{self, is_tag};
+use crate::diag::{Located, Problem};
+
+/// Images with their tags, of one target.
+pub const MOST_NAMES: usize = 10_000;
+
+impl Resolver<'_, '_, '_> {
+    pub(super) fn images(&mut self) -> Vec<Located<Reference>> {
+        let texts = self.common.list("images", |layer| layer.images.as_ref());
+        let mut images: Vec<Located<Reference>> = Vec::new();
+        let is_compatible = self.is_compatible();
+        for (text, value) in self.rendered_list(texts) {
+            // There image names are written in any case.
+            let value = if is_compatible { Cow::Owned(value.to_lowercase()) } else { value };
+            let image = self.parsed("config::bad-reference", text, context::parse_repository(&value));
+            images.extend(image.filter(|image| !images.contains(image)));
+        }
+        images
+    }
+
+    pub(super) fn tags(&mut self, images: &[Located<Reference>]) -> Vec<Located<Reference>> {
+        let texts = self.common.list("tags", |layer| layer.tags.as_ref());
+        let texts = texts.map(|texts| self.holding(texts));
+        let mut seen = BTreeSet::new();
+        let mut tags = Vec::new();
+        for (text, value) in self.rendered_list(texts) {
+            if tags.len() > MOST_NAMES {
+                let message = format!("target `{}` has more than {MOST_NAMES} names", self.member.name);
+                let problem = Problem::input("config::too-many", message).at(text.place(), "with this tag");
+                self.report(problem.help("each tag is a name of each image; take some out"));
+                break;
+            }
+            let names = if is_tag(&value) && !images.is_empty() {
+                images.iter().map(|image| image.value.with_tag(&value)).collect()
+            } else {
+                vec![value.parse::<Reference>()]
+            };
+            for name in names {
+                let name = self.parsed("config::bad-reference", text, name);
+                tags.extend(name.filter(|name| seen.insert(name.value.clone())));
+            }
+        }
+        tags
+    }
+}

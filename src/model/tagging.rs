@@ -1,0 +1,17 @@
+//! What rules made of a target's names.
+
+use crate::diag::Problem;
+
+/// The version and the tags that rules came to, as they are told; what becomes a name is among the target's tags.
+#[derive(Clone, Debug, Default)]
+pub struct Tagging {
+    pub version: Option<String>,
+    /// In their order, also those that no registry takes.
+    pub tags: Vec<String>,
+    /// Every tag at every image, as text.
+    pub names: Vec<String>,
+    /// How many of the target's tags, the first ones, they have become.
+    pub made: usize,
+    /// Tags that no registry takes, and rules that gave nothing.
+    pub problems: Vec<Problem>,
+}
