@@ -1,6 +1,7 @@
 //! Texts as problems show them: what is pointed at with a few lines around it, and long lines cut. However long
 //! a text is, what is shown of it is short.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
@@ -75,7 +76,7 @@ impl Excerpt {
             self.text.push('…');
         }
         kept.push(Kept { start: start + window.start, end: start + window.end, shown: self.text.len() });
-        self.text.push_str(&line[window.clone()]);
+        self.text.push_str(&harmless(&line[window.clone()]));
         if window.end < line.len() {
             self.text.push_str(if line.ends_with('\n') { "…\n" } else { "…" });
         }
@@ -99,6 +100,20 @@ impl SourceCode for Excerpt {
         let count = (block.first + contents.line_count()).min(block.first + block.lines - line);
         let place = SourceSpan::from((block.shown.start + contents.span().offset(), contents.span().len()));
         Ok(Box::new(MietteSpanContents::new(contents.data(), place, line, contents.column(), count)))
+    }
+}
+
+/// The text with question marks for what might steer a terminal; every byte keeps its place.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    // An end of line may have two letters.
+    let (line, end) = text.split_at(text.trim_end_matches(['\r', '\n']).len());
+    match line.contains(steers) {
+        true => {
+            let shown = |c: char| if steers(c) { "?".repeat(c.len_utf8()) } else { c.to_string() };
+            Cow::Owned(line.chars().map(shown).collect::<String>() + end)
+        }
+        false => Cow::Borrowed(text),
     }
 }
 
@@ -175,6 +190,15 @@ mod tests {
         let words: Vec<&str> = spans.into_iter().map(|span| &shown[span]).collect();
         assert_eq!(words, ["NEEDLE", "first", "last"]);
         assert!(shown.len() < 3000 && shown.lines().count() == 3, "{} bytes", shown.len());
+    }
+
+    #[test]
+    fn nothing_shown_steers_a_terminal() {
+        let text = "a\u{1b}[2J\tb\rc\u{9b}1m\r\nNEEDLE\r\n";
+        let at = text.find("NEEDLE").unwrap();
+        let (shown, spans) = shown(text, &[at..at + 6]);
+        assert_eq!(shown, "a?[2J\tb?c??1m\r\nNEEDLE\r\n");
+        assert_eq!(&shown[spans[0].clone()], "NEEDLE");
     }
 
     #[test]

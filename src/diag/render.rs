@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
-use super::excerpt::Excerpt;
+use super::excerpt::{Excerpt, harmless};
 use super::{Label, Problem, Severity, Source};
 
 /// Renders `problem` for a terminal `width` columns wide; without colour the text is plain Unicode.
@@ -95,7 +95,7 @@ fn excerpt_of((source, labels): &SourceLabels<'_>) -> (NamedSource<Excerpt>, Vec
     let spans: Vec<super::Span> = labels.iter().map(|label| within(&label.place.span)).collect();
     let (text, spans) = Excerpt::new(source, &spans);
     let labels = labels.iter().zip(spans).map(|(label, span)| LabeledSpan::at(span, label.text.clone()));
-    (NamedSource::new(&source.name, text), labels.collect())
+    (NamedSource::new(harmless(&source.name), text), labels.collect())
 }
 
 impl fmt::Display for Report {

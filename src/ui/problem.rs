@@ -1,42 +1,20 @@
 //! Problems in the printers' clothes: cleaned, since details hold what commands wrote, then rendered.
 
-use std::sync::Arc;
-
 use super::style::Style;
 use super::text::{Colours, clean_lines};
-use crate::diag::{Problem, Severity, Source, render};
+use crate::diag::{Problem, Severity, render};
 
-/// `problem` with everything that might steer a terminal taken out.
+/// `problem` with everything that might steer a terminal taken out of its texts; of sources, the excerpts are clean.
 fn cleaned(problem: &Problem) -> Problem {
     let tidy = |text: &str| clean_lines(text, Colours::Drop);
     let mut cleaned = problem.clone();
     cleaned.message = tidy(&problem.message);
     cleaned.details = problem.details.as_deref().map(tidy);
     cleaned.help = problem.help.as_deref().map(tidy);
-    let mut sources: Vec<(Arc<Source>, Arc<Source>)> = Vec::new();
     for label in &mut cleaned.labels {
         label.text = tidy(&label.text);
-        let known = sources.iter().find(|(source, _)| Arc::ptr_eq(source, &label.place.source));
-        let replacement = match known {
-            Some((_, replacement)) => replacement.clone(),
-            None => {
-                let replacement = cleaned_source(&label.place.source);
-                sources.push((label.place.source.clone(), replacement.clone()));
-                replacement
-            }
-        };
-        label.place.source = replacement;
     }
     cleaned
-}
-
-/// The same source with question marks for control characters, so that every span keeps its place.
-fn cleaned_source(source: &Arc<Source>) -> Arc<Source> {
-    let steers = |c: char| c.is_ascii_control() && c != '\n' && c != '\t' && c != '\r';
-    if !source.text.contains(steers) {
-        return source.clone();
-    }
-    Source::new(source.name.clone(), source.text.replace(steers, "?"))
 }
 
 /// The whole report, with the excerpts of the sources. `tail` stands in for details the problem lacks.
@@ -57,7 +35,8 @@ pub fn notice(problem: &Problem, prefix: &str, style: Style) -> String {
     };
     let mut text = format!("{prefix}{severity}: {}\n", problem.message);
     for label in &problem.labels {
-        text.push_str(&format!("  at {}: {}\n", label.place, label.text));
+        let place = clean_lines(&label.place.to_string(), Colours::Drop);
+        text.push_str(&format!("  at {place}: {}\n", label.text));
     }
     if let Some(help) = &problem.help {
         text.push_str(&format!("  help: {}\n", help.replace('\n', "\n        ")));
@@ -68,7 +47,7 @@ pub fn notice(problem: &Problem, prefix: &str, style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diag::Place;
+    use crate::diag::{Place, Source};
 
     const STYLE: Style = Style { colour: false };
 

@@ -16,11 +16,15 @@ use mab::dockerfile::Dockerfile;
 use mab::facts::{Facts, GitFacts};
 use mab::model::Project;
 use mab::plan::{self, Dockerfiles};
+use mab::ui::{self, Surroundings};
 
 /// What may be in memory besides the files themselves.
 const MOST_BYTES: usize = 200 << 20;
 /// What may be said: more than anybody reads, and still shown at once.
 const MOST_SAID: usize = 8 << 20;
+
+/// No terminal.
+const NOWHERE: Surroundings = Surroundings { is_terminal: false, term: None, no_color: None, columns: None };
 
 struct Counted;
 
@@ -104,7 +108,7 @@ impl Meter {
         let answer = work();
         let found = start.elapsed();
         let problems = answer.as_ref().err().map(Vec::as_slice).unwrap_or_default();
-        let said: usize = problems.iter().map(|problem| mab::diag::render(problem, false, 100).len()).sum();
+        let said: usize = problems.iter().map(|problem| ui::report(problem, &NOWHERE).len()).sum();
         let bytes = MOST.load(Relaxed) - before;
         let shown = start.elapsed() - found;
         println!("{what}: {found:?} and {shown:?} to tell it, {} MiB, {said} bytes said", bytes >> 20);
