@@ -196,7 +196,8 @@ mod tests {
     fn nothing_shown_steers_a_terminal() {
         let text = "a\u{1b}[2J\tb\rc\u{9b}1m\r\nNEEDLE\r\n";
         let at = text.find("NEEDLE").unwrap();
-        let (shown, spans) = shown(text, &[at..at + 6]);
+        let needle = at..at + 6;
+        let (shown, spans) = shown(text, std::slice::from_ref(&needle));
         assert_eq!(shown, "a?[2J\tb?c??1m\r\nNEEDLE\r\n");
         assert_eq!(&shown[spans[0].clone()], "NEEDLE");
     }
