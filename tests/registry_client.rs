@@ -495,7 +495,7 @@ async fn push(
 ) -> Result<(Vec<bool>, Vec<PushEvent>), String> {
     let events = Mutex::new(Vec::new());
     let report = |event| events.lock().unwrap().push(event);
-    let what = ImagePush { image, names, mount_from: &[] };
+    let what = ImagePush { image, names };
     let pushed = push_image(client, blobs, &what, &report).await.map_err(|error| error.to_string())?;
     let unchanged = pushed.iter().map(|PushedName { unchanged, .. }| *unchanged).collect();
     Ok((unchanged, events.into_inner().unwrap()))
@@ -555,7 +555,7 @@ async fn work_can_be_spawned() {
     let image = blobs.image();
     let pushing = client.clone();
     let pushed = tokio::spawn(async move {
-        let what = ImagePush { image: &image, names: &[name], mount_from: &[] };
+        let what = ImagePush { image: &image, names: &[name] };
         push_image(&pushing, &blobs, &what, &|_| {}).await
     });
     assert_eq!(pushed.await.unwrap().unwrap().len(), 1);

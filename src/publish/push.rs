@@ -22,8 +22,6 @@ pub struct ImagePush<'a> {
     pub image: &'a Descriptor,
     /// In the order in which their tags are to move. A name without a tag gets the image by digest only.
     pub names: &'a [Reference],
-    /// Repositories that hold some of the layers, such as those of the base images.
-    pub mount_from: &'a [Reference],
 }
 
 /// What a push reports while it runs.
@@ -94,24 +92,31 @@ pub async fn push_images(
     pushes: &[ImagePush<'_>],
     report: PushReport<'_>,
 ) -> Result<Vec<Vec<PushedName>>, PushError> {
-    let mut prepared = Vec::with_capacity(pushes.len());
-    for push in pushes {
+    let asked = pushes.iter().map(|push| async move {
         let content = Content::read(blobs, push.image)?;
         let standing = try_join_all(push.names.iter().map(|name| stands(registry, name, push.image))).await?;
-        prepared.push((push, content, standing));
-    }
-    let mut filled: Vec<&Reference> = Vec::new();
+        Ok::<_, PushError>((push, content, standing))
+    });
+    let prepared = try_join_all(asked).await?;
+    let mut filled: Vec<Filled<'_>> = Vec::new();
     for (push, content, standing) in &prepared {
         let work = Work { registry, blobs, content, report };
         work.push_missing(push, standing, &filled).await?;
         // What an image shares with the one it is built on need not travel twice.
-        filled.extend(push.names);
+        filled.extend(push.names.iter().map(|name| Filled { name, content }));
     }
     let mut pushed = Vec::with_capacity(pushes.len());
     for (push, content, standing) in &prepared {
         pushed.push(Work { registry, blobs, content, report }.tag(push, standing).await?);
     }
     Ok(pushed)
+}
+
+/// A repository that has an image of this push.
+#[derive(Clone, Copy)]
+struct Filled<'a> {
+    name: &'a Reference,
+    content: &'a Content,
 }
 
 /// Whether a name's tag already points to the image. A registry that does not let look may still let push, so
@@ -151,42 +156,33 @@ impl Work<'_> {
         &self,
         push: &ImagePush<'_>,
         standing: &[bool],
-        filled: &[&Reference],
+        filled: &[Filled<'_>],
     ) -> Result<(), PushError> {
         let mut registries: BTreeMap<&str, BTreeMap<&str, &Reference>> = BTreeMap::new();
         for (name, _) in push.names.iter().zip(standing).filter(|(_, stands)| !**stands) {
             registries.entry(name.registry()).or_default().insert(name.repository(), name);
         }
         let sides = registries.iter().map(|(host, repositories)| {
-            let elsewhere = filled.iter().copied().chain(push.mount_from);
-            let mut neighbours: Vec<String> = Vec::new();
-            for from in elsewhere.filter(|from| from.registry() == *host) {
-                let is_new = !neighbours.iter().any(|known| known == from.repository());
-                if is_new && !repositories.contains_key(from.repository()) {
-                    neighbours.push(from.repository().to_string());
-                }
-            }
-            self.push_registry(repositories.values().copied(), neighbours)
+            let neighbours = filled.iter().copied().filter(|filled| filled.name.registry() == *host);
+            self.push_registry(repositories.values().copied(), neighbours.collect())
         });
         try_join_all(sides).await.map(drop)
     }
 
     /// One repository after the other, so that the later ones mount what the first received.
-    async fn push_registry(
-        &self,
-        repositories: impl Iterator<Item = &Reference>,
-        neighbours: Vec<String>,
+    async fn push_registry<'f>(
+        &'f self,
+        repositories: impl Iterator<Item = &'f Reference>,
+        mut filled: Vec<Filled<'f>>,
     ) -> Result<(), PushError> {
-        let mut filled: Vec<String> = Vec::new();
         for repository in repositories {
-            let known = filled.iter().chain(&neighbours).take(MOST_NEIGHBOURS).cloned().collect::<Vec<_>>();
-            self.push_content(repository, &known).await?;
-            filled.insert(0, repository.repository().to_string());
+            self.push_content(repository, &filled).await?;
+            filled.insert(0, Filled { name: repository, content: self.content });
         }
         Ok(())
     }
 
-    async fn push_content(&self, repository: &Reference, neighbours: &[String]) -> Result<(), PushError> {
+    async fn push_content(&self, repository: &Reference, filled: &[Filled<'_>]) -> Result<(), PushError> {
         let asked = self.content.documents.iter().map(|document| async move {
             // An index does not prove that its children are still there, a manifest does for its blobs.
             let is_known = !media_type::is_index(&document.descriptor.media_type)
@@ -206,8 +202,7 @@ impl Work<'_> {
             .flat_map(|document| &document.blobs)
             .filter(|blob| seen.insert(blob.digest))
             .collect();
-        let pushes: Vec<_> =
-            blobs.into_iter().map(|blob| self.push_blob(repository, blob, neighbours)).collect();
+        let pushes: Vec<_> = blobs.into_iter().map(|blob| self.push_blob(repository, blob, filled)).collect();
         stream::iter(pushes).buffer_unordered(PARALLEL_BLOBS).try_collect::<()>().await?;
         for document in missing {
             let Document { descriptor, bytes, .. } = document;
@@ -221,16 +216,19 @@ impl Work<'_> {
         &self,
         repository: &Reference,
         blob: &Descriptor,
-        neighbours: &[String],
+        filled: &[Filled<'_>],
     ) -> Result<(), PushError> {
         let (name, digest) = (repository.name(), blob.digest);
         let open = Brought { blobs: self.blobs, blob };
-        let holders = self.blobs.repositories_with(&digest).into_iter();
-        let holders = holders.filter(|holder| holder.registry() == repository.registry());
-        let mut mount_from: Vec<String> = holders.map(|holder| holder.repository().to_string()).collect();
-        mount_from.extend(
-            neighbours.iter().filter(|known| !mount_from.contains(known)).cloned().collect::<Vec<_>>(),
-        );
+        let known = self.blobs.repositories_with(&digest);
+        let filled = filled.iter().filter(|filled| filled.content.has(&digest)).map(|filled| filled.name);
+        let mut mount_from: Vec<String> = Vec::new();
+        for holder in known.iter().chain(filled).filter(|holder| holder.registry() == repository.registry()) {
+            let name = holder.repository();
+            if name != repository.repository() && !mount_from.iter().any(|known| known == name) {
+                mount_from.push(name.to_string());
+            }
+        }
         mount_from.truncate(MOST_NEIGHBOURS);
         let progress = |done, total| {
             (self.report)(PushEvent::Transfer { repository: name.clone(), digest, done, total });
@@ -290,6 +288,11 @@ impl Content {
         let mut content = Self { documents: Vec::new() };
         content.add(source, image, DEEPEST)?;
         Ok(content)
+    }
+
+    /// Whether a layer or config is part of the image.
+    fn has(&self, blob: &Digest) -> bool {
+        self.documents.iter().flat_map(|document| &document.blobs).any(|part| part.digest == *blob)
     }
 
     fn root(&self) -> &Document {

@@ -2,12 +2,12 @@
 
 use super::blobs::Pushed;
 use super::worker::PlanWorker;
+use crate::base::NodeId;
 use crate::base::payload::Outcome;
-use crate::base::{NodeId, Reference};
 use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
-use crate::plan::{BaseSource, Node, PublishNode};
+use crate::plan::PublishNode;
 use crate::publish::push::{ImagePush, PushEvent, push_images};
 
 pub(super) async fn work<E: Engine>(
@@ -15,7 +15,6 @@ pub(super) async fn work<E: Engine>(
     id: NodeId,
     node: &PublishNode,
 ) -> Result<Outcome, Box<Problem>> {
-    let mount_from = base_repositories(worker);
     let mut images = Vec::with_capacity(node.targets.len());
     for target in &node.targets {
         let merge = worker.merge_node(&target.target).expect("what is published is merged before");
@@ -24,7 +23,7 @@ pub(super) async fn work<E: Engine>(
     let pushes: Vec<ImagePush<'_>> = images
         .iter()
         .zip(&node.targets)
-        .map(|(image, target)| ImagePush { image, names: &target.names, mount_from: &mount_from })
+        .map(|(image, target)| ImagePush { image, names: &target.names })
         .collect();
     let events = worker.tools.events.clone();
     let report = move |event: PushEvent| {
@@ -34,7 +33,9 @@ pub(super) async fn work<E: Engine>(
         }
     };
     let blobs = Pushed { blobs: &worker.blobs, events: worker.job_events(id) };
-    let pushed = push_images(&worker.tools.registry, &blobs, &pushes, &report).await;
+    let pushing = push_images(&worker.tools.registry, &blobs, &pushes, &report);
+    // All is built: while it travels, it is made to last.
+    let (pushed, saved) = tokio::join!(pushing, worker.save());
     let pushed = pushed.map_err(|error| Box::new(error.problem()))?;
     let mut moved = false;
     for (target, names) in node.targets.iter().zip(pushed) {
@@ -52,19 +53,6 @@ pub(super) async fn work<E: Engine>(
             });
         }
     }
+    saved?;
     Ok(if moved { Outcome::Built } else { Outcome::Reused })
-}
-
-/// Where base images come from: a registry may already hold layers that are to be pushed to it.
-fn base_repositories<E: Engine>(worker: &PlanWorker<E>) -> Vec<Reference> {
-    let sources = worker.plan.nodes().filter_map(|(_, node)| match node {
-        Node::Resolve(resolve) => Some(&resolve.source),
-        Node::Build(_) | Node::Merge(_) | Node::Publish(_) => None,
-    });
-    sources
-        .filter_map(|source| match source {
-            BaseSource::Registry(reference) => Some(reference.clone()),
-            BaseSource::OciLayout { .. } => None,
-        })
-        .collect()
 }

@@ -106,12 +106,14 @@ impl<E: Engine> PlanWorker<E> {
         foreseen.insert((node.target.clone(), node.platform.clone()), image);
     }
 
-    /// Writes down what was learnt about files, for the next run. Called once, at the end.
+    /// Makes everything that the run made so far last, and writes down what it learnt about files and why it built, for
+    /// the next run.
     pub async fn save(&self) -> Result<(), Box<Problem>> {
-        let contexts = self.builder.contexts.clone();
+        let (contexts, explainer) = (self.builder.contexts.clone(), self.explainer.clone());
         blocking(move || contexts.save()).await.map_err(|error| Box::new(error.problem()))?;
-        let explainer = self.explainer.clone();
-        blocking(move || explainer.save()).await.map_err(|error| Box::new(error.problem()))
+        let store = self.tools.store.clone();
+        let saved = blocking(move || explainer.save().and_then(|()| store.sync())).await;
+        saved.map_err(|error| Box::new(error.problem()))
     }
 
     /// What a target's merge node made, once it is done.

@@ -135,6 +135,12 @@ impl Database {
         Ok(opened)
     }
 
+    /// Moves what was written from the log into the database, which makes it durable. What others are at is left to
+    /// them.
+    pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
+        self.work(|connection| connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())))
+    }
+
     pub(super) fn note_used(&self, ids: &[i64]) {
         locked(&self.used).extend(ids);
     }

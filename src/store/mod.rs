@@ -212,11 +212,12 @@ impl Store {
         flights::try_exclusive(&self.inner.path, key)
     }
 
-    /// Makes everything written so far survive a loss of power: one sync of the file system. Called once,
-    /// at the end of a build.
+    /// Makes everything written so far survive a loss of power. Called at the end of a run, and costs nothing when
+    /// nothing was written.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.keys().flush_last_used()?;
-        self.inner.unsynced.sync(&self.inner.path, &self.inner.gate)
+        self.inner.unsynced.sync(&self.inner.path, &self.inner.gate)?;
+        self.inner.database.checkpoint()
     }
 
     /// What there is, by kind.

@@ -31,8 +31,6 @@ pub(super) fn write(
     let manifest = Manifest::new(config.clone(), files.layers.iter().map(layer).collect());
     let manifest_bytes = manifest.to_bytes();
     put(&manifest_bytes)?;
-    // Once per build, before any record names what was written.
-    engine.store.sync().map_err(|error| Box::new(error.problem()))?;
     Ok(BuildOutcome {
         manifest: Descriptor::of(media_type::OCI_MANIFEST, &manifest_bytes).with_platform(&job.platform),
         config: config.digest,
