@@ -39,6 +39,11 @@ impl Task {
         archives: &OpenArchives,
     ) -> Result<(Layer, Outcome), Problem> {
         let key = placement.digest(|node| source.digest(node)).map(|entries| self.content_key(entries));
+        // Another platform's step, or another process, may be writing the very same.
+        let _flight = match key {
+            Some(key) => Some(self.engine.store.exclusive(&key).map_err(|error| error.problem())?),
+            None => None,
+        };
         if let Some(key) = key
             && self.job.may_reuse(&self.step)
             && let Some(layer) =
