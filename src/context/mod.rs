@@ -5,6 +5,7 @@
 
 mod beneath;
 mod contexts;
+mod derived;
 mod digest;
 mod entry;
 mod error;
@@ -18,17 +19,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 use rustix::fs::OFlags;
 
 use crate::base::Digest;
 use crate::layer::{EntryKind, Origin, Tree};
-use crate::pattern::Ignore;
 use crate::store::{Stamp, StampedDigest, StatCache, Store};
 
+use derived::{Answer, Signature};
+
 pub use beneath::read_in_root;
-pub use contexts::Contexts;
+pub use contexts::{Contexts, Ignoring, Wanted};
 pub use entry::{CAPABILITY, ContextEntry};
 pub use error::ContextError;
 pub use ignore_file::IgnoreFile;
@@ -48,6 +51,9 @@ struct Known {
     store: Store,
     /// Names the root in the stat cache: device, inode and path.
     root: Vec<u8>,
+    /// Names the text of the ignore rules.
+    rules: Digest,
+    signature: Signature,
     cache: OnceLock<StatCache>,
     learnt: Mutex<Learnt>,
 }
@@ -56,11 +62,18 @@ struct Known {
 struct Learnt {
     hashed: Vec<StampedDigest>,
     used: Vec<Stamp>,
+    answers: Vec<Answer>,
 }
 
 impl Context {
-    /// Walks `root`, which may be reached through links. Digests are remembered in the store, if there is one.
-    pub fn walk(root: &Path, ignore: &Ignore, store: Option<Store>) -> Result<Self, ContextError> {
+    /// Walks `root`, which may be reached through links, without what `ignore` names. What is learnt is remembered in
+    /// the store, if there is one.
+    pub fn walk(
+        root: &Path,
+        ignore: Option<&IgnoreFile>,
+        store: Option<Store>,
+    ) -> Result<Self, ContextError> {
+        let rules = ignore.map(IgnoreFile::parse).transpose()?.unwrap_or_default();
         let failed = |source| ContextError::Root { root: root.to_path_buf(), source };
         let path = fs::canonicalize(root).map_err(failed)?;
         let directory = File::open(&path).map_err(failed)?;
@@ -68,12 +81,19 @@ impl Context {
         if !metadata.is_dir() {
             return Err(failed(std::io::ErrorKind::NotADirectory.into()));
         }
-        let entries = walk::walk(&path, directory.as_fd(), ignore)?;
+        let begun = SystemTime::now();
+        let entries = walk::walk(&path, directory.as_fd(), &rules)?;
         let digests = std::iter::repeat_with(OnceLock::new).take(entries.len()).collect();
         let numbers = [metadata.dev().to_le_bytes(), metadata.ino().to_le_bytes()].concat();
         let name = [&numbers, path.as_os_str().as_bytes()].concat();
-        let known =
-            store.map(|store| Known { store, root: name, cache: OnceLock::new(), learnt: Mutex::default() });
+        let known = store.map(|store| Known {
+            store,
+            root: name,
+            rules: Digest::of(ignore.map_or(&[][..], |file| &file.text)),
+            signature: Signature::of(&entries, begun),
+            cache: OnceLock::new(),
+            learnt: Mutex::default(),
+        });
         Ok(Self { root: path, directory, entries, digests, tree: OnceLock::new(), known })
     }
 
@@ -174,8 +194,12 @@ impl Context {
 
     fn save(&self) -> Result<(), ContextError> {
         let Some(known) = &self.known else { return Ok(()) };
-        let Learnt { hashed, used } = std::mem::take(&mut *known.learnt());
-        Ok(known.store.stat_caches().save(&known.root, &hashed, &used)?)
+        let Learnt { hashed, used, answers } = std::mem::take(&mut *known.learnt());
+        known.store.stat_caches().save(&known.root, &hashed, &used)?;
+        if answers.is_empty() {
+            return Ok(());
+        }
+        known.save_answers(&self.root.to_string_lossy(), &answers)
     }
 }
 

@@ -20,8 +20,12 @@ fn tree(files: &[&str]) -> TempDir {
     folder
 }
 
+fn rules(text: &str) -> IgnoreFile {
+    IgnoreFile { path: ".dockerignore".into(), text: text.into() }
+}
+
 fn walked(root: &Path, ignore: &str) -> Context {
-    Context::walk(root, &Ignore::parse(ignore.as_bytes()).unwrap(), None).unwrap()
+    Context::walk(root, Some(&rules(ignore)), None).unwrap()
 }
 
 fn paths(context: &Context) -> Vec<&str> {
@@ -126,7 +130,7 @@ fn the_root_may_be_a_link_and_must_be_a_directory() {
     assert_eq!(paths(&context), ["a"]);
     assert!(context.root().ends_with("real"));
     for wrong in ["real/a", "missing"] {
-        let error = Context::walk(&folder.path().join(wrong), &Ignore::default(), None).err().unwrap();
+        let error = Context::walk(&folder.path().join(wrong), None, None).err().unwrap();
         assert!(matches!(error, ContextError::Root { .. }), "{error}");
     }
 }
@@ -176,7 +180,7 @@ fn a_directory_that_cannot_be_read_is_named_unless_it_is_ignored() {
         directory =
             rustix::fs::openat(&directory, component, flags, rustix::fs::Mode::empty()).unwrap().into();
     }
-    let error = Context::walk(folder.path(), &Ignore::default(), None).err().unwrap();
+    let error = Context::walk(folder.path(), None, None).err().unwrap();
     assert!(matches!(&error, ContextError::Unreadable { path, .. } if path.ends_with(&name)), "{error}");
     assert_eq!(paths(&walked(folder.path(), "nnn*")), ["deep", "deep/er", "deep/er/x"]);
     // The removal of such a depth is beyond what `TempDir` does by path.
@@ -221,6 +225,115 @@ fn digests_come_from_the_store_when_files_are_settled() {
     set_back(&root.join("b"));
     let expected = vec![Digest::of("remembered"), Digest::of("B"), Digest::of("remembered")];
     assert_eq!(run(), (expected, 0, 2));
+}
+
+/// A walk that takes all files for settled.
+fn settled(root: &Path, store: &Store, ignore: Option<&IgnoreFile>) -> Context {
+    let mut context = Context::walk(root, ignore, Some(store.clone())).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(10);
+    let signature = Signature::of(context.entries(), later);
+    context.known.as_mut().unwrap().signature = signature;
+    context
+}
+
+#[test]
+fn an_answer_is_known_as_long_as_the_context_looks_the_same() {
+    let folder = tree(&["a", "b", "dir/c", "dir/d"]);
+    let root = folder.path();
+    ["a", "b"].iter().for_each(|path| set_back(&root.join(path)));
+    symlink("a", root.join("link")).unwrap();
+    let home = TempDir::new().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let (question, answer) = (Digest::of("question"), Digest::of("answer"));
+    let ask = |ignore: Option<&IgnoreFile>| {
+        Context::walk(root, ignore, Some(store.clone())).unwrap().derived(&question).unwrap()
+    };
+    let tell = |context: Context| {
+        context.derive(&question, answer);
+        context.save().unwrap();
+    };
+    tell(Context::walk(root, None, Some(store.clone())).unwrap());
+    assert_eq!(ask(None), None, "files this young may change once more and look the same");
+
+    let time = fs::metadata(root.join("a")).unwrap().modified().unwrap();
+    let file = |path: &str| File::options().write(true).open(root.join(path)).unwrap();
+    let swap = || {
+        fs::rename(root.join("a"), root.join("x")).unwrap();
+        fs::rename(root.join("b"), root.join("a")).unwrap();
+        fs::rename(root.join("x"), root.join("b")).unwrap();
+        ["a", "b"].iter().for_each(|path| file(path).set_modified(time).unwrap());
+    };
+    let edit = || {
+        fs::write(root.join("a"), "A").unwrap();
+        file("a").set_modified(time).unwrap();
+    };
+    let replace = || {
+        fs::write(root.join("new"), "N").unwrap();
+        file("new").set_modified(time).unwrap();
+        fs::rename(root.join("new"), root.join("a")).unwrap();
+    };
+    let relink = || {
+        fs::remove_file(root.join("link")).unwrap();
+        symlink("b", root.join("link")).unwrap();
+    };
+    let mode = |path: &str, mode| {
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let changes: [(&str, &dyn Fn()); 9] = [
+        ("two files changed places", &swap),
+        ("other bytes with the old time", &edit),
+        ("another file of that name, size and time", &replace),
+        ("a link leads elsewhere", &relink),
+        ("a mode", &|| mode("a", 0o640)),
+        ("a folder's mode", &|| mode("dir", 0o700)),
+        ("a folder without anything in it", &|| fs::create_dir(root.join("dir/e")).unwrap()),
+        ("a file went", &|| fs::remove_file(root.join("dir/c")).unwrap()),
+        ("a second name", &|| fs::hard_link(root.join("a"), root.join("dir/c")).unwrap()),
+    ];
+    for (what, change) in changes {
+        tell(settled(root, &store, None));
+        assert_eq!(ask(None), Some(answer), "before: {what}");
+        change();
+        assert_eq!(ask(None), None, "{what}");
+    }
+
+    tell(settled(root, &store, None));
+    let ignore = rules("passing");
+    assert_eq!(ask(Some(&ignore)), None);
+    tell(settled(root, &store, Some(&ignore)));
+    fs::write(root.join("passing"), "").unwrap();
+    fs::remove_file(root.join("passing")).unwrap();
+    assert_eq!(
+        (ask(None), ask(Some(&ignore))),
+        (Some(answer), Some(answer)),
+        "the folder's time means nothing"
+    );
+}
+
+#[test]
+fn entries_are_in_the_order_of_their_paths() {
+    let files =
+        ["a/z", "a-b/c", "a.d/e", "a/b/c", "a/b-c", "a/b!/x", "a0", "b", "A/x", "a/b.d/q/r", "a/b0/q"];
+    let folder = tree(&files);
+    let context = walked(folder.path(), "");
+    let found = paths(&context);
+    let mut sorted = found.clone();
+    sorted.sort_unstable();
+    assert_eq!(found, sorted);
+    assert!(files.iter().all(|file| found.contains(file)));
+}
+
+#[test]
+fn large_trees_are_walked_as_small_ones() {
+    let files: Vec<String> =
+        (0..3_000).map(|number| format!("d{}/e{}/{number}", number % 7, number % 50)).collect();
+    let folder = tree(&files.iter().map(String::as_str).collect::<Vec<_>>());
+    let context = walked(folder.path(), "*/e9\n");
+    let found = paths(&context);
+    assert!(found.is_sorted());
+    let kept = files.iter().filter(|file| !file.contains("/e9/"));
+    assert_eq!(kept.clone().filter(|file| found.contains(&file.as_str())).count(), kept.count());
+    assert!(!found.iter().any(|path| path.contains("/e9/")));
 }
 
 #[test]

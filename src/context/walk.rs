@@ -3,14 +3,16 @@
 //! Directories are read in parallel, each opened anew beneath the root, so neither depth nor breadth takes
 //! descriptors. Ignored directories are not entered unless an exception may bring back something in them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::CStr;
+use std::iter::Peekable;
+use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::vec;
 
-use rayon::slice::ParallelSliceMut;
 use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, lgetxattr, readlinkat, statat};
 use rustix::io::Errno;
 
@@ -24,6 +26,12 @@ use crate::store::Stamp;
 /// About four gigabytes of entries.
 const MOST_ENTRIES: usize = 10_000_000;
 
+/// So many entries are looked at before other threads are asked to help: waking them costs more than a small tree.
+const ALONE: usize = 2_000;
+
+/// The bytes of a directory that are read at a time.
+const LISTING: usize = 32 * 1024;
+
 /// All entries beneath `root` that are not ignored, by path in byte order. The root itself is not among them.
 pub(super) fn walk(
     root: &Path,
@@ -31,13 +39,20 @@ pub(super) fn walk(
     ignore: &Ignore,
 ) -> Result<Vec<ContextEntry>, ContextError> {
     let walk = Walk { root, directory, ignore, found: Mutex::default(), count: AtomicUsize::new(0) };
-    rayon::scope(|scope| walk.enter(scope, Folder::default()));
+    let (mut folders, mut buffer) = (vec![Folder::default()], Vec::with_capacity(LISTING));
+    while walk.count.load(Ordering::Relaxed) < ALONE
+        && let Some(folder) = folders.pop()
+    {
+        folders.extend(walk.enter(&folder, &mut buffer));
+    }
+    if !folders.is_empty() {
+        rayon::scope(|scope| walk.enter_all(scope, folders));
+    }
     let found = walk.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = found.error {
         return Err(error);
     }
-    let mut entries = found.entries;
-    entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let mut entries = in_order(found.blocks);
     drop_empty(&mut entries, &found.ignored_folders);
     Ok(entries)
 }
@@ -52,10 +67,16 @@ struct Walk<'w> {
 
 #[derive(Default)]
 struct Found {
-    entries: Vec<ContextEntry>,
+    blocks: Vec<Block>,
     /// Entered for the sake of exceptions; part of the context only where there are some.
     ignored_folders: HashSet<Vec<u8>>,
     error: Option<ContextError>,
+}
+
+/// What is in one folder, by name in byte order.
+struct Block {
+    folder: Vec<u8>,
+    entries: Vec<ContextEntry>,
 }
 
 #[derive(Default)]
@@ -66,13 +87,23 @@ struct Folder {
 }
 
 impl<'w> Walk<'w> {
-    fn enter<'s>(&'s self, scope: &rayon::Scope<'s>, folder: Folder)
+    fn enter_all<'s>(&'s self, scope: &rayon::Scope<'s>, folders: Vec<Folder>)
     where
         'w: 's,
     {
+        for folder in folders {
+            scope.spawn(move |scope| {
+                let found = self.enter(&folder, &mut Vec::with_capacity(LISTING));
+                self.enter_all(scope, found);
+            });
+        }
+    }
+
+    /// Looks at everything in a folder; the folders in it.
+    fn enter(&self, folder: &Folder, buffer: &mut Vec<u8>) -> Vec<Folder> {
         let mut entries = Vec::new();
         let mut folders = Vec::new();
-        let result = self.read(&folder, &mut entries, &mut folders);
+        let result = self.read(folder, buffer, &mut entries, &mut folders);
         let ignored: Vec<Vec<u8>> =
             folders.iter().filter(|folder| folder.is_ignored).map(|folder| folder.path.clone()).collect();
         let total = self.count.fetch_add(entries.len(), Ordering::Relaxed) + entries.len();
@@ -82,20 +113,18 @@ impl<'w> Walk<'w> {
         };
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if found.error.is_some() {
-            return;
+            return Vec::new();
         }
-        found.entries.append(&mut entries);
+        found.blocks.push(Block { folder: folder.path.clone(), entries });
         found.ignored_folders.extend(ignored);
         found.error = result.err();
-        drop(found);
-        for folder in folders {
-            scope.spawn(move |scope| self.enter(scope, folder));
-        }
+        folders
     }
 
     fn read(
         &self,
         folder: &Folder,
+        buffer: &mut Vec<u8>,
         entries: &mut Vec<ContextEntry>,
         folders: &mut Vec<Folder>,
     ) -> Result<(), ContextError> {
@@ -106,15 +135,18 @@ impl<'w> Walk<'w> {
             Err(error) if is_tolerable(&error, folder) => return Ok(()),
             Err(error) => return Err(failed(error)),
         };
-        let mut buffer = Vec::with_capacity(32 * 1024);
+        let mut names = Names::default();
         let mut reader = RawDir::new(&directory, buffer.spare_capacity_mut());
         while let Some(item) = reader.next() {
             let item = item.map_err(|errno| failed(errno.into()))?;
             let name = item.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(name, item.file_type());
             }
-            self.look_at(folder, &directory, name, item.file_type(), entries, folders)?;
+        }
+        entries.reserve_exact(names.places.len());
+        for (name, file_type) in names.in_order() {
+            self.look_at(folder, &directory, name, file_type, entries, folders)?;
         }
         Ok(())
     }
@@ -192,6 +224,68 @@ impl<'w> Walk<'w> {
             capability,
         })
     }
+}
+
+/// The names in one folder: a few bytes each to put in order, where entries are large.
+#[derive(Default)]
+struct Names {
+    /// One after the other, each with its end.
+    text: Vec<u8>,
+    places: Vec<(Range<usize>, FileType)>,
+}
+
+impl Names {
+    fn push(&mut self, name: &CStr, file_type: FileType) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name.to_bytes_with_nul());
+        self.places.push((start..self.text.len(), file_type));
+    }
+
+    fn in_order(&mut self) -> impl Iterator<Item = (&CStr, FileType)> {
+        let text = &self.text;
+        self.places.sort_unstable_by(|(a, _), (b, _)| text[a.clone()].cmp(&text[b.clone()]));
+        self.places.iter().map(|(place, file_type)| {
+            let name = CStr::from_bytes_with_nul(&text[place.clone()]);
+            (name.expect("it was one when it was pushed"), *file_type)
+        })
+    }
+}
+
+/// All entries by path in byte order: what is in a folder comes after it, and after the names that go on with a byte
+/// below `/` where the folder's ends, such as `a-b` for the folder `a`.
+fn in_order(blocks: Vec<Block>) -> Vec<ContextEntry> {
+    /// A folder whose entries are being taken, and the folders among these that are still to come, by path with `/`.
+    struct Open {
+        entries: Peekable<vec::IntoIter<ContextEntry>>,
+        waiting: VecDeque<(Vec<u8>, Vec<ContextEntry>)>,
+    }
+    let open = |entries: Vec<ContextEntry>| Open {
+        entries: entries.into_iter().peekable(),
+        waiting: VecDeque::new(),
+    };
+    let mut ordered = Vec::with_capacity(blocks.iter().map(|block| block.entries.len()).sum());
+    let mut blocks: HashMap<Vec<u8>, Vec<ContextEntry>> =
+        blocks.into_iter().map(|block| (block.folder, block.entries)).collect();
+    let mut opened = vec![open(blocks.remove(&b""[..]).unwrap_or_default())];
+    while let Some(top) = opened.last_mut() {
+        let next = top.entries.peek();
+        let is_due = |(folder, _): &mut (Vec<u8>, _)| next.is_none_or(|entry| *folder < entry.path);
+        if let Some((_, entries)) = top.waiting.pop_front_if(is_due) {
+            opened.push(open(entries));
+        } else if let Some(entry) = top.entries.next() {
+            if entry.is_directory()
+                && let Some(entries) = blocks.remove(&entry.path)
+            {
+                let folder = [&entry.path, &b"/"[..]].concat();
+                let place = top.waiting.partition_point(|(other, _)| *other < folder);
+                top.waiting.insert(place, (folder, entries));
+            }
+            ordered.push(entry);
+        } else {
+            opened.pop();
+        }
+    }
+    ordered
 }
 
 /// What the user wants ignored need not be readable, and a directory may go away during the walk.

@@ -1,40 +1,79 @@
 //! What a COPY reaches in a build context, as one digest: the part of the context that decides its result.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::{Digest, Hasher, PinnedSource, StepId};
+use crate::base::{Digest, Hasher, Parts, PinnedSource, StepId};
 use crate::context::{Context, ContextError};
 use crate::diag::{Problem, nearest};
 use crate::engine::BuildJob;
 use crate::layer::{EntryKind, NodeRef, Tree};
-use crate::steps::{CopyFrom, CopyOp, Lowered, Op, ReachError, Selection, Step, select};
+use crate::steps::{CopyFrom, CopyOp, Lowered, Op, ReachError, Selection, Step, select, selection_parts};
 
 use super::job::JobContext;
 
 /// How many paths are looked at for one that was meant.
 const MOST_CANDIDATES: usize = 50_000;
 
+/// Raised when the digest of a selection covers something else: what earlier versions remember is then nothing.
+const VERSION: u32 = 1;
+
 /// The digests that a run has come to, by context and COPY: platforms of one target mostly ask for the same.
 #[derive(Default)]
 pub struct Selections {
-    known: Mutex<HashMap<(usize, String), Slot>>,
+    known: Mutex<HashMap<(usize, Digest), Slot>>,
 }
 
 /// Taken by whoever comes first; the others wait for the answer.
 type Slot = Arc<Mutex<Option<Digest>>>;
 
 impl Selections {
-    /// As [`selection_digest`], once. The context lives as long as this, so its address is its name.
+    /// As [`selection_digest`], once in a run. The context lives as long as this, so its address is its name.
     fn digest(&self, step: &Step, copy: &CopyOp, context: &JobContext) -> Result<Digest, Problem> {
-        let key = (Arc::as_ptr(context).addr(), format!("{copy:?}"));
-        let slot = self.known.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        match *known {
-            Some(digest) => Ok(digest),
-            None => Ok(*known.insert(selection_digest(step, copy, context)?)),
+        let question = question(copy);
+        let slot = self.slot(context, question);
+        let mut known = locked(&slot);
+        if let Some(digest) = *known {
+            return Ok(digest);
         }
+        let digest = selection_digest(step, copy, context)?;
+        context.derive(&question, digest);
+        Ok(*known.insert(digest))
     }
+
+    /// The same, if this run or an earlier one has come to it. Reads no files.
+    fn remembered(
+        &self,
+        step: &Step,
+        copy: &CopyOp,
+        context: &JobContext,
+    ) -> Result<Option<Digest>, Problem> {
+        let question = question(copy);
+        let slot = self.slot(context, question);
+        // Who holds it is about to know.
+        let Ok(mut known) = slot.try_lock() else { return Ok(None) };
+        if known.is_none() {
+            *known = context.derived(&question).map_err(|error| unreadable(step, &error))?;
+        }
+        Ok(*known)
+    }
+
+    fn slot(&self, context: &JobContext, question: Digest) -> Slot {
+        let key = (Arc::as_ptr(context).addr(), question);
+        locked(&self.known).entry(key).or_default().clone()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a context is asked for a COPY.
+fn question(copy: &CopyOp) -> Digest {
+    let mut parts = Parts::new();
+    parts.text("selection", VERSION.to_string());
+    parts.parts("of", selection_parts(copy));
+    parts.digest()
 }
 
 /// The digest of what `copy` selects of `context`: paths below each source, kinds, modes, links and
@@ -57,23 +96,47 @@ pub fn selection_digest(step: &Step, copy: &CopyOp, context: &Context) -> Result
     Ok(hasher.finish())
 }
 
-/// The digests of everything that the steps read of contexts.
+/// The digests of everything that the steps read of contexts. Blocks where files must be read.
 pub fn selection_digests(
     selections: &Selections,
     lowered: &Lowered,
     contexts: &BTreeMap<Option<String>, JobContext>,
     remote: &[PinnedSource],
 ) -> Result<BTreeMap<StepId, Digest>, Problem> {
+    let digest =
+        |step: &Step, copy: &CopyOp, context: &JobContext| selections.digest(step, copy, context).map(Some);
+    collect(lowered, contexts, remote, digest).map(Option::unwrap_or_default)
+}
+
+/// The same, if all of them are known from this run or an earlier one.
+pub fn remembered_digests(
+    selections: &Selections,
+    lowered: &Lowered,
+    contexts: &BTreeMap<Option<String>, JobContext>,
+    remote: &[PinnedSource],
+) -> Result<Option<BTreeMap<StepId, Digest>>, Problem> {
+    let digest =
+        |step: &Step, copy: &CopyOp, context: &JobContext| selections.remembered(step, copy, context);
+    collect(lowered, contexts, remote, digest)
+}
+
+fn collect(
+    lowered: &Lowered,
+    contexts: &BTreeMap<Option<String>, JobContext>,
+    remote: &[PinnedSource],
+    digest: impl Fn(&Step, &CopyOp, &JobContext) -> Result<Option<Digest>, Problem>,
+) -> Result<Option<BTreeMap<StepId, Digest>>, Problem> {
     let mut digests = BTreeMap::new();
     for step in &lowered.steps {
         let Op::Copy(copy) = &step.op else { continue };
         if let CopyFrom::Remote(place) = copy.from {
             digests.insert(step.id, remote[place].identity().digest());
         } else if let Some(context) = context_name(copy).and_then(|name| contexts.get(&name)) {
-            digests.insert(step.id, selections.digest(step, copy, context)?);
+            let Some(digest) = digest(step, copy, context)? else { return Ok(None) };
+            digests.insert(step.id, digest);
         }
     }
-    Ok(digests)
+    Ok(Some(digests))
 }
 
 /// The name of the context a COPY reads; `None` inside for the main one.

@@ -51,12 +51,12 @@ pub fn export_image(
     image: &BuiltImage,
     options: &ExportOptions,
 ) -> Result<ExportedImage, Box<Problem>> {
+    if let Some(exported) = as_it_is(store, image, options)? {
+        return Ok(exported);
+    }
     let manifest = read_manifest(store, &image.manifest)?;
     let forms = forms(&manifest, &image.compressions, options);
     let epoch = options.source_date_epoch;
-    if epoch.is_none() && forms.iter().all(Option::is_none) {
-        return Ok(exported(image.manifest.clone(), &manifest));
-    }
     let mut config = read_config(store, &manifest)?;
     let mut layers = Vec::with_capacity(manifest.layers.len());
     for ((blob, form), diff_id) in manifest.layers.iter().zip(forms).zip(&mut config.rootfs.diff_ids) {
@@ -72,6 +72,17 @@ pub fn export_image(
         clamp(&mut config, epoch);
     }
     write(store, image, manifest, &config, layers)
+}
+
+/// The image, if it has the form already. Reads its manifest alone.
+pub fn as_it_is(
+    store: &Store,
+    image: &BuiltImage,
+    options: &ExportOptions,
+) -> Result<Option<ExportedImage>, Box<Problem>> {
+    let manifest = read_manifest(store, &image.manifest)?;
+    let has_form = is_in_form(&manifest, &image.compressions, options);
+    Ok(has_form.then(|| exported(image.manifest.clone(), &manifest)))
 }
 
 /// Whether the image has the form already, so that its layers need not be read.

@@ -1,17 +1,18 @@
 //! The build node: lower, key, look up, and only on a miss build.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::epoch::NodeEpoch;
 use super::worker::PlanWorker;
 use crate::base::payload::{ImageSummary, Outcome};
 use crate::base::{Digest, NodeId, Parts, PinnedSource, Platform, StepId};
-use crate::context::{Context, Contexts, IgnoreFile};
+use crate::context::{Context, Contexts, Ignoring, Wanted};
 use crate::diag::{Kind, Located, Problem};
 use crate::engine::base::{Base, LOST_BLOB, MISSING_BLOB, Origin};
 use crate::engine::forwarded::Forwarded;
-use crate::engine::selection::{Selections, context_name, selection_digests};
+use crate::engine::selection::{Selections, context_name, remembered_digests, selection_digests};
 use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, SEMANTICS, blocking};
 use crate::event::Event;
 use crate::model;
@@ -146,13 +147,7 @@ impl<E: Engine> PlanWorker<E> {
         let (lowered, bases) = self.lower(node, &args).await?;
         let pinned = self.pinned(&lowered, &auth).await?;
         let contexts = self.contexts(node, &lowered, &auth).await?;
-        let sources = {
-            let (lowered, contexts, pinned) = (lowered.clone(), contexts.clone(), pinned.clone());
-            let selections = self.builder.selections.clone();
-            blocking(move || selection_digests(&selections, &lowered, &contexts, &pinned))
-                .await
-                .map_err(Box::new)?
-        };
+        let sources = self.selected(&lowered, &contexts, &pinned).await?;
         let info = self.tools.engine.info();
         let emulators = self.tools.engine.emulators(&lowered);
         if node.variant.emulate == model::Emulate::Deny && !emulators.is_empty() {
@@ -347,19 +342,14 @@ impl<E: Engine> PlanWorker<E> {
                     None => return Err(not_a_directory(declared, &step.place)),
                 },
             };
-            let dockerfile = match (&name, &node.variant.dockerfile) {
-                (None, model::Dockerfile::File(file)) => Some(root.join(&file.value)),
-                _ => None,
+            let wanted = wanted(node, name.as_deref(), root, has_rules);
+            let walk = match self.builder.contexts.walked(&wanted) {
+                Some(walked) => walked,
+                None => {
+                    let contexts = self.builder.contexts.clone();
+                    blocking(move || contexts.get(&wanted)).await
+                }
             };
-            let walks = self.builder.contexts.clone();
-            let walk = blocking(move || {
-                let ignore = match has_rules {
-                    true => IgnoreFile::find(&root, dockerfile.as_deref()).map_err(Arc::new)?,
-                    false => None,
-                };
-                walks.walk(&root, ignore.as_ref())
-            })
-            .await;
             let context = walk.map_err(|error| {
                 let problem = error.problem();
                 Box::new(match &declared.place {
@@ -371,6 +361,31 @@ impl<E: Engine> PlanWorker<E> {
         }
         Ok(contexts)
     }
+
+    /// The digests of what the steps read of contexts.
+    async fn selected(
+        &self,
+        lowered: &Arc<Lowered>,
+        contexts: &BTreeMap<Option<String>, Arc<Context>>,
+        pinned: &[PinnedSource],
+    ) -> Result<BTreeMap<StepId, Digest>, Box<Problem>> {
+        let selections = self.builder.selections.clone();
+        if let Some(known) = remembered_digests(&selections, lowered, contexts, pinned)? {
+            return Ok(known);
+        }
+        let (lowered, contexts, pinned) = (lowered.clone(), contexts.clone(), pinned.to_vec());
+        blocking(move || selection_digests(&selections, &lowered, &contexts, &pinned)).await.map_err(Box::new)
+    }
+}
+
+/// A directory that is a context of a node, the one of that name.
+pub(super) fn wanted(node: &BuildNode, name: Option<&str>, root: PathBuf, has_rules: bool) -> Wanted {
+    let ignoring = match (&node.variant.dockerfile, name) {
+        _ if !has_rules => Ignoring::Nothing,
+        (model::Dockerfile::File(file), None) => Ignoring::ByDockerfile(root.join(&file.value)),
+        _ => Ignoring::ByRoot,
+    };
+    Wanted { root, ignoring }
 }
 
 /// Whether bytes of an earlier result are gone, from a cache or from the store.

@@ -23,7 +23,7 @@ use crate::event::Event;
 use crate::lock::{FILE_NAME, ImagePin};
 use crate::model;
 use crate::plan::{Account, BaseSource, BuildNode, Node, ResolveNode, shared_parts, why};
-use crate::steps::{CopyOp, Op};
+use crate::steps::{CopyOp, Op, selection_parts};
 use crate::store::{KeyKind, NewRecord, Record, Store, StoreError};
 
 /// How many runs are looked at for one that shares much.
@@ -210,13 +210,7 @@ impl<E: Engine> PlanWorker<E> {
         parts.text("project", self.explainer.project.to_string_lossy());
         parts.text("target", &node.target);
         parts.text("context", context.unwrap_or_default());
-        parts.text("parents", copy.parents.to_string());
-        for (name, patterns) in [("sources", &copy.sources), ("exclude", &copy.exclude)] {
-            parts.text(format!("{name} count"), patterns.len().to_string());
-            for (place, pattern) in patterns.iter().enumerate() {
-                parts.text(format!("{name} {place}"), pattern);
-            }
-        }
+        parts.parts("selection", selection_parts(copy));
         parts.digest()
     }
 

@@ -6,7 +6,7 @@ use crate::diag::Problem;
 use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::model::ExportOptions;
 use crate::plan::{MergeNode, Node};
-use crate::publish::export::{BuiltImage, ExportedImage, export_image};
+use crate::publish::export::{BuiltImage, ExportedImage, as_it_is, export_image};
 use crate::publish::merge::{Merged, merge, typed};
 
 impl<E: Engine> PlanWorker<E> {
@@ -16,8 +16,11 @@ impl<E: Engine> PlanWorker<E> {
         image: &BuildOutcome,
         options: &ExportOptions,
     ) -> Result<ExportedImage, Box<Problem>> {
-        let (store, options) = (self.tools.store.clone(), options.clone());
         let image = BuiltImage { manifest: image.manifest.clone(), compressions: image.compressions.clone() };
+        if let Some(exported) = as_it_is(&self.tools.store, &image, options)? {
+            return Ok(exported);
+        }
+        let (store, options) = (self.tools.store.clone(), options.clone());
         blocking(move || export_image(&store, &image, &options)).await
     }
 
@@ -29,12 +32,21 @@ impl<E: Engine> PlanWorker<E> {
     ) -> Result<Merged, Box<Problem>> {
         let mut images = Vec::with_capacity(node.platforms.len());
         for platform in &node.platforms {
-            let image = self.image(&node.target, platform).expect("a merge waits for all its platforms");
-            images.push(self.export(&image, options).await?.manifest);
+            let known = self.exported(&node.target, platform).filter(|_| *options == node.export);
+            let exported = match known {
+                Some(exported) => exported,
+                None => {
+                    let image =
+                        self.image(&node.target, platform).expect("a merge waits for all its platforms");
+                    self.export(&image, options).await?
+                }
+            };
+            images.push(exported.manifest);
         }
-        let (store, options) = (self.tools.store.clone(), options.clone());
         let annotations: Vec<_> = node.annotations.iter().chain(&options.annotations).cloned().collect();
-        blocking(move || typed(&store, &merge(&store, &images, &annotations)?, &options)).await
+        // A few small documents, most of which are there.
+        let store = &self.tools.store;
+        typed(store, &merge(store, &images, &annotations)?, options)
     }
 
     /// The node that merges a target.

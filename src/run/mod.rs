@@ -3,6 +3,7 @@
 //! `schedule` is a state machine that decides and never waits; `event_loop` waits and never decides;
 //! a [`Worker`] does what a node is for. Knows no file formats.
 
+mod ahead;
 mod blobs;
 mod build;
 mod caches;

@@ -25,8 +25,12 @@ pub struct Bases {
     store: Store,
     registry: Registry,
     pins: Pins,
-    known: Mutex<BTreeMap<BaseSource, Arc<OnceCell<Arc<Root>>>>>,
+    known: Mutex<BTreeMap<BaseSource, Once<Arc<Root>>>>,
+    images: Mutex<BTreeMap<(BaseSource, Platform), Once<Base>>>,
 }
+
+/// Found by whoever asks first.
+type Once<T> = Arc<OnceCell<T>>;
 
 /// What a source's name leads to.
 pub(super) struct Root {
@@ -36,7 +40,7 @@ pub(super) struct Root {
 
 impl Bases {
     pub fn new(store: Store, registry: Registry, pins: Pins) -> Self {
-        Self { store, registry, pins, known: Mutex::default() }
+        Self { store, registry, pins, known: Mutex::default(), images: Mutex::default() }
     }
 
     /// The image of `source` for `platform`; `place` is where it was asked for.
@@ -50,15 +54,18 @@ impl Bases {
             Some(place) if problem.labels.is_empty() => Box::new(problem.at(place.clone(), "needed here")),
             _ => problem,
         };
+        let key = (source.clone(), platform.clone());
+        let cell = self.images.lock().await.entry(key).or_default().clone();
+        cell.get_or_try_init(|| self.find_base(source, platform)).await.map_err(at).cloned()
+    }
+
+    async fn find_base(&self, source: &BaseSource, platform: &Platform) -> Result<Base, Box<Problem>> {
         match source {
-            BaseSource::Registry(reference) => {
-                self.registry_base(source, reference, platform).await.map_err(at)
-            }
+            BaseSource::Registry(reference) => self.registry_base(source, reference, platform).await,
             BaseSource::OciLayout { .. } => {
-                let root = self.root(source).await.map_err(at)?;
-                let manifest = self.select(source, &root, platform).await.map_err(at)?;
-                let (base, _) = self.image(source, platform, manifest).await.map_err(at)?;
-                Ok(base)
+                let root = self.root(source).await?;
+                let manifest = self.select(source, &root, platform).await?;
+                self.image(source, platform, manifest).await.map(|(base, _)| base)
             }
         }
     }

@@ -44,6 +44,27 @@ pub fn lower(setting: &Setting<'_>, bases: &BaseImages) -> Result<Lowered, Lower
     lowerer.finish(wanted)
 }
 
+/// Lowers `setting` with bases that are as `assume` says; nothing when it has no meaning.
+pub fn lower_assuming(setting: &Setting<'_>, assume: impl Fn(&BaseRequest) -> BaseImage) -> Option<Lowered> {
+    let mut bases = BaseImages::new();
+    loop {
+        match lower(setting, &bases) {
+            Ok(lowered) => return Some(lowered),
+            Err(LowerError::Problems(_)) => return None,
+            Err(LowerError::Missing(requests)) => {
+                let known = bases.len();
+                for request in requests {
+                    let image = assume(&request);
+                    bases.insert((request.name, request.platform), image);
+                }
+                if bases.len() == known {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
 /// The value that a global ARG has by what it stands on alone, if the Dockerfile declares it.
 pub fn global_value(setting: &Setting<'_>, name: &str) -> Option<String> {
     Lowerer::new(setting, &BaseImages::new()).ok()?.globals.get(name)

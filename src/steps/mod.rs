@@ -25,7 +25,7 @@ mod surface;
 mod unpack;
 
 pub use chmod::ParseChmodError;
-pub use lower::{BaseImages, LowerError, base_requests, global_value, lower};
+pub use lower::{BaseImages, LowerError, base_requests, global_value, lower, lower_assuming};
 pub use mount::{Access, Asked, CacheMount, MountKind, RunMount};
 pub use op::{
     BaseImage, Chmod, CopyFrom, CopyOp, InlineFile, Lowered, LoweredBase, MakeDirectoryOp, MergeOp, Op,
@@ -34,7 +34,7 @@ pub use op::{
 pub use outline::{Outline, OutlineArg, OutlineMount, outline};
 pub use parts::{lowered_parts, mounted_parts, step_parts};
 pub use placement::{Content, Owner, PlaceError, Placed, Placement, Settings, place_copy, place_directory};
-pub use reach::{ReachError, Selection, select};
+pub use reach::{ReachError, Selection, select, selection_parts};
 pub use scope::{BuildArgs, Globals};
 pub use setting::{BaseRequest, Setting};
 pub use unpack::Archives;

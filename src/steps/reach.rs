@@ -6,6 +6,7 @@
 //! directories, never at a source itself. With `--parents` a source is a pattern below the pivot `/./`.
 
 use super::op::{CopyFrom, CopyOp};
+use crate::base::Parts;
 use crate::layer::{Entry, EntryKind, NodeRef, Tree, TreeError};
 use crate::pattern::{Glob, Ignore, IgnoreError, Matched};
 
@@ -48,6 +49,21 @@ pub enum ReachError {
     Pattern(String),
     #[error("`--exclude`: {0}")]
     Exclude(IgnoreError),
+}
+
+/// All of a COPY that decides what it selects of a context.
+pub fn selection_parts(copy: &CopyOp) -> Parts {
+    let mut parts = Parts::new();
+    parts.text("parents", copy.parents.to_string());
+    parts.text("mounted", copy.is_mounted.to_string());
+    for (name, patterns) in [("sources", &copy.sources), ("exclude", &copy.exclude)] {
+        let mut listed = Parts::new();
+        for (place, pattern) in patterns.iter().enumerate() {
+            listed.text(place.to_string(), pattern);
+        }
+        parts.parts(name, listed);
+    }
+    parts
 }
 
 /// Selects what `copy` reaches in `tree`.

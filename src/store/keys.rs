@@ -29,10 +29,12 @@ pub enum KeyKind {
     Reached,
     /// A result that a cache of other machines has.
     Shared,
+    /// What was made of a context that looked in some way.
+    Derived,
 }
 
 impl KeyKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Node,
         Self::Step,
         Self::Content,
@@ -41,6 +43,7 @@ impl KeyKind {
         Self::Account,
         Self::Reached,
         Self::Shared,
+        Self::Derived,
     ];
 
     fn name(self) -> &'static str {
@@ -53,6 +56,7 @@ impl KeyKind {
             Self::Account => "account",
             Self::Reached => "reached",
             Self::Shared => "shared",
+            Self::Derived => "derived",
         }
     }
 }

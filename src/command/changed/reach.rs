@@ -17,8 +17,8 @@ use crate::model::{self, Context, Variant};
 use crate::oci::ImageConfig;
 use crate::pattern::{Glob, Ignore};
 use crate::steps::{
-    BaseImage, BaseImages, BaseRequest, CopyFrom, CopyOp, LowerError, Lowered, Op, Setting, Step,
-    base_requests, lower, lowered_parts,
+    BaseImage, BaseRequest, CopyFrom, CopyOp, Lowered, Op, Setting, Step, base_requests, lower_assuming,
+    lowered_parts,
 };
 
 /// What identifies the steps of a build, bases by name; nothing when it has no meaning.
@@ -33,28 +33,12 @@ fn lowered(
     build: &Platform,
     triggers: &Triggers,
 ) -> Option<Lowered> {
-    let setting = Setting::new(dockerfile, variant, build);
-    let mut bases = BaseImages::new();
-    loop {
-        match lower(&setting, &bases) {
-            Ok(lowered) => return Some(lowered),
-            Err(LowerError::Problems(_)) => return None,
-            Err(LowerError::Missing(requests)) => {
-                let known = bases.len();
-                for request in requests {
-                    let manifest = Digest::of(format!("{} {}", request.name, request.platform).as_bytes());
-                    let mut config = ImageConfig::default();
-                    config.config.on_build =
-                        triggers.get(&(request.name.clone(), request.platform.clone())).cloned();
-                    let image = BaseImage::new(manifest, config.into());
-                    bases.insert((request.name, request.platform), image);
-                }
-                if bases.len() == known {
-                    return None;
-                }
-            }
-        }
-    }
+    lower_assuming(&Setting::new(dockerfile, variant, build), |request| {
+        let mut config = ImageConfig::default();
+        config.config.on_build = triggers.get(&(request.name.clone(), request.platform.clone())).cloned();
+        let manifest = Digest::of(format!("{} {}", request.name, request.platform).as_bytes());
+        BaseImage::new(manifest, config.into())
+    })
 }
 
 /// Whether anything has changed that triggers could take: the main context is theirs alone to copy from.

@@ -218,8 +218,8 @@ impl Look {
         self.file(&root.join(".dockerignore"));
         self.folders.insert(root.to_path_buf());
         let walk = || {
-            let rules = IgnoreFile::find(root, dockerfile)?.map(|file| file.parse()).transpose()?;
-            Walked::walk(root, &rules.unwrap_or_default(), None)
+            let ignore = IgnoreFile::find(root, dockerfile)?;
+            Walked::walk(root, ignore.as_ref(), None)
         };
         let Ok(walked) = walk() else { return };
         for entry in walked.entries() {

@@ -9,7 +9,6 @@ use crate::context::Context;
 use crate::diag::Problem;
 use crate::engine::JobContext;
 use crate::engine::selection::context_of;
-use crate::pattern::Ignore;
 use crate::source::SourceError;
 use crate::steps::{CopyFrom, CopyOp, Step};
 
@@ -28,7 +27,7 @@ impl Task {
         let fetched = self.engine.sources.fetch(&self.job.sources[place], &self.job.auth).await;
         let root = fetched.map_err(|error| Arc::new(source_problem(&self.step, &error)))?;
         let store = self.engine.store.clone();
-        let walked = fault::blocking(move || Context::walk(&root, &Ignore::default(), Some(store))).await;
+        let walked = fault::blocking(move || Context::walk(&root, None, Some(store))).await;
         walked.map(Arc::new).map_err(|error| Arc::new(error.problem()))
     }
 }

@@ -21,7 +21,6 @@ use crate::event::{Event, EventSink};
 use crate::layer::{Compression, EntryKind, Index};
 use crate::model::Network;
 use crate::oci::{ImageConfig, Manifest};
-use crate::pattern::Ignore;
 use crate::registry::{Registry, RegistryOptions};
 use crate::source::{SourceAuth, SourceOptions, Sources, Stdin};
 use crate::steps::{BaseImages, Setting, lower};
@@ -87,7 +86,7 @@ impl Place {
             entitlements: &[],
             ulimits: &[],
         };
-        let context = Context::walk(&self.context(), &Ignore::default(), Some(self.store.clone())).unwrap();
+        let context = Context::walk(&self.context(), None, Some(self.store.clone())).unwrap();
         let steps = Arc::new(lower(&setting, &BaseImages::new()).unwrap());
         let contexts = BTreeMap::from([(None, Arc::new(context))]);
         // What is not there fails in the step that reads it, too.
