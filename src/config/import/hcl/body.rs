@@ -94,7 +94,7 @@ fn block(cursor: &mut Cursor<'_>, kind: Rc<str>, kind_span: Span) -> Parsed<Bloc
     Ok(Block { kind, kind_span, labels, body: Rc::new(body) })
 }
 
-/// The items up to the closing brace; one attribute may stand in the line of the braces.
+/// The items up to the closing brace, which has a line of its own; or one attribute in the line of both braces.
 fn block_body(cursor: &mut Cursor<'_>, open: usize) -> Parsed<Body> {
     let mut body = Body::default();
     cursor.skip_space();
@@ -107,17 +107,24 @@ fn block_body(cursor: &mut Cursor<'_>, open: usize) -> Parsed<Body> {
         if cursor.is_at_end() {
             return Err(cursor.wrong(open..open + 1, "a block is not closed", "opened here"));
         }
+        let start = cursor.at;
         item(cursor, &mut body)?;
+        if !is_one_line {
+            end_of_line(cursor)?;
+            continue;
+        }
+        if !body.blocks.is_empty() {
+            let message = "a block begins in the line of the block around it";
+            let problem = cursor.wrong(start..start + 1, message, "put it on a line of its own");
+            return Err(problem);
+        }
         cursor.skip_space();
         if cursor.take("}") {
             break;
         }
-        if is_one_line {
-            let mut problem = cursor.unexpected("`}`");
-            problem.help = Some("a block that begins in the line of its brace ends there".to_string());
-            return Err(problem);
-        }
-        end_of_line(cursor)?;
+        let mut problem = cursor.unexpected("`}`");
+        problem.help = Some("a block that begins in the line of its brace ends there".to_string());
+        return Err(problem);
     }
     check_duplicates(cursor, &body).map_err(|mut problems| Box::new(problems.remove(0)))?;
     Ok(body)

@@ -1,0 +1,4 @@
+variable "x" { validation {
+  condition = true
+} }
+target "default" {}

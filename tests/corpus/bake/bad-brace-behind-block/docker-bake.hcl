@@ -1,0 +1,3 @@
+variable "x" {
+  validation { condition = true }}
+target "default" {}
