@@ -13,12 +13,12 @@ use super::Failure;
 use super::advice;
 use super::changed::Changed;
 use super::check::{self, Checked};
+use super::engines::Engines;
 use super::outline;
 use super::project::{self, Planned, ProjectOptions};
 use super::prune::{self, PrunedStore};
 use super::session::{self, Session, SessionOptions};
 use crate::diag::{Kind, Problem};
-use crate::engine::embedded::Embedded;
 use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::{Checkout, Facts};
 use crate::lock::{FILE_NAME, ImagePin, Pins, image_name};
@@ -106,6 +106,7 @@ pub async fn bake(
     advice::refuse(&plan, &project.lint, &build)?;
     expect_no_push(&plan, &options.session)?;
     let tools = session.open(facts, events.clone()).map_err(|problem| vec![*problem])?;
+    tools.engine.check(&plan)?;
     let tools = Tools {
         project: project.root.clone(),
         named_caches: project.caches.clone(),
@@ -212,7 +213,7 @@ fn save_metadata(
     path: &Path,
     requested: &[String],
     project: &Project,
-    worker: &PlanWorker<Embedded>,
+    worker: &PlanWorker<Engines>,
 ) -> Result<(), Failure> {
     let results = requested.iter().filter_map(|name| {
         let target = &project.targets[name];

@@ -12,6 +12,7 @@ mod changed;
 pub mod check;
 mod circles;
 mod dockerfiles;
+mod engines;
 pub mod explain;
 pub mod fix;
 mod grants;

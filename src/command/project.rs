@@ -233,8 +233,12 @@ pub async fn plan(
     facts: &mut Facts,
     session: &Session<'_>,
 ) -> Result<Planned, Failure> {
-    let loaded = load(options, facts)?;
+    let mut loaded = load(options, facts)?;
     session.set_pins(lock_file::pins(&loaded.folder, session.options(), facts)?);
+    if let Some((name, builder)) = user::builder(&loaded.project, options.builder.as_deref(), facts)? {
+        user::set_build_platforms(&mut loaded.project, &builder);
+        session.set_builder(name, builder);
+    }
     let changed = find_changed(options, &loaded, facts, session).await?;
     plan_chosen(loaded, changed, request, call, facts, session).await
 }

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use super::engines::Engines;
 use super::user;
 use crate::base::{Platform, Secret};
 use crate::cache::{Caches, CachesOptions, Patience};
 use crate::config::user::UserConfig;
 use crate::diag::{Kind, Problem};
+use crate::engine::buildkit::{Buildkit, BuildkitOptions};
 use crate::engine::embedded::{Embedded, EmbeddedOptions};
 use crate::event::EventSink;
 use crate::facts::Facts;
 use crate::lock::Pins;
+use crate::model::Builder;
 use crate::publish::load::EngineAddress;
 use crate::registry::{CredentialPlaces, Credentials, Registry, RegistryOptions};
 use crate::run::{Bases, EPOCHS, Tools};
@@ -42,11 +45,12 @@ pub struct Session<'a> {
     options: &'a SessionOptions,
     sources: OnceLock<Sources>,
     pins: OnceLock<Pins>,
+    builder: OnceLock<(String, Builder)>,
 }
 
 impl<'a> Session<'a> {
     pub fn new(options: &'a SessionOptions) -> Self {
-        Self { options, sources: OnceLock::new(), pins: OnceLock::new() }
+        Self { options, sources: OnceLock::new(), pins: OnceLock::new(), builder: OnceLock::new() }
     }
 
     /// What the lock says. To be called before anything else is asked for.
@@ -57,6 +61,12 @@ impl<'a> Session<'a> {
 
     pub fn pins(&self) -> &Pins {
         self.pins.get_or_init(Pins::default)
+    }
+
+    /// Who builds in place of this machine. To be called before tools are opened.
+    pub fn set_builder(&self, name: String, builder: Builder) {
+        let is_first = self.builder.set((name, builder)).is_ok();
+        debug_assert!(is_first, "a session has one builder");
     }
 
     pub fn options(&self) -> &SessionOptions {
@@ -77,7 +87,7 @@ impl<'a> Session<'a> {
     }
 
     /// Everything a run works with.
-    pub fn open(&self, facts: &Facts, events: Arc<dyn EventSink>) -> Result<Tools<Embedded>, Box<Problem>> {
+    pub fn open(&self, facts: &Facts, events: Arc<dyn EventSink>) -> Result<Tools<Engines>, Box<Problem>> {
         let sources = self.sources(facts)?;
         let store = sources.store().clone();
         let registry = registry(facts, self.options.is_offline)?;
@@ -89,15 +99,25 @@ impl<'a> Session<'a> {
             events: events.clone(),
             patience: Patience::default(),
         });
-        let engine = Embedded::new(EmbeddedOptions {
-            store: store.clone(),
-            registry: registry.clone(),
-            sources: sources.clone(),
-            caches: caches.clone(),
-            jobs: self.options.jobs,
-        });
+        let engine = match self.builder.get().cloned() {
+            None => Engines::Embedded(Embedded::new(EmbeddedOptions {
+                store: store.clone(),
+                registry: registry.clone(),
+                sources: sources.clone(),
+                caches: caches.clone(),
+                jobs: self.options.jobs,
+            })),
+            Some((name, builder)) => Engines::Buildkit(Buildkit::new(BuildkitOptions {
+                name,
+                builder,
+                store: store.clone(),
+                registry: registry.clone(),
+                credentials: credentials(facts)?,
+                caches: caches.clone(),
+            })?),
+        };
         Ok(Tools {
-            engine,
+            engine: Arc::new(engine),
             store,
             registry,
             sources,

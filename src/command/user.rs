@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Failure;
+use crate::base::Platform;
 use crate::config::OWN_BUILDER;
 use crate::config::user::{self, UserConfig};
 use crate::diag::{Problem, nearest};
@@ -56,7 +58,7 @@ pub fn registries(config: &UserConfig) -> Result<RegistryOptions, Box<Problem>> 
     Ok(options)
 }
 
-/// What is odd about the builders of the build file, and why the one that `--builder` names cannot be used.
+/// What is odd about the builders of the build file, and that there is none as `--builder` names it.
 pub fn check_builders(
     project: &mut Project,
     chosen: Option<&str>,
@@ -67,7 +69,7 @@ pub fn check_builders(
         return Ok(Vec::new());
     }
     let own = config(facts)?.builders;
-    project.refusals.extend(chosen.map(|name| refusal(name, &own, &project.builders)));
+    project.refusals.extend(chosen.and_then(|name| refusal(name, &own, &project.builders)));
     let hidden = project.builders.iter().filter_map(|(name, builder)| Some((name, builder, own.get(name)?)));
     let warnings = hidden.map(|(name, builder, own)| {
         let message = format!(
@@ -81,18 +83,42 @@ pub fn check_builders(
     Ok(warnings.collect())
 }
 
-fn refusal(name: &str, own: &BTreeMap<String, Builder>, of_file: &BTreeMap<String, Builder>) -> Problem {
-    if let Some(builder) = own.get(name).or_else(|| of_file.get(name)) {
-        let message =
-            format!("builder `{name}` cannot be used yet: this version builds on this machine alone");
-        return Problem::input("builder::not-yet", message)
-            .at(builder.place.clone(), "no engine for its workers yet")
-            .help("leave `--builder` out");
+/// The builder that `--builder` names, the user's own before the build file's; none for this machine.
+pub fn builder(
+    project: &Project,
+    chosen: Option<&str>,
+    facts: &Facts,
+) -> Result<Option<(String, Builder)>, Failure> {
+    let Some(name) = chosen.filter(|name| !matches!(*name, "" | OWN_BUILDER)) else { return Ok(None) };
+    let own = config(facts)?.builders.remove(name);
+    let builder = own.or_else(|| project.builders.get(name).cloned());
+    Ok(builder.map(|builder| (name.to_string(), builder)))
+}
+
+/// Where a worker is for a platform, builds of that platform run on it, and so do their stages for `$BUILDPLATFORM`.
+pub fn set_build_platforms(project: &mut Project, builder: &Builder) {
+    let is_offered =
+        |platform: &Platform| builder.workers.iter().any(|worker| worker.platforms.contains(platform));
+    for variant in project.targets.values_mut().flat_map(|target| &mut target.variants) {
+        let platform = variant.platform.value.clone();
+        if is_offered(&platform) {
+            Arc::make_mut(variant).build_platform = Some(platform);
+        }
+    }
+}
+
+fn refusal(
+    name: &str,
+    own: &BTreeMap<String, Builder>,
+    of_file: &BTreeMap<String, Builder>,
+) -> Option<Problem> {
+    if own.contains_key(name) || of_file.contains_key(name) {
+        return None;
     }
     let known = own.keys().chain(of_file.keys()).map(String::as_str);
     let problem = Problem::input("builder::unknown", format!("there is no builder `{name}`"));
-    match nearest(name, known) {
+    Some(match nearest(name, known) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help("builders are in `[builder.NAME]` of your configuration or of multiarch.toml"),
-    }
+    })
 }

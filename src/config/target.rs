@@ -426,6 +426,7 @@ impl<'w> Resolver<'w, '_, '_> {
             stage: self.stage(&layers),
             args,
             contexts: self.contexts(&layers),
+            build_platform: None,
             emulate: layers.last("emulate", |layer| layer.emulate).unwrap_or_default(),
             no_cache: layers.last("no-cache", |layer| layer.no_cache).unwrap_or(false),
             pull: layers.last("pull", |layer| layer.pull).unwrap_or(false),

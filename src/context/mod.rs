@@ -148,6 +148,11 @@ impl Context {
         digest::open(self, &self.entries[position])
     }
 
+    /// The error that reading the file at a position failed.
+    pub fn unreadable(&self, position: usize, error: std::io::Error) -> ContextError {
+        ContextError::unreadable(&self.root, &self.entries[position].path, error)
+    }
+
     /// To be asked after the file at a position was read: an error if it changed since the walk.
     pub fn verify(&self, position: usize, file: &File) -> Result<(), ContextError> {
         digest::verify(self, &self.entries[position], file)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::base::Base;
 use super::forwarded::Forwarded;
+use super::recipe::Recipe;
 use crate::base::payload::{Outcome, StepCounts, Stream};
 use crate::base::{Digest, NodeId, PinnedSource, Platform, StepId};
 use crate::cache::Access;
@@ -28,6 +29,8 @@ pub struct BuildJob {
     pub target: String,
     pub platform: Platform,
     pub steps: Arc<Lowered>,
+    /// What the steps were lowered from.
+    pub recipe: Arc<Recipe>,
     /// In the order of `steps.bases`.
     pub bases: Vec<Base>,
     /// The main context under `None`, named ones under their names.

@@ -4,15 +4,18 @@
 //! the store. Engines know neither the plan nor who prints their progress.
 
 pub mod base;
+pub mod buildkit;
 pub mod embedded;
 pub mod forwarded;
 mod job;
 mod machine;
 pub mod reached;
+mod recipe;
 pub mod selection;
 
 pub use job::{BuildJob, BuildOutcome, JobContext, JobEvents, SEMANTICS};
 pub use machine::{blocking, io_problem};
+pub use recipe::Recipe;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +23,7 @@ use crate::base::Platform;
 use crate::diag::Problem;
 use crate::steps::Lowered;
 
-/// Builds images. One per kind of machine: embedded now, Docker Engine and BuildKit to come.
+/// Builds images. One per kind of machine: this one, and BuildKit daemons.
 pub trait Engine: Send + Sync + 'static {
     /// What the engine is, for keys and messages.
     fn info(&self) -> EngineInfo;

@@ -130,6 +130,8 @@ pub struct Variant {
     pub args: BTreeMap<String, Located<String>>,
     pub contexts: BTreeMap<String, Located<Context>>,
     pub emulate: Emulate,
+    /// The platform that builds of this one run on, where it is not this machine's.
+    pub build_platform: Option<Platform>,
     pub no_cache: bool,
     /// Ask registries for newer base images even when the store has one.
     pub pull: bool,

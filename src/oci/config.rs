@@ -107,7 +107,7 @@ pub struct History {
     pub extra: Extra,
 }
 
-fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+pub(super) fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

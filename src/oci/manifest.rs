@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::null_as_default;
 use super::{Descriptor, Extra, media_type};
 
 /// Config and layers of one image.
@@ -16,7 +17,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     pub config: Descriptor,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub layers: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -53,5 +54,21 @@ impl Manifest {
     /// Compressed bytes of config and layers.
     pub fn content_size(&self) -> u64 {
         self.config.size + self.layers.iter().map(|layer| layer.size).sum::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Digest;
+
+    #[test]
+    fn an_image_of_nothing_has_no_layers() {
+        let digest = Digest::of("{}");
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"{}","digest":"{digest}","size":2}},"layers":null}}"#,
+            media_type::OCI_CONFIG
+        );
+        assert_eq!(Manifest::parse(text.as_bytes()).unwrap().layers, []);
     }
 }

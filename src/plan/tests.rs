@@ -67,6 +67,7 @@ impl World {
             stage: None,
             args: BTreeMap::new(),
             contexts: contexts(platform),
+            build_platform: None,
             emulate: Emulate::default(),
             no_cache: false,
             pull: false,

@@ -13,7 +13,7 @@ use crate::diag::{Kind, Located, Problem};
 use crate::engine::base::{Base, LOST_BLOB, MISSING_BLOB, Origin};
 use crate::engine::forwarded::Forwarded;
 use crate::engine::selection::{Selections, context_name, remembered_digests, selection_digests};
-use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, SEMANTICS, blocking};
+use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, Recipe, SEMANTICS, blocking};
 use crate::event::Event;
 use crate::model;
 use crate::oci::{ImageConfig, Manifest};
@@ -21,9 +21,7 @@ use crate::plan::{BuildNode, Node, NodeKeyInputs, base_source, node_key};
 use crate::publish::export::preferred_compression;
 use crate::publish::merge::read_manifest;
 use crate::source::SourceAuth;
-use crate::steps::{
-    BaseImage, BaseImages, BaseRequest, BuildArgs, LowerError, Lowered, Op, Setting, Step, lower,
-};
+use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, Step, lower};
 use crate::store::Store;
 
 /// What build nodes of a run share.
@@ -45,6 +43,7 @@ pub(super) struct Prepared {
     /// What asks for it to be built anyway.
     pub is_forced: Option<String>,
     pub lowered: Arc<Lowered>,
+    recipe: Arc<Recipe>,
     bases: Bases,
     pub contexts: BTreeMap<Option<String>, Arc<Context>>,
     pub sources: BTreeMap<StepId, Digest>,
@@ -144,7 +143,11 @@ impl<E: Engine> PlanWorker<E> {
         let auth = self.source_auth(node);
         let NodeEpoch { seconds: epoch, args } = self.epoch(node, &auth).await?;
         self.tell_of_timestamps(node, epoch);
-        let (lowered, bases) = self.lower(node, &args).await?;
+        let setting = Setting::new(&node.dockerfile, &node.variant, &self.tools.build_platform)
+            .with_labels(&node.labels);
+        let setting = Setting { args: &args, ..setting };
+        let (lowered, bases) = self.lower(node, &setting).await?;
+        let recipe = Arc::new(Recipe::new(node.dockerfile.clone(), &setting, node.variant.emulate));
         let pinned = self.pinned(&lowered, &auth).await?;
         let contexts = self.contexts(node, &lowered, &auth).await?;
         let sources = self.selected(&lowered, &contexts, &pinned).await?;
@@ -171,6 +174,7 @@ impl<E: Engine> PlanWorker<E> {
             parts,
             is_forced,
             lowered,
+            recipe,
             bases,
             contexts,
             sources,
@@ -190,6 +194,7 @@ impl<E: Engine> PlanWorker<E> {
             platform: node.platform.clone(),
             bases: bases.collect(),
             steps: prepared.lowered.clone(),
+            recipe: prepared.recipe.clone(),
             contexts: prepared.contexts.clone(),
             selected: prepared.sources.clone(),
             sources: prepared.pinned.clone(),
@@ -238,13 +243,14 @@ impl<E: Engine> PlanWorker<E> {
     }
 
     /// Lowers the node, asking for base images until nothing more is missing.
-    async fn lower(&self, node: &BuildNode, args: &BuildArgs) -> Result<(Arc<Lowered>, Bases), Box<Problem>> {
-        let setting = Setting::new(&node.dockerfile, &node.variant, &self.tools.build_platform)
-            .with_labels(&node.labels);
-        let setting = Setting { args, ..setting };
+    async fn lower(
+        &self,
+        node: &BuildNode,
+        setting: &Setting<'_>,
+    ) -> Result<(Arc<Lowered>, Bases), Box<Problem>> {
         let (mut known, mut bases) = (BaseImages::new(), Bases::new());
         loop {
-            match lower(&setting, &known) {
+            match lower(setting, &known) {
                 Ok(lowered) => return Ok((Arc::new(lowered), bases)),
                 Err(LowerError::Problems(problems)) => return Err(joined(problems)),
                 Err(LowerError::Missing(requests)) => {

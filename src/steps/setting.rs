@@ -38,13 +38,13 @@ pub struct BaseRequest {
 }
 
 impl<'a> Setting<'a> {
-    /// The setting of a target's variant, without labels.
+    /// The setting of a target's variant, without labels. `build` is this machine's platform.
     pub fn new(dockerfile: &'a Dockerfile, variant: &'a Variant, build: &'a Platform) -> Self {
         Self {
             dockerfile,
             stage: variant.stage.as_ref(),
             target: &variant.platform.value,
-            build,
+            build: variant.build_platform.as_ref().unwrap_or(build),
             args: &variant.args,
             contexts: &variant.contexts,
             labels: &[],

@@ -8,6 +8,8 @@ mod support;
 mod bad_input;
 mod border;
 mod build_platform;
+mod builders;
+mod builders_refused;
 mod cache_mounts;
 mod changed;
 mod check;

@@ -24,14 +24,14 @@ fn a_wrong_file_is_told_at_once_and_can_be_left_out() {
 }
 
 #[test]
-fn builders_are_known_and_not_used_yet() {
-    let config = "[builder.farm]\nworkers = [{ endpoint = \"tcp://10.0.0.7:1234\" }]\n";
+fn the_users_builders_are_found_and_those_of_the_build_file() {
+    let config = "[builder.farm]\nworkers = [{ endpoint = \"10.0.0.7:1234\" }]\n";
     let project = Project::of(&format!("{FILE}{}", config.replace("farm", "shed")));
     project.write("../home/.config/mab/config.toml", config);
     for (name, expected) in [
-        ("farm", "builder `farm` cannot be used yet"),
+        ("farm", "`10.0.0.7:1234` is no address of a BuildKit"),
         ("farm", "config.toml:1:10"),
-        ("shed", "builder `shed` cannot be used yet"),
+        ("shed", "`10.0.0.7:1234` is no address of a BuildKit"),
         ("shed", "multiarch.toml:3:10"),
         ("fram", "did you mean `farm`?"),
         ("sheds", "did you mean `shed`?"),

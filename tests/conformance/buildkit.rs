@@ -59,6 +59,19 @@ impl BuildKit {
         Some(buildkit)
     }
 
+    /// A configuration with the daemons as one builder; the emulating one stands for a machine of another kind.
+    pub fn builder(&self, name: &str) -> String {
+        let native = |daemon: &Daemon| daemon.platforms.first().cloned().unwrap_or_default();
+        let own = self.daemons.first().map(native).unwrap_or_default();
+        let other = if own == "linux/amd64" { "linux/arm64" } else { "linux/amd64" };
+        let workers = self.daemons.iter().enumerate().map(|(place, daemon)| {
+            let platform = if place == 0 { &own } else { other };
+            format!("{{ endpoint = \"{}\", platforms = [\"{platform}\"] }}", daemon.address)
+        });
+        let workers: Vec<String> = workers.collect();
+        format!("[builder.{name}]\nworkers = [{}]\n", workers.join(", "))
+    }
+
     /// Whether one of them builds a case for a platform.
     pub fn builds(&self, case: &Case, platform: &str) -> bool {
         self.daemon_for(case, platform).is_some()

@@ -12,22 +12,36 @@ use crate::workshop::Workshop;
 
 /// What `mab` made of every case, or why it did not.
 pub fn build_all(workshop: &Workshop, cases: &[&Case]) -> BTreeMap<String, Result<Record, String>> {
+    build_all_with(workshop, cases, &[])
+}
+
+/// The same with further arguments.
+pub fn build_all_with(
+    workshop: &Workshop,
+    cases: &[&Case],
+    arguments: &[&str],
+) -> BTreeMap<String, Result<Record, String>> {
     workshop.project.write("multiarch.toml", workshop.build_file(cases.iter().copied()));
-    let ran = bake(workshop, &[]);
+    let ran = bake(workshop, arguments);
     if ran.code == Some(0) {
         return records(workshop, cases);
     }
     // Which one it is shows when each is built alone; others that they need are in the same file.
-    let alone = cases.iter().map(|case| (case.name.clone(), build_alone(workshop, case, cases)));
+    let alone = cases.iter().map(|case| (case.name.clone(), build_alone(workshop, case, cases, arguments)));
     alone.collect()
 }
 
-fn build_alone(workshop: &Workshop, case: &Case, cases: &[&Case]) -> Result<Record, String> {
+fn build_alone(
+    workshop: &Workshop,
+    case: &Case,
+    cases: &[&Case],
+    arguments: &[&str],
+) -> Result<Record, String> {
     let needed: Vec<String> = case.image_names().into_iter().map(|(_, image)| image).collect();
     let needed =
         cases.iter().copied().filter(|other| other.name == case.name || needed.contains(&other.name));
     workshop.project.write("multiarch.toml", workshop.build_file(needed));
-    let ran = bake(workshop, &[]);
+    let ran = bake(workshop, arguments);
     if ran.code != Some(0) {
         return Err(ran.errors());
     }

@@ -101,6 +101,41 @@ fn touch(folder: &Path) {
     }
 }
 
+/// Cases that are refused on workers, or come out otherwise, besides those of repositories, where a worker cannot be held
+/// to the commit that the key names: names of files must be text there; and a file has fractions of a second in its time,
+/// made of its content, which a copy of it loses, so that the copy is a change.
+const OTHER_ON_WORKERS: [&str; 2] = ["copy-strange-names", "layers-run-copies-same"];
+
+/// Every case through `--builder`. The files of all cases have the same times, so that a worker which took one for
+/// another would show.
+#[test]
+fn workers_of_a_builder_make_the_same_images() {
+    let Some(base) = ready() else { return };
+    let Some(buildkit) = BuildKit::find() else { return };
+    let cases = case::all();
+    let is_for_workers = |case: &&Case| {
+        let is_other = case.file("repository").exists() || OTHER_ON_WORKERS.contains(&case.name.as_str());
+        !case.options.fails && case.options.recorded_only.is_none() && !is_other
+    };
+    let cases: Vec<&Case> = cases.iter().filter(is_for_workers).collect();
+    let workshop = Workshop::new(&base, cases.iter().copied(), Times::SameForAll);
+    workshop.project.write("../home/.config/mab/config.toml", buildkit.builder("fleet"));
+    let built = mab::build_all_with(&workshop, &cases, &["--builder", "fleet"]);
+    let wrong = cases.iter().filter_map(|case| {
+        let what = match &built[&case.name] {
+            Err(message) => message.clone(),
+            Ok(record) => {
+                // Epochs are followed as everywhere in mab; what else differs there is this machine's own way.
+                let is_ours = case.options.differs.is_some() && case.text("image.mab.txt") == record.text();
+                let differences = difference(&case.text("image.txt"), &record.text());
+                (!is_ours && !differences.is_empty()).then_some(differences)?
+            }
+        };
+        Some((case.name.clone(), what))
+    });
+    nothing_wrong(&wrong.collect::<Vec<_>>(), cases.len());
+}
+
 #[test]
 fn what_cannot_be_built_is_said_in_words() {
     let Some(base) = ready() else { return };

@@ -10,6 +10,7 @@ pub mod image;
 pub mod mab;
 pub mod process;
 pub mod project;
+pub mod proxy;
 pub mod redact;
 pub mod registry;
 pub mod repository;

@@ -393,6 +393,7 @@ impl Converter<'_> {
                 .map(|(name, value)| (name, located(value, self.place("args"))))
                 .collect(),
             contexts: self.contexts(),
+            build_platform: None,
             emulate: Emulate::default(),
             no_cache: target.no_cache.unwrap_or(false),
             pull: target.pull.unwrap_or(false),

@@ -17,7 +17,7 @@ pub struct Builder {
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Worker {
-    /// Where it listens: `tcp://HOST:PORT`, `unix:///PATH`, `ssh://USER@HOST`.
+    /// Where it listens: `tcp://HOST:PORT` or `unix:///PATH`.
     pub endpoint: String,
     /// What it builds for.
     pub platforms: Option<Vec<String>>,

@@ -5,7 +5,7 @@
 //! layers is known from their indexes (`layers`).
 
 mod accounts;
-mod agent;
+pub(in crate::engine) mod agent;
 mod archives;
 mod bound;
 mod cache_identity;
@@ -22,7 +22,7 @@ mod file_step;
 mod filesystem;
 mod flights;
 mod layers;
-mod mask;
+pub(in crate::engine) mod mask;
 mod merge_step;
 mod offers;
 mod run_mounts;

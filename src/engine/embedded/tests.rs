@@ -16,10 +16,10 @@ use crate::diag::Source;
 use crate::dockerfile::Dockerfile;
 use crate::engine::forwarded::Forwarded;
 use crate::engine::selection::{Selections, selection_digests};
-use crate::engine::{BuildJob, BuildOutcome, Engine as _, JobEvents};
+use crate::engine::{BuildJob, BuildOutcome, Engine as _, JobEvents, Recipe};
 use crate::event::{Event, EventSink};
 use crate::layer::{Compression, EntryKind, Index};
-use crate::model::Network;
+use crate::model::{Emulate, Network};
 use crate::oci::{ImageConfig, Manifest};
 use crate::registry::{Registry, RegistryOptions};
 use crate::source::{SourceAuth, SourceOptions, Sources, Stdin};
@@ -95,6 +95,7 @@ impl Place {
             target: "t".into(),
             platform: platform.clone(),
             steps,
+            recipe: Arc::new(Recipe::new(Arc::new(dockerfile.clone()), &setting, Emulate::Warn)),
             bases: Vec::new(),
             contexts,
             selected,

@@ -99,6 +99,15 @@ impl Credentials {
         namespaces.max_by_key(|namespace| namespace.len()).unwrap_or_default().to_string()
     }
 
+    /// What `registry` has for a repository, for somebody who calls it `host`; nothing if that is another machine.
+    pub async fn of(&self, registry: &str, host: &str, repository: &str) -> Option<Credential> {
+        let known = Host::of(registry);
+        if known != Host::of(host) {
+            return None;
+        }
+        Some(self.find(&known, repository).await.credential)
+    }
+
     /// The first credential any source has. A helper that cannot be asked does not stand in the way of public
     /// images, so it becomes an obstacle to be told of when the registry refuses.
     pub async fn find(&self, host: &Host, repository: &str) -> Found {

@@ -1,0 +1,281 @@
+//! Builds on other machines: BuildKit daemons, reached over sockets.
+//!
+//! A job goes to a worker (`route`, `client`) as a request to the Dockerfile frontend that it has built in (`request`);
+//! while it builds, it asks this side for files, images, secrets and agents (`session` and what it serves), tells how
+//! it goes (`status`) and sends the image (`result`). What an earlier run knows is never asked for again: keys are made
+//! here. BuildKit's gRPC and fsutil's DiffCopy are spoken as of 0.12.
+
+mod auth;
+mod client;
+mod content;
+mod endpoint;
+mod error;
+mod file_sync;
+mod request;
+mod result;
+mod route;
+mod secrets;
+mod session;
+mod solve;
+mod ssh;
+mod status;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
+use crate::base::Platform;
+use crate::cache::Caches;
+use crate::diag::{Kind, Place, Problem};
+use crate::model::{Builder, Emulate, Worker};
+use crate::registry::{Credentials, Registry};
+use crate::steps::Lowered;
+use crate::store::Store;
+
+use client::Client;
+use error::WorkerError;
+use route::{Offer, best, wishes};
+use solve::{Failed, solve};
+
+/// The machines of one builder.
+pub struct Buildkit {
+    name: String,
+    place: Place,
+    workers: Vec<Remote>,
+    /// How many jobs each worker has.
+    loads: Mutex<Vec<usize>>,
+    tools: Tools,
+}
+
+/// What the engine is given.
+pub struct BuildkitOptions {
+    /// The builder's name.
+    pub name: String,
+    pub builder: Builder,
+    pub store: Store,
+    pub registry: Registry,
+    pub credentials: Credentials,
+    pub caches: Arc<Caches>,
+}
+
+/// What jobs work with.
+struct Tools {
+    store: Store,
+    registry: Registry,
+    credentials: Credentials,
+    caches: Arc<Caches>,
+}
+
+/// A worker, and the connection to it once there is one.
+struct Remote {
+    worker: Worker,
+    declared: Option<Offer>,
+    connection: tokio::sync::Mutex<Option<(Client, Offer)>>,
+}
+
+impl Remote {
+    fn new(worker: Worker) -> Self {
+        let declared = Offer::declared(&worker.platforms);
+        Self { worker, declared, connection: tokio::sync::Mutex::default() }
+    }
+
+    async fn connect(&self) -> Result<(Client, Offer), WorkerError> {
+        let mut connection = self.connection.lock().await;
+        if let Some(connected) = &*connection {
+            return Ok(connected.clone());
+        }
+        let (client, about) = Client::connect(&self.worker).await?;
+        let offer = self.declared.clone().unwrap_or_else(|| Offer::told(&about.platforms));
+        Ok(connection.insert((client, offer)).clone())
+    }
+
+    /// What the worker offers, without asking it where that is declared.
+    async fn offer(&self) -> Result<Offer, WorkerError> {
+        match &self.declared {
+            Some(declared) => Ok(declared.clone()),
+            None => self.connect().await.map(|(_, offer)| offer),
+        }
+    }
+}
+
+impl Buildkit {
+    pub fn new(options: BuildkitOptions) -> Result<Arc<Self>, Box<Problem>> {
+        let BuildkitOptions { name, builder, store, registry, credentials, caches } = options;
+        for worker in &builder.workers {
+            endpoint::check(worker).map_err(|error| {
+                Box::new(error.problem().at(builder.place.clone(), "a worker of this builder"))
+            })?;
+        }
+        let workers: Vec<Remote> = builder.workers.into_iter().map(Remote::new).collect();
+        let loads = Mutex::new(vec![0; workers.len()]);
+        let tools = Tools { store, registry, credentials, caches };
+        Ok(Arc::new(Self { name, place: builder.place, workers, loads, tools }))
+    }
+
+    /// The problem that no worker builds for a platform, as far as that is known without asking them.
+    pub fn refusal(&self, target: &str, platform: &Platform) -> Option<Problem> {
+        let offers: Option<Vec<&Offer>> =
+            self.workers.iter().map(|remote| remote.declared.as_ref()).collect();
+        let offers = offers.filter(|offers| !offers.iter().any(|offer| offer.has(platform)))?;
+        let offers = self.workers.iter().zip(offers).map(|(remote, offer)| told(remote, offer)).collect();
+        Some(self.no_match(target, std::iter::once(platform), offers))
+    }
+
+    fn no_match<'a>(
+        &self,
+        target: &str,
+        platforms: impl Iterator<Item = &'a Platform>,
+        offers: Vec<String>,
+    ) -> Problem {
+        let platforms = platforms.map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        let message = format!("no worker of builder `{}` builds `{target}` for {platforms}", self.name);
+        Problem::new(Kind::Host, "builder::no-worker", message)
+            .at(self.place.clone(), "this builder")
+            .details(offers.join("\n"))
+            .help("add a worker, or the platform to the `platforms` of one; without `--builder` this machine builds")
+    }
+
+    /// The best worker that has not failed yet, with a job more.
+    async fn choose(&self, job: &BuildJob, failed: &[usize]) -> Result<Chosen<'_>, Choice> {
+        let denies = job.recipe.emulate == Emulate::Deny;
+        let (mut offers, mut errors) = (Vec::new(), Vec::new());
+        for (place, remote) in self.workers.iter().enumerate().filter(|(place, _)| !failed.contains(place)) {
+            match remote.offer().await {
+                Ok(offer) if denies => offers.push((place, Offer { emulated: Vec::new(), ..offer })),
+                Ok(offer) => offers.push((place, offer)),
+                Err(error) => errors.push(error),
+            }
+        }
+        let wishes = wishes(&job.steps);
+        let mut loads = self.loads();
+        let workers = offers.iter().map(|(place, offer)| (*place, offer, loads[*place]));
+        match best(&wishes, &job.platform, workers) {
+            Some(place) => {
+                loads[place] += 1;
+                let offer = offers.into_iter().find(|(other, _)| *other == place).map(|(_, offer)| offer);
+                let offer = offer.expect("what was chosen was offered");
+                let emulated = wishes.into_keys().filter(|wish| !offer.is_native(wish)).collect();
+                Ok(Chosen { engine: self, place, emulated })
+            }
+            None if errors.is_empty() => {
+                let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer)).collect();
+                Err(Choice::NoMatch(Box::new(self.no_match(&job.target, wishes.keys(), offers))))
+            }
+            None => Err(Choice::Unreachable(errors)),
+        }
+    }
+
+    fn loads(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why no worker was chosen.
+enum Choice {
+    NoMatch(Box<Problem>),
+    /// Those that might do it are not there.
+    Unreachable(Vec<WorkerError>),
+}
+
+/// A worker that has a job more until this is dropped.
+struct Chosen<'a> {
+    engine: &'a Buildkit,
+    place: usize,
+    /// Of the platforms whose commands the job runs.
+    emulated: Vec<Platform>,
+}
+
+impl Drop for Chosen<'_> {
+    fn drop(&mut self) {
+        self.engine.loads()[self.place] -= 1;
+    }
+}
+
+impl Chosen<'_> {
+    fn remote(&self) -> &Remote {
+        &self.engine.workers[self.place]
+    }
+
+    async fn build(&self, job: &BuildJob) -> Result<BuildOutcome, Failed> {
+        let (client, _) = self.remote().connect().await.map_err(Failed::Lost)?;
+        if job.recipe.emulate == Emulate::Warn && !self.emulated.is_empty() {
+            job.events.notice(emulated(&client.endpoint, &self.emulated));
+        }
+        let built = solve(&client, &self.engine.tools, job, self.emulated.clone()).await;
+        if matches!(built, Err(Failed::Lost(_))) {
+            self.remote().connection.lock().await.take();
+        }
+        built
+    }
+}
+
+fn told(remote: &Remote, offer: &Offer) -> String {
+    let list =
+        |platforms: &[Platform]| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = format!("`{}` offers {}", remote.worker.endpoint, list(&offer.native));
+    if !offer.emulated.is_empty() {
+        text.push_str(&format!("; emulated: {}", list(&offer.emulated)));
+    }
+    text
+}
+
+fn emulated(endpoint: &str, platforms: &[Platform]) -> Problem {
+    let platforms = platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let message = format!("commands for {platforms} run under emulation on `{endpoint}`, which is slow");
+    Problem::warning("run::emulated", message)
+        .help("say `emulate = \"allow\"` in the target to hear no more of it, or `\"deny\"` to refuse it")
+}
+
+impl Engine for Buildkit {
+    fn info(&self) -> EngineInfo {
+        EngineInfo { kind: "buildkit", platform: Platform::host(), degraded: Vec::new() }
+    }
+
+    /// Whoever builds, results are the same: a worker is not asked before there is something to build.
+    fn emulators(&self, _: &Lowered) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    async fn build(&self, job: BuildJob) -> Result<BuildOutcome, Box<Problem>> {
+        let mut failed = Vec::new();
+        let mut first: Option<WorkerError> = None;
+        loop {
+            let chosen = match self.choose(&job, &failed).await {
+                Ok(chosen) => chosen,
+                // What ended the first try is the reason that there is no second.
+                Err(choice) => {
+                    return Err(Box::new(match (first, choice) {
+                        (Some(error), _) => error.problem(),
+                        (None, Choice::NoMatch(problem)) => *problem,
+                        (None, Choice::Unreachable(errors)) => unreachable(errors),
+                    }));
+                }
+            };
+            match chosen.build(&job).await {
+                Ok(image) => return Ok(image),
+                Err(Failed::Problem(problem)) => return Err(problem),
+                Err(Failed::Lost(error)) if first.is_some() || !error.is_of_this_worker() => {
+                    return Err(Box::new(error.problem()));
+                }
+                Err(Failed::Lost(error)) => {
+                    failed.push(chosen.place);
+                    if self.workers.len() > failed.len() {
+                        let help = "another worker builds what it had";
+                        let problem = Problem { severity: crate::diag::Severity::Warning, ..error.problem() };
+                        job.events.notice(problem.help(help));
+                    }
+                    first = Some(error);
+                }
+            }
+        }
+    }
+
+    async fn settle(&self) {}
+}
+
+fn unreachable(errors: Vec<WorkerError>) -> Problem {
+    let rest: Vec<String> = errors.iter().skip(1).map(ToString::to_string).collect();
+    let first = errors.first().expect("somebody was not reached").problem();
+    if rest.is_empty() { first } else { first.details(rest.join("\n")) }
+}

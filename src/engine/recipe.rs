@@ -1,0 +1,46 @@
+//! What an engine needs that reads Dockerfiles itself: the text, and everything that decides what it means.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::Platform;
+use crate::dockerfile::Dockerfile;
+use crate::model::{Emulate, Entitlement, Network, Ulimit};
+use crate::steps::Setting;
+
+/// A Dockerfile and its setting. The steps of a job were lowered from the same.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub dockerfile: Arc<Dockerfile>,
+    pub stage: Option<String>,
+    /// The platform that `$BUILDPLATFORM` names.
+    pub build_platform: Platform,
+    pub args: BTreeMap<String, String>,
+    /// Added to the image's labels.
+    pub labels: Vec<(String, String)>,
+    pub network: Network,
+    pub shm_size: Option<u64>,
+    pub extra_hosts: BTreeMap<String, String>,
+    pub entitlements: Vec<Entitlement>,
+    pub ulimits: Vec<Ulimit>,
+    pub emulate: Emulate,
+}
+
+impl Recipe {
+    pub fn new(dockerfile: Arc<Dockerfile>, setting: &Setting<'_>, emulate: Emulate) -> Self {
+        let args = setting.args.iter().map(|(name, value)| (name.clone(), value.value.clone()));
+        Self {
+            dockerfile,
+            stage: setting.stage.map(|stage| stage.value.clone()),
+            build_platform: setting.build.clone(),
+            args: args.collect(),
+            labels: setting.labels.to_vec(),
+            network: setting.network,
+            shm_size: setting.shm_size,
+            extra_hosts: setting.extra_hosts.clone(),
+            entitlements: setting.entitlements.iter().map(|asked| asked.value).collect(),
+            ulimits: setting.ulimits.to_vec(),
+            emulate,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Builds on the workers of a builder: real BuildKit daemons, and what came back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::support::project::native;
+use crate::support::proxy::Proxy;
+use crate::support::surroundings::{base_with_ids, skip};
+use crate::support::{Image, Kind, Layout, Project, base};
+
+/// The sockets of the daemons of this run: one for this machine's platform, one that emulates the other.
+pub fn sockets() -> Option<[PathBuf; 2]> {
+    let addresses = std::env::var("MAB_TEST_BUILDKIT").unwrap_or_default();
+    let sockets: Vec<PathBuf> =
+        addresses.split(',').filter_map(|address| Some(address.strip_prefix("unix://")?.into())).collect();
+    match <[PathBuf; 2]>::try_from(sockets) {
+        Ok(sockets) => Some(sockets),
+        Err(_) => {
+            skip("what builds on BuildKit workers: tests/services/start could not start two");
+            None
+        }
+    }
+}
+
+/// A platform that is not this machine's.
+fn foreign() -> &'static str {
+    if native() == "linux/arm64" { "linux/amd64" } else { "linux/arm64" }
+}
+
+/// Gives a project's user a builder `fleet` of these workers.
+pub fn configure(project: &Project, workers: &[String]) {
+    let text = format!("[builder.fleet]\nworkers = [{}]\n", workers.join(", "));
+    project.write("../home/.config/mab/config.toml", text);
+}
+
+pub fn worker(endpoint: impl std::fmt::Display, platforms: &[&str]) -> String {
+    format!("{{ endpoint = \"{endpoint}\", platforms = {platforms:?} }}")
+}
+
+/// Two workers, each for one platform.
+fn fleet(project: &Project, sockets: &[PathBuf; 2]) {
+    let address = |socket: &Path| format!("unix://{}", socket.display());
+    let (own, other) =
+        (worker(address(&sockets[0]), &[native().as_str()]), worker(address(&sockets[1]), &[foreign()]));
+    configure(project, &[own, other]);
+}
+
+/// What of a config people can tell.
+fn told(image: &Image) -> Value {
+    let mut config = image.config["config"].clone();
+    // It says something of Windows only.
+    config.as_object_mut().expect("a config is an object").remove("ArgsEscaped");
+    config
+}
+
+/// The files with everything about them but the times of what was made, which are those of the builds.
+fn files(image: &Image) -> Vec<(String, Kind, u32, (u64, u64))> {
+    let entries = image.tree.iter();
+    entries
+        .map(|(path, entry)| (path.clone(), entry.kind.clone(), entry.mode & 0o7777, entry.owner))
+        .collect()
+}
+
+#[test]
+fn workers_build_the_example_as_this_machine_does() {
+    let (Some(base), Some(sockets)) = (base_with_ids(), sockets()) else { return };
+    let (here, there) = (Project::shop(&base), Project::shop(&base));
+    fleet(&there, &sockets);
+    for target in ["base", "api", "web"] {
+        let output = format!("type=oci,dest={target}.tar");
+        here.bake(&[target, "-o", &output]);
+        there.bake(&[target, "--builder", "fleet", "-o", &output]);
+        let [here, there] =
+            [&here, &there].map(|project| Layout::open(&project.path(&format!("{target}.tar"))));
+        assert_eq!(here.platforms(), there.platforms());
+        for platform in here.platforms() {
+            let [here, there] = [&here, &there].map(|layout| layout.image(&platform));
+            assert_eq!(told(&here), told(&there), "{target} {platform}");
+            assert_eq!(files(&here), files(&there), "{target} {platform}");
+        }
+    }
+    // Whoever knows the result asks nobody, wherever the workers are.
+    configure(&there, &[worker("unix:///nowhere", &[native().as_str(), foreign()])]);
+    there.bake(&["--builder", "fleet"]).says("nothing had to be done: 3 images up to date");
+    // What this machine builds is another matter: its images are its own.
+    there.bake(&["base"]).does_not_say("nothing had to be done");
+}
+
+const EVERYTHING: &str = "\
+[target.lib]
+context = \"lib\"
+platforms = [\"PLATFORM\"]
+contexts = { busybox = \"oci-layout://BASE\" }
+
+[target.app]
+context = \".\"
+platforms = [\"PLATFORM\"]
+contexts = { busybox = \"oci-layout://BASE\", lib = \"target:lib\", assets = \"assets\" }
+args = { GREETING = \"hello\" }
+labels = { kind = \"test\" }
+secret = [\"id=token,env=TOKEN\"]
+extra-hosts = { here = \"10.9.8.7\" }
+output = [\"type=oci,dest=app.tar\"]
+";
+
+const EVERYTHING_DOCKERFILE: &str = "\
+FROM busybox AS build
+ARG GREETING=none
+COPY in/ /in/
+RUN --mount=type=secret,id=token <<END
+echo \"$GREETING $(cat /in/text)\" > /out
+echo \"the token is $(cat /run/secrets/token)\"
+sha256sum < /run/secrets/token | cut -c-64 > /sum
+grep here /etc/hosts >> /out
+END
+
+FROM lib
+WORKDIR /srv
+COPY --from=build /out /sum ./
+COPY --from=assets --chmod=600 a.css .
+ENV KIND=app
+CMD [\"cat\", \"out\"]
+";
+
+#[test]
+fn arguments_secrets_and_named_contexts_reach_a_worker() {
+    let (Some(base), Some(sockets)) = (base(), sockets()) else { return };
+    // Workers remember the steps of earlier runs.
+    let greeting = format!("hello {}", std::process::id());
+    let text = EVERYTHING
+        .replace("hello", &greeting)
+        .replace("PLATFORM", &native())
+        .replace("BASE", base.to_str().expect("a Unicode path"));
+    let project = Project::of(&text)
+        .file("Dockerfile", EVERYTHING_DOCKERFILE)
+        .file("lib/Dockerfile", "FROM busybox\nCOPY lib.txt /lib.txt\nRUN echo lib >> /lib.txt\n")
+        .file("lib/lib.txt", "a ")
+        .file("in/text", "world")
+        .file("in/left-out", "x")
+        .file(".dockerignore", "in/left-out\n")
+        .file("assets/a.css", "a {}");
+    fleet(&project, &sockets);
+    let secret = format!("correct-horse-{}", std::process::id());
+    let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
+    let ran = project.mab(&bake).with_env("TOKEN", &secret).run().succeeded();
+    // Steps, their lines and their logs are told as those of this machine are, secrets hidden.
+    let ran = ran.says("RUN --mount=type=secret").says("the token is ***").does_not_say(&secret);
+    assert!(ran.stderr.contains("COPY --from=build"), "{}", ran.stderr);
+    let image = Layout::open(&project.path("app.tar")).only_image();
+    assert_eq!(image.text("srv/out"), format!("{greeting} world\n10.9.8.7\there\n"));
+    let sum = crate::support::image::sha256(secret.as_bytes());
+    assert_eq!(image.text("srv/sum").trim_end(), sum.trim_start_matches("sha256:"));
+    assert_eq!(image.text("lib.txt"), "a lib\n");
+    assert_eq!(image.entry("srv/a.css").mode & 0o7777, 0o600);
+    assert_eq!(image.config["config"]["Labels"]["kind"], "test");
+    assert_eq!(image.config["config"]["WorkingDir"], "/srv");
+    let bake = ["bake", "app", "--builder", "fleet"];
+    project.mab(&bake).with_env("TOKEN", "another").run().succeeded().says("nothing had to be done");
+}
+
+/// Workers keep what they are sent, and take a file that looks the same for the same file.
+#[test]
+fn a_worker_never_takes_one_file_for_another() {
+    let Some(sockets) = sockets() else { return };
+    let project = Project::of(
+        "[target.app]\ncontext = \"context\"\noutput = [\"type=oci,dest=app.tar\"]\n\
+         dockerfile-inline = \"FROM scratch\\nCOPY . /\\n\"\n",
+    );
+    fleet(&project, &sockets);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_234_567_890);
+    for round in 0..16 {
+        let text = format!("{:02} {}", round, std::process::id());
+        // In place, and as a new file, by turns.
+        if round % 2 == 0 {
+            project.write("context/other", &text);
+            fs::rename(project.path("context/other"), project.path("context/file")).expect("both are here");
+        } else {
+            project.write("context/file", &text);
+        }
+        let file = fs::File::options().write(true).open(project.path("context/file")).expect("it is ours");
+        file.set_modified(time).expect("it is ours");
+        project.bake(&["app", "--builder", "fleet"]);
+        let image = Layout::open(&project.path("app.tar")).only_image();
+        assert_eq!(image.text("file"), text, "round {round}");
+        assert_eq!(image.entry("file").mtime, 1_234_567_890, "the user's own time");
+    }
+}
+
+#[test]
+fn a_step_that_fails_says_where_and_how() {
+    let (Some(base), Some(sockets)) = (base(), sockets()) else { return };
+    let project = Project::native_app(&base, "FROM busybox\nRUN echo before\nRUN echo so >&2 && exit 7\n");
+    fleet(&project, &sockets);
+    let ran = project.mab(&["bake", "app", "--builder", "fleet", "--progress", "quiet"]).run().failed(1);
+    let platform = native();
+    for expected in [
+        "build::run",
+        &format!("`RUN echo so >&2 && exit 7` for {platform} failed with exit code 7"),
+        "Dockerfile:3:1",
+        "so\n",
+    ] {
+        assert!(ran.stderr.contains(expected), "no `{expected}` in:\n{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_worker_that_is_lost_is_replaced() {
+    let (Some(base), Some(sockets)) = (base(), sockets()) else { return };
+    let text = "FROM busybox\nRUN echo begun; sleep 5; echo done > /done\n";
+    let project = Project::native_app(&base, text);
+    let file = project.read("multiarch.toml");
+    project.write("multiarch.toml", format!("{file}output = [\"type=oci,dest=app.tar\"]\nno-cache = true\n"));
+    let proxy = Proxy::plain(&sockets[0]);
+    let lost = worker(format!("tcp://127.0.0.1:{}", proxy.port), &[native().as_str()]);
+    let kept = worker(format!("unix://{}", sockets[0].display()), &[native().as_str()]);
+    configure(&project, &[lost.clone(), kept]);
+    let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
+    let mut running = project.mab(&bake).start();
+    running.wait_for("begun");
+    proxy.cut();
+    let ran = running.finish().succeeded();
+    assert!(ran.stderr.contains("was lost"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("another worker builds what it had"), "{}", ran.stderr);
+    assert_eq!(Layout::open(&project.path("app.tar")).only_image().text("done"), "done\n");
+
+    // Alone, it is the end of the build.
+    let proxy = Proxy::plain(&sockets[0]);
+    configure(&project, &[worker(format!("tcp://127.0.0.1:{}", proxy.port), &[native().as_str()])]);
+    let mut running = project.mab(&bake).start();
+    running.wait_for("begun");
+    proxy.cut();
+    let ran = running.finish();
+    assert_ne!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("builder::lost"), "{}", ran.stderr);
+}
