@@ -89,7 +89,7 @@ pub(super) struct ContentTools {
 #[derive(Clone)]
 enum Blob {
     Bytes(Arc<[u8]>),
-    Layer(Descriptor, Origin),
+    Layer(Arc<(Descriptor, Origin)>),
 }
 
 impl Content {
@@ -111,7 +111,7 @@ impl Content {
         self.blobs.insert(described.digest, Blob::Bytes(config.into()));
         self.blobs.insert(digest, Blob::Bytes(manifest.into()));
         for layer in &base.layers {
-            self.blobs.insert(layer.digest, Blob::Layer(layer.clone(), base.origin.clone()));
+            self.blobs.insert(layer.digest, Blob::Layer(Arc::new((layer.clone(), base.origin.clone()))));
         }
         digest
     }
@@ -126,7 +126,7 @@ impl Content {
         let (digest, blob) = self.find(&request.digest)?;
         let size = match blob {
             Blob::Bytes(bytes) => bytes.len() as u64,
-            Blob::Layer(layer, _) => layer.size,
+            Blob::Layer(layer) => layer.0.size,
         };
         let info = Info {
             digest: digest.to_string(),
@@ -151,9 +151,10 @@ impl Content {
                 let data = bytes[start..start + length].to_vec();
                 drop(sender.send(Ok(ReadContentResponse { offset: request.offset, data })).await);
             }
-            Blob::Layer(layer, origin) => {
+            Blob::Layer(layer) => {
+                let (layer, origin) = &*layer;
                 let ContentTools { store, registry, caches, events, failures } = self.tools.clone();
-                let brought = fetch_blob(&store, &registry, &caches, &origin, &layer, &events).await;
+                let brought = fetch_blob(&store, &registry, &caches, origin, layer, &events).await;
                 brought.map_err(|problem| failures.keep(*problem))?;
                 tokio::task::spawn_blocking(move || send_blob(&store, &digest, offset, size, &sender));
             }
