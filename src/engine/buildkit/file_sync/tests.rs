@@ -1,3 +1,5 @@
+//! What is told of files, in which order, and with which modes and times.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::{Duration, SystemTime};
