@@ -46,6 +46,7 @@ pub mod model;
 pub mod store;
 
 pub mod context;
+pub mod dial;
 pub mod registry;
 pub mod source;
 pub mod steps;
@@ -53,6 +54,7 @@ pub mod tagging;
 
 pub mod cache;
 pub mod config;
+pub mod docker;
 pub mod plan;
 
 pub mod engine;

@@ -8,7 +8,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
-use mab::publish::load::{EngineAddress, LoadError, load_archive};
+use mab::docker::EngineAddress;
+use mab::publish::load::{LoadError, load_archive};
 
 /// An engine that answers a load with `answer`, and hands out what it received.
 fn engine(socket: &Path, answer: &'static str) -> Receiver<Vec<u8>> {
@@ -58,7 +59,7 @@ fn respond(stream: &mut UnixStream, body: &str) {
 }
 
 fn address(socket: &Path) -> EngineAddress {
-    EngineAddress::new(Some(&format!("unix://{}", socket.display()))).unwrap()
+    EngineAddress::parse(&format!("unix://{}", socket.display()), None).unwrap()
 }
 
 #[tokio::test]

@@ -10,13 +10,13 @@ use crate::base::{Platform, Secret};
 use crate::cache::{Caches, CachesOptions, Patience};
 use crate::config::user::UserConfig;
 use crate::diag::{Kind, Problem};
+use crate::docker::{EngineAddress, Surroundings};
 use crate::engine::buildkit::{Buildkit, BuildkitOptions};
 use crate::engine::embedded::{Embedded, EmbeddedOptions};
 use crate::event::EventSink;
 use crate::facts::Facts;
 use crate::lock::Pins;
 use crate::model::Builder;
-use crate::publish::load::EngineAddress;
 use crate::registry::{CredentialPlaces, Credentials, Registry, RegistryOptions};
 use crate::run::{Bases, EPOCHS, Tools};
 use crate::source::{GitEnvironment, SourceOptions, Sources, Stdin};
@@ -99,6 +99,7 @@ impl<'a> Session<'a> {
             events: events.clone(),
             patience: Patience::default(),
         });
+        let surroundings = surroundings(facts);
         let engine = match self.builder.get().cloned() {
             None => Engines::Embedded(Embedded::new(EmbeddedOptions {
                 store: store.clone(),
@@ -114,6 +115,7 @@ impl<'a> Session<'a> {
                 registry: registry.clone(),
                 credentials: credentials(facts)?,
                 caches: caches.clone(),
+                surroundings: surroundings.clone(),
             })?),
         };
         Ok(Tools {
@@ -131,7 +133,7 @@ impl<'a> Session<'a> {
             build_platform: build_platform(facts),
             epoch: epoch(facts)?,
             now: facts.now.as_second(),
-            docker: EngineAddress::new(facts.environment.get("DOCKER_HOST").map(String::as_str)),
+            docker: EngineAddress::usual(&surroundings),
         })
     }
 }
@@ -151,6 +153,11 @@ pub fn registry(facts: &Facts, is_offline: bool) -> Result<Registry, Box<Problem
 /// The platform that builds run on.
 pub fn build_platform(facts: &Facts) -> Platform {
     facts.host.clone()
+}
+
+/// What decides where Docker Engines are.
+pub fn surroundings(facts: &Facts) -> Surroundings {
+    Surroundings { environment: Arc::new(facts.environment.clone()), home: facts.directories.home.clone() }
 }
 
 /// What is wrong with it was told at the start, all at once.

@@ -14,13 +14,13 @@ use crate::base::payload::Outcome;
 use crate::base::{NodeId, Platform};
 use crate::cache::Caches;
 use crate::diag::Problem;
+use crate::docker::{EngineAddress, EngineError};
 use crate::engine::forwarded::Environment;
 use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::event::EventSink;
 use crate::lock::Pins;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
 use crate::publish::export::ExportedImage;
-use crate::publish::load::{EngineAddress, LoadError};
 use crate::publish::merge::Merged;
 use crate::registry::Registry;
 use crate::source::Sources;
@@ -47,8 +47,8 @@ pub struct Tools<E> {
     /// Where secrets and the agent may be.
     pub environment: Environment,
     pub now: i64,
-    /// Where `--load` goes; why it cannot, if DOCKER_HOST says something it should not.
-    pub docker: Result<EngineAddress, LoadError>,
+    /// Where `--load` goes; why it cannot, if DOCKER_HOST or a context says something it should not.
+    pub docker: Result<EngineAddress, EngineError>,
 }
 
 /// Does the work of a plan's nodes, and holds what they have come to.

@@ -7,8 +7,10 @@ use crate::support::proxy::{Authority, Proxy};
 use crate::support::surroundings::needs;
 use crate::support::{Project, Web};
 
+/// With something that no worker has seen.
 fn project() -> Project {
-    Project::of("[target.app]\ndockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /a\\n\"\n")
+    let text = "[target.app]\ndockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /a\\n\"\n";
+    Project::of(&format!("# {}\n{text}", std::process::id()))
 }
 
 /// Bakes with one worker, and expects its refusal to hold all of `expected`.
@@ -41,7 +43,7 @@ fn what_is_no_worker_is_said_to_be_none() {
         &project,
         &endpoint("unix:///nowhere/buildkitd.sock"),
         4,
-        &["builder::unreachable", "there is no socket of a BuildKit at `/nowhere/buildkitd.sock`"],
+        &["builder::unreachable", "there is no socket at `/nowhere/buildkitd.sock`"],
     );
     check(
         &project,

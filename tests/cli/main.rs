@@ -9,6 +9,8 @@ mod bad_input;
 mod border;
 mod build_platform;
 mod builders;
+mod builders_engine;
+mod builders_reached;
 mod builders_refused;
 mod cache_mounts;
 mod changed;

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod archive;
+pub mod engine;
 pub mod forge;
 pub mod image;
 pub mod mab;

@@ -17,7 +17,8 @@ pub struct Builder {
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Worker {
-    /// Where it listens: `tcp://HOST:PORT` or `unix:///PATH`.
+    /// Where it is: `unix:///PATH`, `tcp://HOST:PORT`, `ssh://USER@HOST`, `docker-container://NAME`,
+    /// `kube-pod://POD?namespace=NAME`, or `docker://` for a Docker Engine.
     pub endpoint: String,
     /// What it builds for.
     pub platforms: Option<Vec<String>>,

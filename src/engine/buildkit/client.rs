@@ -17,9 +17,11 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use super::endpoint::{self, PATIENCE, Stream};
+use super::endpoint;
 use super::error::{OLDEST, WorkerError};
 use crate::base::Platform;
+use crate::dial::{Fault, PATIENCE, Stream};
+use crate::docker::Surroundings;
 use crate::model::Worker;
 
 /// What BuildKit itself allows for a message.
@@ -46,19 +48,25 @@ pub struct About {
 
 impl Client {
     /// Connects and makes sure that it is a BuildKit that will do.
-    pub async fn connect(worker: &Worker) -> Result<(Self, About), WorkerError> {
-        let stream = endpoint::dial(worker).await?;
+    pub async fn connect(worker: &Worker, surroundings: &Surroundings) -> Result<(Self, About), WorkerError> {
+        let endpoint::Dialled { stream, engine } = endpoint::dial(worker, surroundings).await?;
         let endpoint = worker.endpoint.clone();
         let http = Endpoint::from_static("http://buildkit")
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(2 * WINDOW);
         let connecting = http.connect_with_connector(Once(Mutex::new(Some(stream))));
-        let silent = || WorkerError::Silent { endpoint: endpoint.clone(), seconds: PATIENCE.as_secs() };
+        let silent = || Fault::Silent(PATIENCE.as_secs()).of(&format!("worker `{endpoint}`"));
         let channel = timeout(PATIENCE, connecting).await.map_err(|_| silent())?;
         let channel = channel.map_err(|error| foreign(&endpoint, &error))?;
         let control = ControlClient::new(channel)
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE);
+        if let Some(engine) = &engine {
+            let about = engine.about().await?;
+            if !about.has_containerd_store {
+                return Err(WorkerError::ClassicStore { endpoint, version: about.version });
+            }
+        }
         let client = Self { endpoint: endpoint.clone(), control };
         let about = timeout(PATIENCE, client.about()).await.map_err(|_| silent())??;
         Ok((client, about))

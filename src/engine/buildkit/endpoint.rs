@@ -1,53 +1,126 @@
 //! Where a worker is, and how a connection to it is made: any stream of bytes will do.
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::error::WorkerError;
-use super::tls;
+use crate::dial::{self, Fault, First, PATIENCE, Program, Stream, ssh};
+use crate::docker::{DockerEngine, EngineAddress, Surroundings};
 use crate::model::Worker;
 
-/// How long a worker may take to answer anything that is no work.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a server's opinion of a certificate is waited for.
-const VERDICT: Duration = Duration::from_secs(2);
-
-/// A connection.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// An address as it is written.
-#[derive(Debug, PartialEq, Eq)]
-enum Address {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
     Unix(PathBuf),
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Ssh(ssh::Destination),
+    Pod(Pod),
+    /// A container with buildkitd, on the Engine of a docker context.
+    Container {
+        name: String,
+        context: Option<String>,
+    },
+    /// What follows `docker://`: the BuildKit of a Docker Engine.
+    Engine(String),
+}
+
+/// A pod as `kubectl` finds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pod {
+    name: String,
+    namespace: Option<String>,
+    container: Option<String>,
+    context: Option<String>,
 }
 
 impl Address {
-    fn parse(text: &str) -> Option<Self> {
-        if let Some(path) = text.strip_prefix("unix://") {
-            return Path::new(path).is_absolute().then(|| Self::Unix(path.into()));
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        match scheme {
+            "unix" => Path::new(rest).is_absolute().then(|| Self::Unix(rest.into())),
+            "tcp" => parse_tcp(rest),
+            "ssh" => ssh::Destination::parse(rest).map(Self::Ssh),
+            "kube-pod" => Pod::parse(rest).map(Self::Pod),
+            "docker-container" => {
+                let (name, mut options) = named(rest)?;
+                let context = options.iter().position(|(key, _)| key == "context");
+                let context = context.map(|place| options.remove(place).1);
+                options.is_empty().then_some(Self::Container { name, context })
+            }
+            "docker" => Some(Self::Engine(rest.to_string())),
+            _ => None,
         }
-        let (host, port) = text.strip_prefix("tcp://")?.trim_end_matches('/').rsplit_once(':')?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = match bare {
-            Some(host) => host,
-            None if host.contains([':', '/', '@']) => return None,
-            None => host,
-        };
-        let port = port.parse().ok()?;
-        (!host.is_empty()).then(|| Self::Tcp { host: host.to_string(), port })
     }
+}
+
+fn parse_tcp(rest: &str) -> Option<Address> {
+    let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = match bare {
+        Some(host) => host,
+        None if host.contains([':', '/', '@']) => return None,
+        None => host,
+    };
+    let port = port.parse().ok()?;
+    (!host.is_empty()).then(|| Address::Tcp { host: host.to_string(), port })
+}
+
+/// `NAME?KEY=VALUE&…`, of names that are no options of programs.
+fn named(rest: &str) -> Option<(String, Vec<(String, String)>)> {
+    let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let options: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect();
+    let is_good = |text: &str| {
+        !text.starts_with('-') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+    };
+    // Contexts of clusters are called as people like, such as `arn:aws:eks:eu-west-1:1:cluster/prod`.
+    let is_good_value = |text: &str| is_good(&text.replace('/', "")) && !text.is_empty();
+    let is_right = is_good(name) && !name.is_empty() && options.iter().all(|(_, value)| is_good_value(value));
+    is_right.then(|| (name.to_string(), options))
+}
+
+impl Pod {
+    fn parse(rest: &str) -> Option<Self> {
+        let (name, options) = named(rest)?;
+        let mut pod = Self { name, ..Self::default() };
+        for (key, value) in options {
+            match key.as_str() {
+                "namespace" => pod.namespace = Some(value),
+                "container" => pod.container = Some(value),
+                "context" => pod.context = Some(value),
+                _ => return None,
+            }
+        }
+        Some(pod)
+    }
+
+    fn command(&self) -> Vec<String> {
+        let mut words = vec!["kubectl".to_string()];
+        let mut option = |name: &str, value: &Option<String>| {
+            words.extend(value.iter().flat_map(|value| [name.to_string(), value.clone()]));
+        };
+        option("--context", &self.context);
+        option("--namespace", &self.namespace);
+        words.extend(["exec", "-i", self.name.as_str()].map(String::from));
+        if let Some(container) = &self.container {
+            words.extend(["-c".to_string(), container.clone()]);
+        }
+        words.extend(["--", "buildctl", "dial-stdio"].map(String::from));
+        words
+    }
+}
+
+/// A connection, and what is known of its other end.
+pub(super) struct Dialled {
+    pub stream: Box<dyn Stream>,
+    /// The Docker Engine whose BuildKit it is.
+    pub engine: Option<DockerEngine>,
 }
 
 /// Whether it can be an address at all.
@@ -57,70 +130,77 @@ pub fn check(worker: &Worker) -> Result<(), WorkerError> {
 }
 
 /// Connects, with TLS where the worker has it.
-pub(super) async fn dial(worker: &Worker) -> Result<Box<dyn Stream>, WorkerError> {
-    let endpoint = || worker.endpoint.clone();
-    let address =
-        Address::parse(&worker.endpoint).ok_or_else(|| WorkerError::Address { endpoint: endpoint() })?;
-    match timeout(PATIENCE, connect(worker, &address)).await {
+pub(super) async fn dial(worker: &Worker, surroundings: &Surroundings) -> Result<Dialled, WorkerError> {
+    let address = Address::parse(&worker.endpoint)
+        .ok_or_else(|| WorkerError::Address { endpoint: worker.endpoint.clone() })?;
+    let peer = format!("worker `{}`", worker.endpoint);
+    let connecting = connect(worker, &address, &peer, surroundings);
+    match timeout(2 * PATIENCE, connecting).await {
         Ok(connected) => connected,
-        Err(_) => Err(WorkerError::Silent { endpoint: endpoint(), seconds: PATIENCE.as_secs() }),
+        Err(_) => Err(silent(&peer)),
     }
 }
 
-async fn connect(worker: &Worker, address: &Address) -> Result<Box<dyn Stream>, WorkerError> {
-    match address {
-        Address::Unix(path) => {
-            let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => WorkerError::NoSocket { path: path.clone() },
-                _ => unreachable(worker, &error),
-            })?;
-            Ok(Box::new(stream))
-        }
-        Address::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port));
-            let stream = stream.await.map_err(|error| unreachable(worker, &error))?;
-            // Small messages go both ways; none should wait for another.
-            stream.set_nodelay(true).map_err(|error| unreachable(worker, &error))?;
-            match &worker.tls {
-                None => Ok(Box::new(stream)),
-                Some(tls) => secure(worker, tls, host, stream).await,
-            }
-        }
-    }
+fn silent(peer: &str) -> WorkerError {
+    Fault::Silent(PATIENCE.as_secs()).of(peer).into()
 }
 
-async fn secure(
+async fn connect(
     worker: &Worker,
-    tls: &crate::model::Tls,
-    host: &str,
-    stream: TcpStream,
-) -> Result<Box<dyn Stream>, WorkerError> {
-    let endpoint = &worker.endpoint;
-    let config = tls::client(endpoint, tls)?;
-    let name = ServerName::try_from(host.to_string())
-        .map_err(|_| WorkerError::Address { endpoint: endpoint.clone() })?;
-    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    let mut stream = handshake.map_err(|error| tls::refused(endpoint, &error))?;
-    // With TLS 1.3 a server tells only after the handshake that it does not like the client, and what it says is lost
-    // when more comes in at that moment. HTTP/2 servers speak first, so they are listened to.
-    let mut first = [0; 4096];
-    let length = match timeout(VERDICT, stream.read(&mut first)).await {
-        Err(_) => 0,
-        Ok(Err(error)) => return Err(tls::refused(endpoint, &error)),
-        Ok(Ok(0)) => return Err(tls::closed(endpoint)),
-        Ok(Ok(length)) => length,
-    };
-    let (reader, writer) = tokio::io::split(stream);
-    let reader = io::Cursor::new(first[..length].to_vec()).chain(reader);
-    Ok(Box::new(tokio::io::join(reader, writer)))
+    address: &Address,
+    peer: &str,
+    surroundings: &Surroundings,
+) -> Result<Dialled, WorkerError> {
+    let plain = |stream| Dialled { stream, engine: None };
+    match address {
+        Address::Unix(path) => Ok(plain(dial::unix(peer, path).await?)),
+        Address::Tcp { host, port } => {
+            let tls = worker.tls.as_ref().map(|tls| (tls, First::Server));
+            let connecting = timeout(PATIENCE, dial::tcp(peer, host, *port, tls));
+            Ok(plain(connecting.await.map_err(|_| silent(peer))??))
+        }
+        Address::Ssh(destination) => {
+            let socket = destination.path.as_ref().map(|path| format!("unix://{path}"));
+            let mut remote = vec!["buildctl"];
+            remote.extend(socket.iter().flat_map(|socket| ["--addr", socket.as_str()]));
+            remote.push("dial-stdio");
+            let (stream, program) = dial::spawn(peer, &destination.command(&remote))?;
+            Ok(plain(heard(peer, stream, &program).await?))
+        }
+        Address::Pod(pod) => {
+            let (stream, program) = dial::spawn(peer, &pod.command())?;
+            Ok(plain(heard(peer, stream, &program).await?))
+        }
+        Address::Container { name, context } => {
+            let address = match context {
+                None => EngineAddress::usual(surroundings),
+                Some(context) => EngineAddress::of_context(context, surroundings),
+            };
+            let engine = DockerEngine::connect(&address?).await?;
+            Ok(plain(engine.exec(name, &["buildctl", "dial-stdio"]).await?))
+        }
+        Address::Engine(rest) => {
+            let address = EngineAddress::of_endpoint(rest, worker.tls.as_ref(), surroundings)?;
+            let engine = DockerEngine::connect(&address).await?;
+            Ok(Dialled { stream: engine.upgrade("/grpc").await?, engine: Some(engine) })
+        }
+    }
 }
 
-fn unreachable(worker: &Worker, error: &io::Error) -> WorkerError {
-    let endpoint = worker.endpoint.clone();
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => WorkerError::Refused { endpoint },
-        io::ErrorKind::PermissionDenied => WorkerError::NotPermitted { endpoint },
-        _ => WorkerError::Unreachable { endpoint, cause: error.to_string() },
+/// Waits for the first word, which is the server's in HTTP/2: a program that reaches nobody ends instead.
+async fn heard(
+    peer: &str,
+    mut stream: Box<dyn Stream>,
+    program: &Program,
+) -> Result<Box<dyn Stream>, WorkerError> {
+    let mut first = vec![0; 4096];
+    match timeout(PATIENCE, stream.read(&mut first)).await {
+        Ok(Ok(length @ 1..)) => {
+            first.truncate(length);
+            Ok(dial::after(first, stream))
+        }
+        Ok(Ok(_) | Err(_)) => Err(program.end(peer).await.map_or_else(|| silent(peer), Into::into)),
+        Err(_) => Err(silent(peer)),
     }
 }
 
@@ -146,9 +226,30 @@ mod tests {
             ("tcp://user@builder:1234", None),
             ("tcp://builder:port", None),
             ("http://builder:1234", None),
+            ("ssh://-oProxyCommand=x", None),
+            ("docker://", Some(Address::Engine(String::new()))),
+            ("docker-container://", None),
+            ("docker-container://a?context=b&c=d", None),
+            ("kube-pod://--all", None),
+            ("kube-pod://a?namespace=", None),
+            ("kube-pod://a?unknown=b", None),
             ("", None),
         ] {
             assert_eq!(Address::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn pods_become_commands() {
+        for (text, expected) in [
+            ("kube-pod://buildkitd-0", "kubectl exec -i buildkitd-0 -- buildctl dial-stdio"),
+            (
+                "kube-pod://b?namespace=ci&container=buildkitd&context=arn:aws:eks:cluster/prod",
+                "kubectl --context arn:aws:eks:cluster/prod --namespace ci exec -i b -c buildkitd -- buildctl dial-stdio",
+            ),
+        ] {
+            let Some(Address::Pod(pod)) = Address::parse(text) else { panic!("{text}") };
+            assert_eq!(pod.command().join(" "), expected);
         }
     }
 }

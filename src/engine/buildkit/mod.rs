@@ -19,7 +19,6 @@ mod session;
 mod solve;
 mod ssh;
 mod status;
-mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +27,7 @@ use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
 use crate::base::Platform;
 use crate::cache::Caches;
 use crate::diag::{Kind, Place, Problem};
+use crate::docker::Surroundings;
 use crate::model::{Builder, Emulate, Worker};
 use crate::registry::{Credentials, Registry};
 use crate::steps::Lowered;
@@ -57,6 +57,8 @@ pub struct BuildkitOptions {
     pub registry: Registry,
     pub credentials: Credentials,
     pub caches: Arc<Caches>,
+    /// What tells where Docker Engines are.
+    pub surroundings: Surroundings,
 }
 
 /// What jobs work with.
@@ -65,6 +67,7 @@ struct Tools {
     registry: Registry,
     credentials: Credentials,
     caches: Arc<Caches>,
+    surroundings: Surroundings,
 }
 
 /// A worker, and the connection to it once there is one.
@@ -80,28 +83,28 @@ impl Remote {
         Self { worker, declared, connection: tokio::sync::Mutex::default() }
     }
 
-    async fn connect(&self) -> Result<(Client, Offer), WorkerError> {
+    async fn connect(&self, surroundings: &Surroundings) -> Result<(Client, Offer), WorkerError> {
         let mut connection = self.connection.lock().await;
         if let Some(connected) = &*connection {
             return Ok(connected.clone());
         }
-        let (client, about) = Client::connect(&self.worker).await?;
+        let (client, about) = Client::connect(&self.worker, surroundings).await?;
         let offer = self.declared.clone().unwrap_or_else(|| Offer::told(&about.platforms));
         Ok(connection.insert((client, offer)).clone())
     }
 
     /// What the worker offers, without asking it where that is declared.
-    async fn offer(&self) -> Result<Offer, WorkerError> {
+    async fn offer(&self, surroundings: &Surroundings) -> Result<Offer, WorkerError> {
         match &self.declared {
             Some(declared) => Ok(declared.clone()),
-            None => self.connect().await.map(|(_, offer)| offer),
+            None => self.connect(surroundings).await.map(|(_, offer)| offer),
         }
     }
 }
 
 impl Buildkit {
     pub fn new(options: BuildkitOptions) -> Result<Arc<Self>, Box<Problem>> {
-        let BuildkitOptions { name, builder, store, registry, credentials, caches } = options;
+        let BuildkitOptions { name, builder, store, registry, credentials, caches, surroundings } = options;
         for worker in &builder.workers {
             endpoint::check(worker).map_err(|error| {
                 Box::new(error.problem().at(builder.place.clone(), "a worker of this builder"))
@@ -109,7 +112,7 @@ impl Buildkit {
         }
         let workers: Vec<Remote> = builder.workers.into_iter().map(Remote::new).collect();
         let loads = Mutex::new(vec![0; workers.len()]);
-        let tools = Tools { store, registry, credentials, caches };
+        let tools = Tools { store, registry, credentials, caches, surroundings };
         Ok(Arc::new(Self { name, place: builder.place, workers, loads, tools }))
     }
 
@@ -141,7 +144,7 @@ impl Buildkit {
         let denies = job.recipe.emulate == Emulate::Deny;
         let (mut offers, mut errors) = (Vec::new(), Vec::new());
         for (place, remote) in self.workers.iter().enumerate().filter(|(place, _)| !failed.contains(place)) {
-            match remote.offer().await {
+            match remote.offer(&self.tools.surroundings).await {
                 Ok(offer) if denies => offers.push((place, Offer { emulated: Vec::new(), ..offer })),
                 Ok(offer) => offers.push((place, offer)),
                 Err(error) => errors.push(error),
@@ -198,7 +201,8 @@ impl Chosen<'_> {
     }
 
     async fn build(&self, job: &BuildJob) -> Result<BuildOutcome, Failed> {
-        let (client, _) = self.remote().connect().await.map_err(Failed::Lost)?;
+        let (client, _) =
+            self.remote().connect(&self.engine.tools.surroundings).await.map_err(Failed::Lost)?;
         if job.recipe.emulate == Emulate::Warn && !self.emulated.is_empty() {
             job.events.notice(emulated(&client.endpoint, &self.emulated));
         }

@@ -5,10 +5,9 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::pattern::Ignore;
 
 fn context(folder: &Path) -> Context {
-    Context::walk(folder, &Ignore::default(), None).unwrap()
+    Context::walk(folder, None, None).unwrap()
 }
 
 fn paths(context: &Context, reach: &[&str]) -> Vec<String> {

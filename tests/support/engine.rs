@@ -1,0 +1,95 @@
+//! Docker Engines that run for the tests, as another client sees them.
+
+use std::future::Future;
+
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{
+    CreateContainerOptions, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, StartContainerOptions,
+};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::runtime::Runtime;
+
+use super::surroundings::skip;
+
+/// What one of them is told to run must not need a network of its own: it has none.
+pub struct Engine {
+    pub address: String,
+    runtime: Runtime,
+    docker: Docker,
+}
+
+/// The distribution's Engine, and the newest if there is one.
+pub fn engines() -> Vec<Engine> {
+    let addresses = std::env::var("MAB_TEST_DOCKER").unwrap_or_default();
+    let addresses: Vec<&str> = addresses.split(',').filter(|address| !address.is_empty()).collect();
+    if addresses.len() < 2 {
+        skip(
+            "what asks a real Docker Engine, or its newest version: tests/services/start could not start it",
+        );
+    }
+    addresses.into_iter().map(Engine::new).collect()
+}
+
+impl Engine {
+    fn new(address: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("threads");
+        let docker = runtime.block_on(async {
+            let docker =
+                Docker::connect_with_local(address, 60, API_DEFAULT_VERSION).expect("it has a socket");
+            docker.negotiate_version().await.expect("it answers")
+        });
+        Self { address: address.to_string(), runtime, docker }
+    }
+
+    fn wait<T>(&self, what: impl Future<Output = Result<T, bollard::errors::Error>>) -> T {
+        self.runtime.block_on(what).unwrap_or_else(|error| panic!("{}: {error}", self.address))
+    }
+
+    /// The path of its socket.
+    pub fn socket(&self) -> &str {
+        self.address.trim_start_matches("unix://")
+    }
+
+    /// Whether it keeps images as Engines did before containerd kept them.
+    pub fn is_classic(&self) -> bool {
+        let status = self.wait(self.docker.info()).driver_status.unwrap_or_default();
+        !status.iter().flatten().any(|text| text.starts_with("io.containerd."))
+    }
+
+    pub fn remove_image(&self, name: &str) {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        self.wait(self.docker.remove_image(name, Some(options), None));
+    }
+
+    /// Starts a container without a network, which is removed when it is dropped.
+    pub fn start(&self, image: &str, command: &[&str], binds: &[String]) -> Container<'_> {
+        let host = HostConfig {
+            binds: Some(binds.to_vec()),
+            network_mode: Some("none".to_string()),
+            ..HostConfig::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(image.to_string()),
+            cmd: Some(command.iter().map(ToString::to_string).collect()),
+            host_config: Some(host),
+            ..ContainerCreateBody::default()
+        };
+        let id = self.wait(self.docker.create_container(None::<CreateContainerOptions>, body)).id;
+        self.wait(self.docker.start_container(&id, None::<StartContainerOptions>));
+        Container { engine: self, id }
+    }
+}
+
+pub struct Container<'a> {
+    engine: &'a Engine,
+    pub id: String,
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let options = RemoveContainerOptionsBuilder::new().force(true).build();
+        let removing = self.engine.docker.remove_container(&self.id, Some(options));
+        // What cannot be removed goes with its Engine.
+        drop(self.engine.runtime.block_on(removing));
+    }
+}
