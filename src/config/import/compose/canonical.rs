@@ -94,7 +94,15 @@ pub fn default_context(service: &mut Node) {
     }
 }
 
-pub fn resolve_service_paths(service: &mut Node, base: &str) {
+/// What paths are relative to.
+#[derive(Clone, Copy)]
+pub struct Base<'b> {
+    pub directory: &'b str,
+    /// What `~` stands for.
+    pub home: Option<&'b str>,
+}
+
+pub fn resolve_service_paths(service: &mut Node, base: Base<'_>) {
     let Some(table) = service.table_mut() else { return };
     if let Some(Node { kind: Kind::List(files), .. }) = table.get_mut("env_file") {
         for file in files {
@@ -112,7 +120,7 @@ pub fn resolve_service_paths(service: &mut Node, base: &str) {
     agents.into_iter().flat_map(Table::values_mut).for_each(|path| resolve(path, base));
 }
 
-pub fn resolve_project_paths(project: &mut Node, base: &str) {
+pub fn resolve_project_paths(project: &mut Node, base: Base<'_>) {
     let secrets = project.table_mut().and_then(|table| table.get_mut("secrets")).and_then(Node::table_mut);
     for secret in secrets.into_iter().flat_map(Table::values_mut) {
         let file = secret.table_mut().and_then(|secret| secret.get_mut("file"));
@@ -120,17 +128,18 @@ pub fn resolve_project_paths(project: &mut Node, base: &str) {
     }
 }
 
-fn resolve(node: &mut Node, base: &str) {
-    if let Kind::Text(path) = &mut node.kind
-        && !path.is_empty()
-        && !path.starts_with('/')
-    {
-        *path = joined(base, path);
+fn resolve(node: &mut Node, base: Base<'_>) {
+    let Kind::Text(path) = &mut node.kind else { return };
+    let of_home = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    if let (Some(rest), Some(home)) = (of_home, base.home) {
+        *path = format!("{home}{rest}");
+    } else if !path.is_empty() && !path.starts_with('/') {
+        *path = joined(base.directory, path);
     }
 }
 
 /// Contexts from elsewhere are no paths.
-fn resolve_context(node: &mut Node, base: &str) {
+fn resolve_context(node: &mut Node, base: Base<'_>) {
     let is_special = node.as_text().is_some_and(|text| {
         let starts = ["service:", "github.com/", "git@"];
         text.contains("://") || starts.iter().any(|start| text.starts_with(start))

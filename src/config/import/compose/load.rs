@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::canonical::{canonical_service, default_context, resolve_project_paths, resolve_service_paths};
+use super::canonical::{
+    Base, canonical_service, default_context, resolve_project_paths, resolve_service_paths,
+};
 use super::dotenv;
 use super::interpolate::interpolate;
 use super::merge::{merge, remove, take_tags};
@@ -17,6 +19,8 @@ use crate::config::import::ImportFile;
 use crate::config::import::hcl::clean_path;
 use crate::diag::{Place, Problem, Source, nearest};
 
+/// Keys of a service that Compose takes with a value only.
+const NEVER_NULL: &[&str] = &["build", "depends_on", "env_file", "environment", "image"];
 /// Includes, and services that extend others, nested deeper than this are refused.
 const DEEPEST: usize = 64;
 /// Files of includes of includes may be the same ones over and over.
@@ -48,6 +52,20 @@ struct Surroundings<'s> {
     path: Vec<String>,
 }
 
+impl Surroundings<'_> {
+    fn home(&self) -> Option<&str> {
+        self.variables.peek("HOME").map(String::as_str)
+    }
+}
+
+/// Where a service stands that extends another.
+#[derive(Clone, Copy)]
+struct Here<'h> {
+    file: &'h str,
+    /// What the file of the other one is relative to.
+    directory: &'h str,
+}
+
 impl<'l> Loader<'l> {
     pub fn new(disk: &'l (dyn Files + Sync), current: &'l Path) -> Self {
         Self { disk, current, problems: Vec::new(), bases: BTreeMap::new(), files: 0, extended: 0 }
@@ -64,12 +82,15 @@ impl<'l> Loader<'l> {
         let mut project: Option<Node> = None;
         for file in files {
             let source = Source::new(file.name.clone(), file.text.clone());
-            for mut document in yaml::parse(&source)? {
+            let documents = yaml::parse(&source)?;
+            check_says_something(&documents)?;
+            for mut document in documents {
                 if document.table().is_none() {
                     let problem = document.wrong("a Compose file is a table", "not a table");
                     return Err(Box::new(problem));
                 }
                 let tagged = take_tags(&mut document);
+                check_nulls(&document)?;
                 interpolate(&mut document, around.variables, &mut self.problems);
                 self.include(&mut document, &file.name, around)?;
                 if let Some(project) = &mut project {
@@ -83,6 +104,7 @@ impl<'l> Loader<'l> {
             }
         }
         let mut project = project.unwrap_or_else(|| empty(files));
+        let base = Base { directory: base, home: around.home() };
         each_service(&mut project, |service| {
             canonical_service(service)?;
             default_context(service);
@@ -200,7 +222,8 @@ impl<'l> Loader<'l> {
         let mut extended = Table::new();
         for (name, service) in &table {
             let service = if service.get("extends").is_some() {
-                self.extended(name, service, &table, file, around, &mut Vec::new())?
+                let here = Here { file, directory: around.directory };
+                self.extended(name, service, &table, here, around, &mut Vec::new())?
             } else {
                 service.clone()
             };
@@ -216,20 +239,20 @@ impl<'l> Loader<'l> {
         name: &str,
         service: &Node,
         services: &Table,
-        file: &str,
+        here: Here<'_>,
         around: &Surroundings<'_>,
         path: &mut Vec<(String, String)>,
     ) -> Loaded<Node> {
         let Some(extends) = service.get("extends").filter(|extends| !extends.is_null()) else {
             return Ok(service.clone());
         };
-        let here = (file.to_string(), name.to_string());
-        if path.contains(&here) || path.len() > DEEPEST {
+        let step = (here.file.to_string(), name.to_string());
+        if path.contains(&step) || path.len() > DEEPEST {
             let problem =
                 extends.wrong(format!("`extends` of `{name}` runs in a circle"), "closes the circle");
             return Err(Box::new(Problem { code: "compose::circle", ..problem }));
         }
-        path.push(here);
+        path.push(step);
         let wanted = extends.as_text().or_else(|| extends.get("service").and_then(Node::as_text));
         let Some(wanted) = wanted else {
             return Err(Box::new(extends.wrong("`extends` needs the name of a `service`", "no service")));
@@ -241,12 +264,13 @@ impl<'l> Loader<'l> {
                 extends.wrong(format!("services extend more than {MOST_EXTENDED} others in all"), "here");
             return Err(Box::new(Problem { code: "compose::too-much", ..problem }));
         }
-        let (base_services, base_file) = match elsewhere {
+        let (base_services, base_file, directory) = match elsewhere {
             Some(given) => {
-                let given = joined(around.directory, given);
-                (Cow::Owned(self.base_services(&given, extends, around)?), given)
+                let given = joined(here.directory, given);
+                let directory = parent(&given);
+                (Cow::Owned(self.base_services(&given, extends, around)?), given, directory)
             }
-            None => (Cow::Borrowed(services), file.to_string()),
+            None => (Cow::Borrowed(services), here.file.to_string(), here.directory.to_string()),
         };
         let Some(base) = base_services.get(wanted) else {
             let mut problem =
@@ -255,7 +279,8 @@ impl<'l> Loader<'l> {
                 .map(|near| format!("did you mean `{near}`?"));
             return Err(Box::new(Problem { code: "compose::unknown-service", ..problem }));
         };
-        let base = self.extended(wanted, base, &base_services, &base_file, around, path)?;
+        let there = Here { file: &base_file, directory: &directory };
+        let base = self.extended(wanted, base, &base_services, there, around, path)?;
         let mut own = service.clone();
         own.table_mut().map(|table| table.remove("extends"));
         if base.is_null() {
@@ -277,10 +302,11 @@ impl<'l> Loader<'l> {
             interpolate(&mut document, around.variables, &mut self.problems);
             project = merge(project, document, &[])?;
         }
-        let base = relative(&parent(path), around.directory);
+        let directory = relative(&parent(path), around.directory);
+        let base = Base { directory: &directory, home: around.home() };
         each_service(&mut project, |service| {
             canonical_service(service)?;
-            resolve_service_paths(service, &base);
+            resolve_service_paths(service, base);
             Ok(())
         })?;
         let Some(services) = project.get("services").cloned() else {
@@ -291,6 +317,37 @@ impl<'l> Loader<'l> {
         self.bases.insert(path.to_string(), services);
         Ok(table)
     }
+}
+
+/// A file is for something, if only for what another one includes.
+fn check_says_something(documents: &[Node]) -> Loaded<()> {
+    let says = |document: &Node| {
+        ["services", "secrets", "include"].iter().any(|key| document.get(key).is_some())
+            || document.table().is_none()
+    };
+    match documents.first() {
+        Some(first) if !documents.iter().any(says) => {
+            let problem = first.wrong("the Compose file has no `services`", "nothing to build");
+            Err(Box::new(Problem { code: "compose::empty", ..problem }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is written without a value takes nothing away: Compose wants one, or `!reset`.
+fn check_nulls(document: &Node) -> Loaded<()> {
+    let services = document.get("services").and_then(Node::table).into_iter().flat_map(Table::values);
+    for service in services {
+        let of_build = service.get("build").and_then(Node::table).into_iter().flatten();
+        let of_build = of_build.filter(|(key, _)| !key.starts_with("x-"));
+        let own = service.table().into_iter().flatten().filter(|(key, _)| NEVER_NULL.contains(&key.as_str()));
+        if let Some((key, value)) = of_build.chain(own).find(|(_, value)| value.is_null()) {
+            let problem = value.wrong(format!("`{key}` has no value"), "nothing here");
+            let help = "give it one, or leave it out; `!reset null` takes away what other files say";
+            return Err(Box::new(problem.help(help)));
+        }
+    }
+    Ok(())
 }
 
 fn each_service(project: &mut Node, mut change: impl FnMut(&mut Node) -> Loaded<()>) -> Loaded<()> {

@@ -173,6 +173,9 @@ fn environment(
             *value = look_up(name);
         }
     }
+    // What is named without a value anywhere is not set, whatever files say.
+    let unset: Vec<String> =
+        own.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.clone()).collect();
     let own: BTreeMap<String, String> =
         own.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let mut found = BTreeMap::new();
@@ -196,6 +199,7 @@ fn environment(
             Err(_) => {}
         }
     }
+    found.retain(|name, _| !unset.contains(name));
     found.extend(own);
     Ok(found)
 }
