@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 
-use futures_util::future::{BoxFuture, try_join_all};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::{BoxFuture, try_join, try_join_all};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::PushSource;
 use crate::base::{Digest, Reference};
@@ -92,21 +92,27 @@ pub async fn push_images(
     pushes: &[ImagePush<'_>],
     report: PushReport<'_>,
 ) -> Result<Vec<Vec<PushedName>>, PushError> {
-    let asked = pushes.iter().map(|push| async move {
-        let content = Content::read(blobs, push.image)?;
-        let standing = try_join_all(push.names.iter().map(|name| stands(registry, name, push.image))).await?;
-        Ok::<_, PushError>((push, content, standing))
-    });
-    let prepared = try_join_all(asked).await?;
-    let mut filled: Vec<Filled<'_>> = Vec::new();
-    for (push, content, standing) in &prepared {
-        let work = Work { registry, blobs, content, report };
-        work.push_missing(push, standing, &filled).await?;
-        // What an image shares with the one it is built on need not travel twice.
-        filled.extend(push.names.iter().map(|name| Filled { name, content }));
-    }
+    let contents: Vec<Content> =
+        pushes.iter().map(|push| Content::read(blobs, push.image)).collect::<Result<_, _>>()?;
+    let asked: Vec<_> = pushes
+        .iter()
+        .map(|push| try_join_all(push.names.iter().map(|name| stands(registry, name, push.image))).shared())
+        .collect();
+    let filling = async {
+        let mut filled: Vec<Filled<'_>> = Vec::new();
+        for ((push, content), standing) in pushes.iter().zip(&contents).zip(&asked) {
+            let work = Work { registry, blobs, content, report };
+            work.push_missing(push, &standing.clone().await?, &filled).await?;
+            // What an image shares with the one it is built on need not travel twice.
+            filled.extend(push.names.iter().map(|name| Filled { name, content }));
+        }
+        Ok::<_, PushError>(())
+    };
+    // The first contents are on their way while later tags are still looked at.
+    let asking = async { Ok(try_join_all(asked.iter().cloned()).await?) };
+    let (standing, ()) = try_join(asking, filling).await?;
     let mut pushed = Vec::with_capacity(pushes.len());
-    for (push, content, standing) in &prepared {
+    for ((push, content), standing) in pushes.iter().zip(&contents).zip(&standing) {
         pushed.push(Work { registry, blobs, content, report }.tag(push, standing).await?);
     }
     Ok(pushed)
@@ -204,11 +210,20 @@ impl Work<'_> {
             .collect();
         let pushes: Vec<_> = blobs.into_iter().map(|blob| self.push_blob(repository, blob, filled)).collect();
         stream::iter(pushes).buffer_unordered(PARALLEL_BLOBS).try_collect::<()>().await?;
-        for document in missing {
-            let Document { descriptor, bytes, .. } = document;
-            let by_digest = repository.with_digest(descriptor.digest);
-            self.registry.push_manifest(&by_digest, &descriptor.media_type, bytes).await?;
+        let (indexes, manifests): (Vec<&Document>, Vec<&Document>) =
+            missing.into_iter().partition(|document| media_type::is_index(&document.descriptor.media_type));
+        try_join_all(manifests.into_iter().map(|document| self.push_document(repository, document))).await?;
+        // What an index names must stand before it.
+        for index in indexes {
+            self.push_document(repository, index).await?;
         }
+        Ok(())
+    }
+
+    async fn push_document(&self, repository: &Reference, document: &Document) -> Result<(), PushError> {
+        let Document { descriptor, bytes, .. } = document;
+        let by_digest = repository.with_digest(descriptor.digest);
+        self.registry.push_manifest(&by_digest, &descriptor.media_type, bytes).await?;
         Ok(())
     }
 

@@ -108,6 +108,12 @@ impl Registry {
         mirrored.chain([reference.clone()]).collect()
     }
 
+    /// Finds out how the registry of `reference` is spoken to, so that it is known when it is needed. What goes wrong
+    /// is told to whoever needs it.
+    pub async fn approach(&self, reference: &Reference) {
+        let _ = self.repository(reference).await;
+    }
+
     pub(super) async fn repository(&self, reference: &Reference) -> Result<Repository, RegistryError> {
         let host = Host::of(reference.registry());
         if self.transport.options().is_offline {

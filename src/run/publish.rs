@@ -1,14 +1,32 @@
 //! The publish node: every image of the run into its registries, tags last.
 
+use std::collections::BTreeMap;
+
 use super::blobs::Pushed;
 use super::worker::PlanWorker;
-use crate::base::NodeId;
 use crate::base::payload::Outcome;
+use crate::base::{NodeId, Reference};
 use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
-use crate::plan::PublishNode;
+use crate::plan::{Node, PublishNode};
 use crate::publish::push::{ImagePush, PushEvent, push_images};
+
+impl<E: Engine> PlanWorker<E> {
+    /// Makes acquaintance with the registries that the run will push to, beside the builds.
+    pub fn approach_registries(&self) {
+        let published = self.plan.nodes().filter_map(|(_, node)| match node {
+            Node::Publish(node) => Some(&node.targets),
+            Node::Resolve(_) | Node::Build(_) | Node::Merge(_) => None,
+        });
+        let names = published.flatten().flat_map(|target| &target.names);
+        let registries: BTreeMap<&str, &Reference> = names.map(|name| (name.registry(), name)).collect();
+        for name in registries.into_values() {
+            let (registry, name) = (self.tools.registry.clone(), name.clone());
+            tokio::spawn(async move { registry.approach(&name).await });
+        }
+    }
+}
 
 pub(super) async fn work<E: Engine>(
     worker: &PlanWorker<E>,
