@@ -63,6 +63,7 @@ fn event(words: &str) -> (BTreeMap<String, String>, Option<Value>) {
         "push" => github("push", &heads, json!({})),
         "tag" => github("push", &of_tags, json!({"base_ref": "refs/heads/master"})),
         "pr" => github("pull_request", &format!("refs/pull/{name}/merge"), pull(name)),
+        "pr-merged" => github("pull_request", "refs/heads/master", pull(name)),
         "pr-target" => github("pull_request_target", "refs/heads/master", pull(name)),
         "schedule" => github("schedule", "refs/heads/master", json!({})),
         "dispatch" => github("workflow_dispatch", &heads, json!({})),
@@ -225,7 +226,7 @@ fn compatible_labels_and_annotations_are_those_of_the_action() {
 [target.api]
 compat = "metadata-action"
 platforms = ["linux/amd64", "linux/arm64"]
-images = ["org/app", "ghcr.io/MyUSER/MyApp"]
+images = ["org/app", "name=ghcr.io/MyUSER/MyApp", "name=quay.io/x/y,enable=false"]
 tag-rules = """
 # a comment
 type=semver,pattern={{version}}

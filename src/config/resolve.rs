@@ -19,7 +19,7 @@ use super::platforms::{PlatformName, PlatformSets};
 use super::roster::{self, Member, Roster};
 use super::set::{self, Sets};
 use super::table::MOST_PROBLEMS;
-use super::target::{self, Occasions, World};
+use super::target::{self, KnownRules, Occasions, World};
 use super::template::Templates;
 use super::text::Text;
 use super::vars;
@@ -123,6 +123,7 @@ pub fn prepare<R>(
             facts,
             declared.project.default_branch.as_ref().map(|text| text.value.as_str()),
         ),
+        rules: KnownRules::default(),
         secrets: vars.secrets,
         wanted,
         platforms: Default::default(),

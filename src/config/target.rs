@@ -36,7 +36,7 @@ use crate::model::{Context, Delivery, Dockerfile, Output, SecretSource, SshSourc
 const MOST_KNOWN: usize = 32;
 
 /// What all targets share.
-pub use tagging::Occasions;
+pub use tagging::{KnownRules, Occasions};
 
 pub struct World<'a, 'e> {
     pub declared: &'a Declarations,
@@ -48,6 +48,7 @@ pub struct World<'a, 'e> {
     pub platform_sets: PlatformSets,
     /// What rules for tags are about.
     pub occasions: Occasions<'a>,
+    pub rules: KnownRules,
     /// The values of secret variables that have one.
     pub secrets: BTreeMap<String, Secret>,
     /// What `--platform` leaves; empty when it was not given.

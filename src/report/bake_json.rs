@@ -107,6 +107,8 @@ pub fn values(project: &Project, target: &Target) -> Vec<(Platform, Map<String, 
         object.extend(of_all.clone());
         put(&mut object, "push", target.delivery.push);
         put(&mut object, "load", target.delivery.load);
+        // What they come to; a printed file has it among its tags.
+        put(&mut object, "tag-rules", target.tagging.as_ref().map(|tagging| &tagging.tags));
         (variant.platform.value.clone(), object)
     };
     target.variants.iter().map(|variant| of(variant)).collect()

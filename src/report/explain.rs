@@ -78,6 +78,10 @@ fn summary(one: &Explained, width: usize) -> String {
     text
 }
 
+fn gives(held: &Held, platforms: &[Platform]) -> bool {
+    held.step.how != How::Removes && holds_for_some(held, platforms)
+}
+
 fn holds_for_some(held: &Held, platforms: &[Platform]) -> bool {
     match &held.holds {
         Holds::Everywhere => held.step.platform.as_ref().is_none_or(|only| platforms.contains(only)),
@@ -93,6 +97,10 @@ fn stack(one: &Explained) -> String {
             if one.values.len() > 1 { format!(" for {}", names(platforms)) } else { String::new() };
         text.push_str(&match value {
             Some(_) => format!("{} = {}{for_some}\n", one.path, value_text(value)),
+            // Rules and what goes with them have no value of their own.
+            None if one.steps.iter().any(|held| gives(held, platforms)) => {
+                format!("{}{for_some}\n", one.path)
+            }
             None => format!("{} is not set{for_some}\n", one.path),
         });
     }

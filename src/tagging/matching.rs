@@ -4,14 +4,16 @@
 use fancy_regex::{Regex, RegexBuilder};
 
 /// Steps that one match may go back.
-const MOST_STEPS: usize = 100_000;
+const MOST_STEPS: usize = 20_000;
 /// Bytes that a compiled expression may take.
-const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 1 << 19;
 
 /// A pattern that a rule compares with.
 #[derive(Debug)]
 pub struct Matcher {
     regex: Regex,
+    /// As it was written.
+    text: String,
     /// `/…/g` gives all matches in place of the groups of one.
     is_global: bool,
 }
@@ -37,9 +39,13 @@ impl Matcher {
         let regex = builder.build().map_err(|error| {
             let reason = error.to_string();
             let reason = reason.lines().last().unwrap_or_default().trim().to_string();
-            format!("`{pattern}` is not a regular expression: {reason}")
+            format!("`{pattern}` is not a regular expression, or too large: {reason}")
         })?;
-        Ok(Self { regex, is_global: flags.contains('g') })
+        Ok(Self { regex, text: text.to_string(), is_global: flags.contains('g') })
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// How many groups there are, with the whole.

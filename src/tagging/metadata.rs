@@ -3,7 +3,7 @@
 use super::expression::render_text;
 use super::moment;
 use super::names::Globals;
-use super::occasion::Occasion;
+use super::occasion::{Occasion, Reference};
 
 /// Keys with their values.
 pub type Pairs = Vec<(String, String)>;
@@ -12,7 +12,7 @@ pub type Pairs = Vec<(String, String)>;
 /// expressions; the later of two wins. In the order of people.
 pub fn pairs(
     occasion: &Occasion,
-    reference: &str,
+    reference: &Reference,
     version: Option<&str>,
     lines: &[&str],
 ) -> Result<Pairs, (usize, String)> {

@@ -14,12 +14,16 @@ mod moment;
 mod names;
 mod occasion;
 mod rule;
+#[cfg(test)]
+mod tests;
 mod versions;
+
+use std::sync::Arc;
 
 pub use self::csv::{fields, pair};
 pub use self::flavor::{Affix, Flavor, Latest};
 pub use self::metadata::{Pairs, pairs};
-pub use self::occasion::Occasion;
+pub use self::occasion::{Occasion, Reference};
 pub use self::rule::{Action, Kind, RefEvent, Rule, Versioned};
 
 use self::expression::{Expression, render_text};
@@ -40,7 +44,7 @@ pub enum Floating {
 /// What is asked for one target.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    pub rules: &'a [Rule],
+    pub rules: &'a [Arc<Rule>],
     pub flavor: &'a Flavor,
     pub floating: Floating,
     /// What git's tags of this target begin with: `service/`.
@@ -59,6 +63,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
+/// Tags of git that a rule's own expression is tried on.
+const MOST_TAGS: usize = 20_000;
 /// A tag is no longer.
 const LONGEST_TAG: usize = 128;
 
@@ -85,7 +91,7 @@ pub fn evaluate(request: &Request<'_>) -> Result<Outcome, (usize, String)> {
 struct Evaluation<'a> {
     request: &'a Request<'a>,
     globals: Globals<'a>,
-    reference: &'a str,
+    reference: &'a Reference,
     /// Each once.
     tags: Vec<String>,
     /// What the rule that gave the version says.
@@ -136,15 +142,15 @@ impl Evaluation<'_> {
     /// `None` where the rule is about something else.
     fn made(&mut self, rule: &Rule) -> Result<Option<Made>, String> {
         let occasion = self.request.occasion;
-        let branch = self.reference.strip_prefix("refs/heads/");
-        let tag = self.reference.strip_prefix("refs/tags/");
+        let branch = self.reference.branch.as_deref();
+        let tag = self.reference.tag.as_deref();
         Ok(match &rule.action {
             Action::Schedule { pattern } if occasion.is_scheduled => {
                 Made::plain(render_text(pattern, &Times(occasion))?)
             }
             Action::Semver(own) => self.versioned(rule, own, Scheme::Semver)?,
             Action::Pep440(own) => self.versioned(rule, own, Scheme::Pep440)?,
-            Action::Match { pattern, group, value } => self.matched(pattern, *group, value)?,
+            Action::Match { group, value } => self.matched(rule, *group, value)?,
             Action::Edge { branch: wanted } => {
                 let wanted = if wanted.is_empty() {
                     occasion.default_branch.as_deref()
@@ -158,7 +164,7 @@ impl Evaluation<'_> {
                 tag.map(|tag| Made { text: tag.to_string(), verdict: self.verdict_of(tag) })
             }
             Action::Ref(RefEvent::PullRequest) => {
-                let name = self.reference.strip_prefix("refs/pull/");
+                let name = self.reference.pull_request.as_deref();
                 name.and_then(|name| Made::plain(name.strip_suffix("/merge").unwrap_or(name)))
             }
             Action::Raw { value } => Made::plain(self.rendered(value)?),
@@ -172,23 +178,20 @@ impl Evaluation<'_> {
     /// The text that versions are looked for in: `value`, else the tag.
     fn source(&self, value: &str) -> Result<Option<String>, String> {
         match value.is_empty() {
-            true => Ok(self.reference.strip_prefix("refs/tags/").map(str::to_string)),
+            true => Ok(self.reference.tag.clone()),
             false => self.rendered(value).map(Some),
         }
     }
 
     fn versioned(&mut self, rule: &Rule, own: &Versioned, scheme: Scheme) -> Result<Option<Made>, String> {
         let Some(source) = self.source(&own.value)? else { return Ok(None) };
-        let matcher = match own.matched.is_empty() {
-            true => None,
-            false => Some(Matcher::parse(&own.matched, false)?),
-        };
-        let text = match &matcher {
+        let matcher = rule.matcher.as_ref();
+        let text = match matcher {
             None => source.clone(),
             Some(matcher) => match version_in(matcher, &source)? {
                 Some(version) => version,
                 None => {
-                    self.notes.push(format!("`{}` does not match `{source}`", own.matched));
+                    self.notes.push(format!("`{}` does not match `{source}`", matcher.text()));
                     source.clone()
                 }
             },
@@ -205,7 +208,7 @@ impl Evaluation<'_> {
             return Ok(Made::plain(text));
         }
         let text = pattern.render(&OfRelease { release: &release, escapes })?;
-        let higher = self.higher(scheme, &release, matcher.as_ref())?;
+        let higher = self.higher(scheme, &release, matcher)?;
         let gets_it = |higher: &&Release| {
             pattern.render(&OfRelease { release: higher, escapes }).is_ok_and(|other| other == text)
         };
@@ -247,7 +250,7 @@ impl Evaluation<'_> {
             return Ok(known.into_iter().filter(is_higher).collect());
         };
         let mut found = Vec::new();
-        for tag in occasion.tags().unwrap_or_default() {
+        for tag in occasion.tags().unwrap_or_default().iter().take(MOST_TAGS) {
             let Some(tag) = tag.strip_prefix(self.request.prefix) else { continue };
             let Some(version) = version_in(matcher, tag)? else { continue };
             found.extend(scheme.parse(&version).filter(|known| !known.is_preliminary && is_higher(known)));
@@ -255,16 +258,16 @@ impl Evaluation<'_> {
         Ok(found)
     }
 
-    fn matched(&mut self, pattern: &str, group: usize, value: &str) -> Result<Option<Made>, String> {
-        let Some(source) = self.source(value)? else { return Ok(None) };
-        let Some(groups) = Matcher::parse(pattern, true)?.find(&source)? else {
-            self.notes.push(format!("`{pattern}` does not match `{source}`"));
+    fn matched(&mut self, rule: &Rule, group: usize, value: &str) -> Result<Option<Made>, String> {
+        let (Some(source), Some(matcher)) = (self.source(value)?, &rule.matcher) else { return Ok(None) };
+        let Some(groups) = matcher.find(&source)? else {
+            self.notes.push(format!("`{}` does not match `{source}`", matcher.text()));
             return Ok(None);
         };
         match groups.into_iter().nth(group).flatten() {
             Some(text) => Ok(Some(Made { text, verdict: self.verdict_of(&source) })),
             None => {
-                self.notes.push(format!("`{pattern}` has no group {group} in `{source}`"));
+                self.notes.push(format!("`{}` has no group {group} in `{source}`", matcher.text()));
                 Ok(None)
             }
         }

@@ -5,14 +5,13 @@ use jiff::tz::TimeZone;
 
 use super::expression::{Call, Datum, Names, Operand};
 use super::moment;
-use super::occasion::Occasion;
+use super::occasion::{Occasion, Reference};
 use super::versions::Release;
 
 /// Names of prefixes, suffixes, values, conditions and labels.
 pub struct Globals<'a> {
     pub occasion: &'a Occasion,
-    /// The full ref.
-    pub reference: &'a str,
+    pub reference: &'a Reference,
 }
 
 /// Names of the patterns of versions.
@@ -25,29 +24,18 @@ pub struct OfRelease<'a> {
 pub struct Times<'a>(pub &'a Occasion);
 
 impl Globals<'_> {
-    fn branch(&self) -> Option<&str> {
-        self.reference.strip_prefix("refs/heads/")
-    }
-
-    fn tag(&self) -> Option<&str> {
-        self.reference.strip_prefix("refs/tags/")
-    }
-
     fn base(&self) -> &str {
-        if self.tag().is_some() {
-            &self.occasion.pushed_from
-        } else if self.reference.starts_with("refs/pull/") {
-            &self.occasion.base_branch
-        } else {
-            ""
+        match self.reference {
+            Reference { tag: Some(_), .. } => &self.occasion.pushed_from,
+            Reference { pull_request: Some(_), .. } => &self.occasion.base_branch,
+            _ => "",
         }
     }
 
     pub fn is_default_branch(&self) -> bool {
-        let branch = self.branch().unwrap_or(self.reference);
-        !branch.is_empty()
-            && (self.occasion.default_branch.as_deref() == Some(branch)
-                || self.occasion.is_about_default_branch)
+        let Reference { branch, is_known, .. } = self.reference;
+        let is_it = branch.is_some() && *branch == self.occasion.default_branch;
+        is_it || (*is_known && self.occasion.is_about_default_branch)
     }
 }
 
@@ -55,8 +43,8 @@ impl Names for Globals<'_> {
     fn value(&self, call: &Call) -> Result<Option<Datum>, String> {
         let text = |text: &str| Ok(Some(Datum::Text(text.to_string())));
         match call.name.as_str() {
-            "branch" => text(self.branch().unwrap_or_default()),
-            "tag" => text(self.tag().unwrap_or_default()),
+            "branch" => text(self.reference.branch.as_deref().unwrap_or_default()),
+            "tag" => text(self.reference.tag.as_deref().unwrap_or_default()),
             "sha" => text(&self.occasion.short_sha),
             "base_ref" => text(self.base()),
             "is_default_branch" => text(if self.is_default_branch() { "true" } else { "false" }),

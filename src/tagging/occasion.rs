@@ -51,10 +51,28 @@ pub struct Repository {
 
 #[derive(Clone, Debug)]
 enum Head {
-    /// CI says it.
+    /// CI says it: one ref.
     Told(String),
-    /// The work tree has it: tags, lower ones first, or another ref where none is wanted.
-    Found { tags: Vec<String>, other: String },
+    /// The work tree has it: tags, lower ones first, and a branch.
+    Found { tags: Vec<String>, branch: Option<String> },
+}
+
+/// What is built: a branch, a tag or a pull request; in a work tree, which no event is about, both of the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reference {
+    pub branch: Option<String>,
+    pub tag: Option<String>,
+    /// The name of its ref, `7/merge`.
+    pub pull_request: Option<String>,
+    /// There is one, if another.
+    pub is_known: bool,
+}
+
+impl Reference {
+    fn known(self) -> Self {
+        let is_known = self.is_known || self.tag.is_some();
+        Self { is_known, ..self }
+    }
 }
 
 /// By what stands before them, up to the last slash.
@@ -114,20 +132,25 @@ impl Occasion {
         })
     }
 
-    /// The full ref for tags that begin with `prefix`, which is taken away; empty where there is none, or where a
-    /// tag of another prefix is built.
-    pub fn reference(&self, prefix: &str) -> String {
+    /// The ref for tags that begin with `prefix`, which is taken away; no tag where there is one of another prefix.
+    pub fn reference(&self, prefix: &str) -> Reference {
         let own = |tag: &str| tag.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(str::to_string);
         match &self.head {
-            Head::Told(reference) => match reference.strip_prefix("refs/tags/") {
-                Some(tag) => own(tag).map(|tag| format!("refs/tags/{tag}")).unwrap_or_default(),
-                None => reference.clone(),
-            },
-            Head::Found { tags, other } => match tags.iter().rev().find_map(|tag| own(tag)) {
-                Some(tag) => format!("refs/tags/{tag}"),
-                None => other.clone(),
+            Head::Told(reference) => {
+                let of = |start: &str| reference.strip_prefix(start).map(str::to_string);
+                let (branch, pull_request) = (of("refs/heads/"), of("refs/pull/"));
+                let other = of("").filter(|_| !reference.starts_with("refs/tags/"));
+                let tag = reference.strip_prefix("refs/tags/").and_then(own);
+                Reference { branch, tag, pull_request, is_known: other.is_some_and(|name| !name.is_empty()) }
+            }
+            Head::Found { tags, branch } => Reference {
+                branch: branch.clone(),
+                tag: tags.iter().rev().find_map(|tag| own(tag)),
+                pull_request: None,
+                is_known: true,
             },
         }
+        .known()
     }
 
     /// All releases among the tags with `prefix`; `None` where nobody knows them.
@@ -179,6 +202,9 @@ fn short_length(given: Option<&str>) -> Result<usize, String> {
 fn head(facts: &Facts, is_compatible: bool) -> Head {
     if let Some(ci) = &facts.ci {
         let reference = ci.reference.as_deref();
+        if let Some(reference) = reference.filter(|_| is_merged(ci)) {
+            return Head::Told(reference.to_string());
+        }
         if let Some(number) = &ci.pull_request {
             let own = reference.filter(|reference| is_compatible && reference.starts_with("refs/pull/"));
             return Head::Told(own.map_or_else(|| format!("refs/pull/{number}/merge"), str::to_string));
@@ -192,12 +218,20 @@ fn head(facts: &Facts, is_compatible: bool) -> Head {
         [only] => Some(only),
         _ => None,
     });
-    let other = branch.map(|branch| format!("refs/heads/{branch}")).unwrap_or_default();
-    // A branch that is checked out is what there a work tree is about, whatever tags it has.
-    if is_compatible && git.branch.is_some() {
-        return Head::Told(other);
+    // A branch that is checked out is what there a work tree is about, whatever tags it has; else a tag is.
+    match (is_compatible, &git.branch, git.tags.last(), branch) {
+        (true, Some(branch), ..) | (true, None, None, Some(branch)) => {
+            Head::Told(format!("refs/heads/{branch}"))
+        }
+        (true, None, Some(tag), _) => Head::Told(format!("refs/tags/{tag}")),
+        _ => Head::Found { tags: git.tags.clone(), branch: branch.cloned() },
     }
-    Head::Found { tags: git.tags.clone(), other }
+}
+
+/// Whether the event is the end of a pull request, which GitHub runs on the branch that it went into.
+fn is_merged(ci: &CiFacts) -> bool {
+    let is_branch = ci.reference.as_deref().is_some_and(|reference| reference.starts_with("refs/heads/"));
+    ci.is_github_like() && is_branch && ci.event_name.as_deref() == Some("pull_request")
 }
 
 fn repository(facts: &Facts) -> Repository {

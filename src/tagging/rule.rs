@@ -15,7 +15,7 @@ pub enum Kind {
 }
 
 /// A rule by which tags are made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Rule {
     pub action: Action,
     /// Rules of a higher one come first.
@@ -25,6 +25,8 @@ pub struct Rule {
     /// In place of the flavor's.
     pub prefix: Option<String>,
     pub suffix: Option<String>,
+    /// Of `match`, the type and the attribute.
+    pub matcher: Option<Matcher>,
 }
 
 /// What a rule makes a tag of.
@@ -33,7 +35,7 @@ pub enum Action {
     Schedule { pattern: String },
     Semver(Versioned),
     Pep440(Versioned),
-    Match { pattern: String, group: usize, value: String },
+    Match { group: usize, value: String },
     Edge { branch: String },
     Ref(RefEvent),
     Raw { value: String },
@@ -45,8 +47,6 @@ pub enum Action {
 pub struct Versioned {
     pub pattern: String,
     pub value: String,
-    /// Its first group is the version.
-    pub matched: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +112,7 @@ impl Rule {
         attribute: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, (&'static str, String)> {
         let text = |name: &str| attribute(name).unwrap_or_default();
-        let versioned =
-            || Versioned { pattern: text("pattern"), value: text("value"), matched: text("match") };
+        let versioned = || Versioned { pattern: text("pattern"), value: text("value") };
         let mut prefix = attribute("prefix");
         let action = match kind {
             Kind::Schedule => Action::Schedule { pattern: attribute("pattern").unwrap_or("nightly".into()) },
@@ -122,7 +121,7 @@ impl Rule {
             Kind::Match => {
                 let group = attribute("group").unwrap_or("0".into());
                 let group = group.parse().map_err(|_| ("group", "`group` must be a number".to_string()))?;
-                Action::Match { pattern: text("pattern"), group, value: text("value") }
+                Action::Match { group, value: text("value") }
             }
             Kind::Edge => Action::Edge { branch: text("branch") },
             Kind::Ref => Action::Ref(match text("event").as_str() {
@@ -155,9 +154,29 @@ impl Rule {
                 .ok_or(("priority", "`priority` must be a number".to_string()))?,
         };
         let enable = attribute("enable").unwrap_or("true".into());
-        let rule = Self { action, priority, enable, prefix, suffix: attribute("suffix") };
-        rule.check_matchers()?;
-        Ok(rule)
+        let matcher = match kind {
+            Kind::Match => {
+                Some(Matcher::parse(&text("pattern"), true).map_err(|message| ("pattern", message))?)
+            }
+            Kind::Semver | Kind::Pep440 => {
+                of_version(&text("match")).map_err(|message| ("match", message))?
+            }
+            _ => None,
+        };
+        Ok(Self { action, priority, enable, prefix, suffix: attribute("suffix"), matcher })
+    }
+
+    /// How much there is to look at.
+    pub fn size(&self) -> usize {
+        let own = match &self.action {
+            Action::Semver(own) | Action::Pep440(own) => own.pattern.len() + own.value.len(),
+            Action::Schedule { pattern } => pattern.len(),
+            Action::Match { value, .. } | Action::Raw { value } => value.len(),
+            Action::Edge { branch } => branch.len(),
+            Action::Ref(_) | Action::Sha { .. } => 0,
+        };
+        let affixes = [&self.prefix, &self.suffix].into_iter().flatten().map(String::len);
+        own + self.enable.len() + affixes.sum::<usize>()
     }
 
     /// What metadata-action does where there are no rules.
@@ -168,6 +187,7 @@ impl Rule {
             enable: "true".to_string(),
             prefix: prefix.map(str::to_string),
             suffix: None,
+            matcher: None,
         };
         vec![
             of(Action::Schedule { pattern: "nightly".to_string() }, None, Kind::Schedule.priority()),
@@ -176,20 +196,16 @@ impl Rule {
             of(Action::Ref(RefEvent::PullRequest), Some("pr-"), Kind::Ref.priority()),
         ]
     }
+}
 
-    fn check_matchers(&self) -> Result<(), (&'static str, String)> {
-        match &self.action {
-            Action::Semver(own) | Action::Pep440(own) if !own.matched.is_empty() => {
-                let matcher = Matcher::parse(&own.matched, false).map_err(|message| ("match", message))?;
-                match matcher.groups() {
-                    0 | 1 => Err(("match", "`match` needs a group `(…)`, which is the version".to_string())),
-                    _ => Ok(()),
-                }
-            }
-            Action::Match { pattern, .. } => {
-                Matcher::parse(pattern, true).map(drop).map_err(|message| ("pattern", message))
-            }
-            _ => Ok(()),
-        }
+/// Its first group is the version.
+fn of_version(text: &str) -> Result<Option<Matcher>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let matcher = Matcher::parse(text, false)?;
+    match matcher.groups() {
+        0 | 1 => Err("`match` needs a group `(…)`, which is the version".to_string()),
+        _ => Ok(Some(matcher)),
     }
 }

@@ -60,3 +60,21 @@ fn variables_do_not_grow_out_of_each_other() {
     let text = format!("[vars]\nv0 = \"x\"\n{doubled}");
     meter.toml("variables that name each other", &text, "config::no-template: `vars` is not a template");
 }
+
+#[test]
+fn rules_for_tags_are_bounded() {
+    let meter = Meter::new();
+    let too_much = "config::template: the templates of this run do too much";
+    let different = |form: &dyn Fn(usize) -> String| {
+        format!("[target.app]\ntag-rules = '''\n{}'''\n", lines(100_000, form))
+    };
+    meter.toml("expressions", &different(&|n| format!("type=match,pattern=x{n},value=x")), too_much);
+    meter.toml("rules", &different(&|n| format!("type=raw,value={n}")), too_much);
+    let heirs = |rule: &str| {
+        let rules = lines(400, |_| rule.to_string());
+        let heirs = lines(19_000, |n| format!("[target.a{n}]\ninherits = [\"_t\"]"));
+        format!("[target._t]\ntag-rules = '''\n{rules}'''\n{heirs}")
+    };
+    let too_many = "config::too-many: the targets have more than 500000 values together";
+    meter.toml("heirs", &heirs("type=raw,value=x"), too_many);
+}

@@ -91,6 +91,15 @@ pub fn read_table(
 }
 
 impl EntryDeclaration {
+    /// All texts of it.
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        let (line, entries) = match self {
+            Self::Line(text) => (Some(text), None),
+            Self::Table { entries, .. } => (None, Some(entries)),
+        };
+        line.into_iter().chain(entries.into_iter().flatten().map(|(_, text)| text))
+    }
+
     /// The fields with their templates rendered; `None` when the entry comes out empty. `bare` gives the
     /// fields of a line that has no `=`.
     pub fn fields(

@@ -3,18 +3,27 @@
 
 use super::{EntryDeclaration, Field, Fields};
 use crate::config::keys;
+use crate::config::table::MOST_PROBLEMS;
 use crate::config::text::Text;
 use crate::diag::{Located, Problem};
 use crate::tagging::{Flavor, Kind, Rule, fields, pair};
 
 const CODE: &str = "config::bad-tag-rule";
 
-/// The rules of an entry, none for an empty text.
-pub fn resolve(declared: &EntryDeclaration) -> Result<Vec<Located<Rule>>, Vec<Problem>> {
+/// The rules of an entry, none for an empty text. `has_room` says whether there may be one more, with or without an
+/// expression.
+pub fn resolve(
+    declared: &EntryDeclaration,
+    has_room: &dyn Fn(bool) -> bool,
+) -> Result<Vec<Located<Rule>>, Vec<Problem>> {
     match declared {
         EntryDeclaration::Line(text) => {
             let (mut rules, mut problems) = (Vec::new(), Vec::new());
             for line in lines(text) {
+                if !has_room(line.contains("match")) || problems.len() >= MOST_PROBLEMS {
+                    problems.push(too_much(text));
+                    break;
+                }
                 match of_line(text, line).and_then(|fields| rule(fields, true)) {
                     Ok(rule) => rules.push(rule),
                     Err(found) => problems.extend(found),
@@ -22,11 +31,22 @@ pub fn resolve(declared: &EntryDeclaration) -> Result<Vec<Located<Rule>>, Vec<Pr
             }
             if problems.is_empty() { Ok(rules) } else { Err(problems) }
         }
-        EntryDeclaration::Table { .. } => {
+        EntryDeclaration::Table { entries, .. } => {
+            let is_match =
+                |(key, text): &(Located<String>, Text)| key.value == "match" || text.value == "match";
+            let has_expression = entries.iter().any(is_match);
+            if let Some((_, text)) = entries.first().filter(|_| !has_room(has_expression)) {
+                return Err(vec![too_much(text)]);
+            }
             let fields = declared.fields(CODE, |text| Ok(text.value.clone()), |_| None)?;
             fields.map(|fields| rule(fields, false)).transpose().map(|rule| rule.into_iter().collect())
         }
     }
+}
+
+fn too_much(text: &Text) -> Problem {
+    Problem::input("config::template", "the templates of this run do too much")
+        .at(text.place(), "with this rule")
 }
 
 /// What an entry of `flavor` adds.

@@ -7,9 +7,28 @@ use super::Resolver;
 use crate::base::Reference;
 use crate::config::context::{self, is_tag};
 use crate::diag::{Located, Problem};
+use crate::tagging;
 
 /// Images with their tags, of one target.
 pub const MOST_NAMES: usize = 10_000;
+
+/// An image as metadata-action's `images` has it: `name=NAME,enable=true`, or a name, in any case.
+pub fn compatible_image(text: &str) -> Result<Option<String>, String> {
+    let (mut name, mut is_enabled) = (String::new(), true);
+    for field in tagging::fields(text)? {
+        match tagging::pair(&field) {
+            (None, value) => name = value,
+            (Some(key), value) => match (key.as_str(), value.as_str()) {
+                ("name", _) => name = value,
+                ("enable", "true") => is_enabled = true,
+                ("enable", "false") => is_enabled = false,
+                ("enable", _) => return Err("`enable` of an image is `true` or `false`".to_string()),
+                _ => return Err(format!("an image has `name` and `enable`, and not `{key}`")),
+            },
+        }
+    }
+    Ok(is_enabled.then(|| name.to_lowercase()))
+}
 
 impl Resolver<'_, '_, '_> {
     pub(super) fn images(&mut self) -> Vec<Located<Reference>> {
@@ -17,8 +36,19 @@ impl Resolver<'_, '_, '_> {
         let mut images: Vec<Located<Reference>> = Vec::new();
         let is_compatible = self.is_compatible();
         for (text, value) in self.rendered_list(texts) {
-            // There image names are written in any case.
-            let value = if is_compatible { Cow::Owned(value.to_lowercase()) } else { value };
+            let value = match is_compatible {
+                true => match compatible_image(&value) {
+                    Ok(Some(name)) => Cow::Owned(name),
+                    Ok(None) => continue,
+                    Err(message) => {
+                        self.report(
+                            Problem::input("config::bad-reference", message).at(text.place(), "here"),
+                        );
+                        continue;
+                    }
+                },
+                false => value,
+            };
             let image = self.parsed("config::bad-reference", text, context::parse_repository(&value));
             images.extend(image.filter(|image| !images.contains(image)));
         }

@@ -1,15 +1,17 @@
 //! What a target's rules come to: version, tags, and the labels and annotations that say where an image is from.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::Resolver;
-use super::names::MOST_NAMES;
+use super::names::{MOST_NAMES, compatible_image};
 use crate::base::Reference;
+use crate::config::budget::Budget;
 use crate::config::conditional::Conditional;
 use crate::config::declare::{Compat, Layer};
 use crate::config::entries::{EntryDeclaration, tag_rule};
+use crate::config::fault::fault_of;
 use crate::config::tagging::LEVELS;
 use crate::config::text::Text;
 use crate::diag::{Located, Place, Problem};
@@ -38,6 +40,39 @@ impl<'a> Occasions<'a> {
     }
 }
 
+/// The rules of entries, read once however many targets have them.
+#[derive(Default)]
+pub struct KnownRules(Mutex<HashMap<usize, Arc<EntryRules>>>);
+
+type EntryRules = Result<Vec<Located<Arc<Rule>>>, Vec<Problem>>;
+
+/// What it takes to read a rule, to try its regular expression, and to evaluate it, in bytes of work.
+const READING: usize = 64 << 10;
+const COMPILING: usize = 512 << 10;
+const MATCH: usize = 16 << 10;
+const EVALUATION: usize = 1 << 10;
+
+fn matching(rule: &Rule) -> usize {
+    if rule.matcher.is_some() { MATCH } else { 0 }
+}
+
+impl KnownRules {
+    /// Entries live as long as the run, so that where one is says which it is.
+    fn of(&self, entry: &EntryDeclaration, budget: &Budget) -> Arc<EntryRules> {
+        let place = std::ptr::from_ref(entry) as usize;
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known().get(&place) {
+            return known.clone();
+        }
+        let rules = tag_rule::resolve(entry, &|has_expression| {
+            budget.work(if has_expression { COMPILING } else { READING }).is_ok()
+        });
+        let wrap = |rule: Located<Rule>| Located { value: Arc::new(rule.value), place: rule.place };
+        let rules = Arc::new(rules.map(|rules| rules.into_iter().map(wrap).collect()));
+        known().entry(place).or_insert(rules).clone()
+    }
+}
+
 /// Rules that were evaluated, and what they were about.
 pub struct Ruled<'w> {
     pub version: Option<String>,
@@ -45,7 +80,7 @@ pub struct Ruled<'w> {
     notes: Vec<String>,
     place: Option<Place>,
     occasion: &'w Occasion,
-    reference: String,
+    reference: tagging::Reference,
 }
 
 /// Most lines of labels and annotations.
@@ -70,7 +105,7 @@ impl<'w> Resolver<'w, '_, '_> {
             self.common.list("tags", |layer| layer.tags.as_ref()).is_some_and(|tags| !tags.is_empty());
         // There no rules are four.
         if rules.is_empty() && is_compatible && !has_tags {
-            rules = Rule::defaults().into_iter().map(Located::unplaced).collect();
+            rules = Rule::defaults().into_iter().map(|rule| Located::unplaced(Arc::new(rule))).collect();
         }
         let place = rules.first().and_then(|rule| rule.place.clone());
         let occasion = match self.world.occasions.get(is_compatible) {
@@ -82,7 +117,7 @@ impl<'w> Resolver<'w, '_, '_> {
         };
         let prefix = self.git_tag_prefix();
         let flavor = self.flavor();
-        let plain: Vec<Rule> = rules.iter().map(|rule| rule.value.clone()).collect();
+        let plain: Vec<Arc<Rule>> = rules.iter().map(|rule| rule.value.clone()).collect();
         let floating = self.common.last("floating", |layer| layer.floating).unwrap_or_default();
         let request = Request { rules: &plain, flavor: &flavor, floating, prefix: &prefix, occasion };
         let outcome = match tagging::evaluate(&request) {
@@ -105,16 +140,25 @@ impl<'w> Resolver<'w, '_, '_> {
         self.common.last(key, field)
     }
 
-    fn rules(&mut self, declared: Vec<&'w Conditional<EntryDeclaration>>) -> Vec<Located<Rule>> {
+    fn rules(&mut self, declared: Vec<&'w Conditional<EntryDeclaration>>) -> Vec<Located<Arc<Rule>>> {
         let mut rules = Vec::new();
         for entry in self.holding(declared) {
-            match tag_rule::resolve(entry) {
-                Ok(found) => rules.extend(found),
-                Err(problems) => problems.into_iter().for_each(|problem| self.report(problem)),
+            match &*self.world.rules.of(entry, self.world.templates.budget()) {
+                Ok(found) => rules.extend(found.iter().cloned()),
+                Err(problems) => problems.iter().for_each(|problem| self.report(problem.clone())),
             }
         }
         // Each is work for every target that has it.
-        if !self.world.templates.budget().has_values(rules.len()) {
+        let work = rules.iter().map(|rule| EVALUATION + 32 * rule.value.size() + matching(&rule.value)).sum();
+        let budget = self.world.templates.budget();
+        if budget.has_values(rules.len())
+            && let Err(error) = budget.work(work)
+        {
+            let problem = Problem::input("config::template", fault_of(&error, &(0..0)).message);
+            self.report(match rules.first().and_then(|rule| rule.place.clone()) {
+                Some(place) => problem.at(place, "with this rule"),
+                None => problem,
+            });
             rules.clear();
         }
         rules
@@ -124,6 +168,12 @@ impl<'w> Resolver<'w, '_, '_> {
         let mut flavor = Flavor::default();
         let declared = self.common.list("flavor", |layer| layer.flavor.as_ref()).unwrap_or_default();
         for entry in self.holding(declared) {
+            for text in entry.texts() {
+                if let Err(problem) = self.world.templates.copied(text) {
+                    self.report(problem);
+                    return flavor;
+                }
+            }
             if let Err(problem) = tag_rule::add_flavor(&mut flavor, entry) {
                 self.report(*problem);
             }
@@ -191,10 +241,8 @@ impl<'w> Resolver<'w, '_, '_> {
         let texts = self.common.list("images", |layer| layer.images.as_ref());
         let mut written: Vec<String> = Vec::new();
         for (_, value) in self.rendered_list(texts) {
-            let value = value.to_lowercase();
-            if !written.contains(&value) {
-                written.push(value);
-            }
+            let name = compatible_image(&value).ok().flatten();
+            written.extend(name.filter(|name| !written.contains(name)));
         }
         written
     }
@@ -255,6 +303,12 @@ impl<'w> Resolver<'w, '_, '_> {
     }
 
     fn pairs(&mut self, ruled: &Ruled<'_>, texts: Vec<&'w Text>) -> Pairs {
+        for text in &texts {
+            if let Err(problem) = self.world.templates.copied(text) {
+                self.report(problem);
+                return Pairs::new();
+            }
+        }
         let lines = texts.iter().flat_map(|text| tag_rule::lines(text).map(move |line| (*text, line)));
         let lines: Vec<(&Text, &str)> = lines.take(MOST_LINES).collect();
         let plain: Vec<&str> = lines.iter().map(|(_, line)| *line).collect();
