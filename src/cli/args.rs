@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::build_file::BuildFileArguments;
+use super::builder::BuilderArguments;
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
 use super::explain::ExplainArguments;
@@ -55,6 +56,7 @@ pub enum Verb {
     Schema(SchemaArguments),
     Prune(PruneArguments),
     Cache(CacheArguments),
+    Builder(BuilderArguments),
     Lock(LockArguments),
     Tags(TagsArguments),
 }
@@ -69,7 +71,12 @@ impl Verb {
             Self::Lock(arguments) => Some(&arguments.project.file),
             Self::Tags(arguments) => Some(&arguments.project.file),
             Self::Explain(arguments) => Some(&arguments.file),
-            Self::Import(_) | Self::Init(_) | Self::Schema(_) | Self::Prune(_) | Self::Cache(_) => None,
+            Self::Import(_)
+            | Self::Init(_)
+            | Self::Schema(_)
+            | Self::Prune(_)
+            | Self::Cache(_)
+            | Self::Builder(_) => None,
         }
     }
 }
@@ -165,9 +172,9 @@ pub struct BakeArguments {
     /// Short for `--attest type=provenance`; `=false` for none
     #[arg(long, value_name = "VALUE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     provenance: Option<String>,
-    /// Where to build: `default`, which is this machine, or a `[builder.NAME]` of the user's configuration or of
-    /// the build file
-    #[arg(long, value_name = "NAME")]
+    /// Where to build: `default`, which is this machine, `docker`, which is a Docker Engine, or another one that
+    /// `mab builder ls` shows [default: what `mab builder use` chose, or this machine]
+    #[arg(long, value_name = "NAME", env = "MAB_BUILDER")]
     builder: Option<String>,
     /// Checks the Dockerfiles instead of building them, as `--call check`
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod build_file;
+mod builder;
 mod cache;
 mod check;
 mod exit;
@@ -79,6 +80,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Prune(arguments) => prune::prune(&arguments, &facts),
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),
+        Verb::Builder(arguments) => builder::builder(&arguments, &mut facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
         Verb::Tags(arguments) => tags::tags(&arguments, &mut facts),
     }

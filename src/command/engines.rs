@@ -22,10 +22,13 @@ impl Engines {
     pub fn check(&self, plan: &Plan) -> Result<(), Failure> {
         let Self::Buildkit(engine) = self else { return Ok(()) };
         let refusals = plan.nodes().filter_map(|(_, node)| match node {
-            Node::Build(node) if runs_on_its_platform(&node.dockerfile) => {
-                engine.refusal(&node.target, &node.platform)
+            Node::Build(node) => {
+                let labels = node.variant.worker_labels.iter();
+                let labels = labels.map(|(key, label)| (key.clone(), label.value.clone())).collect();
+                let platform = runs_on_its_platform(&node.dockerfile).then_some(&node.platform);
+                engine.refusal(&node.target, platform, &labels)
             }
-            Node::Build(_) | Node::Resolve(_) | Node::Merge(_) | Node::Publish(_) => None,
+            Node::Resolve(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
         let refusals: Vec<Problem> = refusals.collect();
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }

@@ -124,6 +124,7 @@ pub fn plain_request(facts: &Facts) -> Request {
         // Nothing runs.
         allowed: BTreeSet::from(Entitlement::ALL),
         is_lenient: false,
+        has_workers: false,
         build_platform: session::build_platform(facts),
         directory: facts.directories.current.clone(),
     }

@@ -266,7 +266,8 @@ async fn plan_chosen(
     if !project.refusals.is_empty() {
         return Err(project.refusals);
     }
-    let request = &Request { is_lenient: is_foreign, ..request.clone() };
+    let has_workers = session.has_builder();
+    let request = &Request { is_lenient: is_foreign, has_workers, ..request.clone() };
     let selection = match &changed {
         None => plan::select(&project, &names)?,
         Some(changed) => plan::select(&project, &names_or_all(&project, &names))?

@@ -69,6 +69,11 @@ impl<'a> Session<'a> {
         debug_assert!(is_first, "a session has one builder");
     }
 
+    /// Whether somebody builds in place of this machine.
+    pub fn has_builder(&self) -> bool {
+        self.builder.get().is_some()
+    }
+
     pub fn options(&self) -> &SessionOptions {
         self.options
     }

@@ -1,14 +1,12 @@
 //! The user's own configuration: where it is, and what it means for the clients of a run.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Failure;
+use super::{Failure, builders};
 use crate::base::Platform;
-use crate::config::OWN_BUILDER;
 use crate::config::user::{self, UserConfig};
-use crate::diag::{Problem, nearest};
+use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::{Builder, Project};
 use crate::registry::RegistryOptions;
@@ -58,18 +56,26 @@ pub fn registries(config: &UserConfig) -> Result<RegistryOptions, Box<Problem>> 
     Ok(options)
 }
 
+/// The builder that is asked for: by `--builder`, else by `mab builder use`.
+fn chosen<'a>(option: Option<&'a str>, facts: &Facts) -> Option<std::borrow::Cow<'a, str>> {
+    option.map(Into::into).or_else(|| builders::in_use(facts).map(Into::into))
+}
+
 /// What is odd about the builders of the build file, and that there is none as `--builder` names it.
 pub fn check_builders(
     project: &mut Project,
-    chosen: Option<&str>,
+    option: Option<&str>,
     facts: &Facts,
 ) -> Result<Vec<Problem>, Failure> {
-    let chosen = chosen.filter(|name| !matches!(*name, "" | OWN_BUILDER));
-    if project.builders.is_empty() && chosen.is_none() {
+    if let Some(name) = chosen(option, facts)
+        && let Err(problems) = builders::find(&name, Some(project), facts)
+    {
+        project.refusals.extend(problems);
+    }
+    if project.builders.is_empty() {
         return Ok(Vec::new());
     }
     let own = config(facts)?.builders;
-    project.refusals.extend(chosen.and_then(|name| refusal(name, &own, &project.builders)));
     let hidden = project.builders.iter().filter_map(|(name, builder)| Some((name, builder, own.get(name)?)));
     let warnings = hidden.map(|(name, builder, own)| {
         let message = format!(
@@ -83,16 +89,17 @@ pub fn check_builders(
     Ok(warnings.collect())
 }
 
-/// The builder that `--builder` names, the user's own before the build file's; none for this machine.
+/// The builder that is asked for; none for this machine.
 pub fn builder(
     project: &Project,
-    chosen: Option<&str>,
+    option: Option<&str>,
     facts: &Facts,
 ) -> Result<Option<(String, Builder)>, Failure> {
-    let Some(name) = chosen.filter(|name| !matches!(*name, "" | OWN_BUILDER)) else { return Ok(None) };
-    let own = config(facts)?.builders.remove(name);
-    let builder = own.or_else(|| project.builders.get(name).cloned());
-    Ok(builder.map(|builder| (name.to_string(), builder)))
+    match chosen(option, facts) {
+        // What is wrong with it was told with everything else.
+        Some(name) if project.refusals.is_empty() => builders::find(&name, Some(project), facts),
+        Some(_) | None => Ok(None),
+    }
 }
 
 /// Where a worker is for a platform, builds of that platform run on it, and so do their stages for `$BUILDPLATFORM`.
@@ -105,20 +112,4 @@ pub fn set_build_platforms(project: &mut Project, builder: &Builder) {
             Arc::make_mut(variant).build_platform = Some(platform);
         }
     }
-}
-
-fn refusal(
-    name: &str,
-    own: &BTreeMap<String, Builder>,
-    of_file: &BTreeMap<String, Builder>,
-) -> Option<Problem> {
-    if own.contains_key(name) || of_file.contains_key(name) {
-        return None;
-    }
-    let known = own.keys().chain(of_file.keys()).map(String::as_str);
-    let problem = Problem::input("builder::unknown", format!("there is no builder `{name}`"));
-    Some(match nearest(name, known) {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None => problem.help("builders are in `[builder.NAME]` of your configuration or of multiarch.toml"),
-    })
 }

@@ -24,6 +24,8 @@ pub struct Recipe {
     pub entitlements: Vec<Entitlement>,
     pub ulimits: Vec<Ulimit>,
     pub emulate: Emulate,
+    /// What a worker must have to build it.
+    pub worker_labels: BTreeMap<String, String>,
 }
 
 impl Recipe {
@@ -41,6 +43,11 @@ impl Recipe {
             entitlements: setting.entitlements.iter().map(|asked| asked.value).collect(),
             ulimits: setting.ulimits.to_vec(),
             emulate,
+            worker_labels: BTreeMap::new(),
         }
+    }
+
+    pub fn with_worker_labels(self, worker_labels: BTreeMap<String, String>) -> Self {
+        Self { worker_labels, ..self }
     }
 }

@@ -83,6 +83,8 @@ pub struct Request {
     pub allowed: BTreeSet<Entitlement>,
     /// Tags that nothing moves, and caches, may be shared, as bake lets them be.
     pub is_lenient: bool,
+    /// Workers of a builder build, which may have labels.
+    pub has_workers: bool,
     /// The platform builds run on.
     pub build_platform: Platform,
     /// Messages name paths below it without it.
@@ -107,7 +109,7 @@ pub fn compile(
         claims: Claims::default(),
         problems: Vec::new(),
     };
-    compiler.problems.extend(unsupported::problems(selection));
+    compiler.problems.extend(unsupported::problems(selection, request.has_workers));
     let made = selection.requested.iter().filter_map(|target| target.tagging.as_ref());
     let bad = made.flat_map(|tagging| &tagging.problems).filter(|problem| problem.is_error());
     compiler.problems.extend(bad.cloned());

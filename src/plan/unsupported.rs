@@ -6,11 +6,11 @@ use crate::diag::{Place, Problem};
 use crate::model::{Target, Variant, VerifyLevel};
 
 /// One problem for each key of each target.
-pub fn problems(selection: &Selection<'_>) -> Vec<Problem> {
-    selection.all().flat_map(of_target).collect()
+pub fn problems(selection: &Selection<'_>, has_workers: bool) -> Vec<Problem> {
+    selection.all().flat_map(|target| of_target(target, has_workers)).collect()
 }
 
-fn of_target(target: &Target) -> Vec<Problem> {
+fn of_target(target: &Target, has_workers: bool) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut add = |key: &str, what: &str, help: &str, place: Option<&Place>| {
         found.push(problem(target, key, what, help, place));
@@ -24,7 +24,7 @@ fn of_target(target: &Target) -> Vec<Problem> {
         add("policy", what, "take it out, or give it `disabled=true`", policy.place.as_ref());
     }
     for variant in &target.variants {
-        for one in of_variant(target, variant) {
+        for one in of_variant(target, variant, has_workers) {
             // What all platforms have in common is said once.
             if !found.contains(&one) {
                 found.push(one);
@@ -34,7 +34,7 @@ fn of_target(target: &Target) -> Vec<Problem> {
     found
 }
 
-fn of_variant(target: &Target, variant: &Variant) -> Vec<Problem> {
+fn of_variant(target: &Target, variant: &Variant, has_workers: bool) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut add = |key: &str, what: &str, help: &str, place: Option<&Place>| {
         found.push(problem(target, key, what, help, place));
@@ -51,9 +51,9 @@ fn of_variant(target: &Target, variant: &Variant) -> Vec<Problem> {
         let help = "take it out, or leave the platform out with `when`";
         add("allow-failure", "a platform that fails fails its target still", help, allowed.place.as_ref());
     }
-    if let Some((_, label)) = variant.worker_labels.first_key_value() {
+    if let Some((_, label)) = variant.worker_labels.first_key_value().filter(|_| !has_workers) {
         let what = "the embedded engine's worker has no labels";
-        let help = "its labels are none; take `worker-labels` out to build the platform here";
+        let help = "bake with `--builder NAME`, or take `worker-labels` out to build the platform here";
         add("worker-labels", what, help, label.place.as_ref());
     }
     if let Some(test) = variant.tests.first() {

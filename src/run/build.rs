@@ -147,7 +147,10 @@ impl<E: Engine> PlanWorker<E> {
             .with_labels(&node.labels);
         let setting = Setting { args: &args, ..setting };
         let (lowered, bases) = self.lower(node, &setting).await?;
-        let recipe = Arc::new(Recipe::new(node.dockerfile.clone(), &setting, node.variant.emulate));
+        let labels = node.variant.worker_labels.iter().map(|(key, label)| (key.clone(), label.value.clone()));
+        let recipe = Recipe::new(node.dockerfile.clone(), &setting, node.variant.emulate)
+            .with_worker_labels(labels.collect());
+        let recipe = Arc::new(recipe);
         let pinned = self.pinned(&lowered, &auth).await?;
         let contexts = self.contexts(node, &lowered, &auth).await?;
         let sources = self.selected(&lowered, &contexts, &pinned).await?;

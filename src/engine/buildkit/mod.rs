@@ -11,6 +11,7 @@ mod content;
 mod endpoint;
 mod error;
 mod file_sync;
+mod house;
 mod request;
 mod result;
 mod route;
@@ -32,6 +33,8 @@ use crate::model::{Builder, Emulate, Worker};
 use crate::registry::{Credentials, Registry};
 use crate::steps::Lowered;
 use crate::store::Store;
+
+pub use house::{KeepRules, Kept, WorkerReport, disk_usage, inspect, prune};
 
 use client::Client;
 use error::WorkerError;
@@ -83,6 +86,11 @@ impl Remote {
         Self { worker, declared, connection: tokio::sync::Mutex::default() }
     }
 
+    /// Whether it has all of the labels.
+    fn has(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.iter().all(|(key, value)| self.worker.labels.get(key) == Some(value))
+    }
+
     async fn connect(&self, surroundings: &Surroundings) -> Result<(Client, Offer), WorkerError> {
         let mut connection = self.connection.lock().await;
         if let Some(connected) = &*connection {
@@ -106,9 +114,8 @@ impl Buildkit {
     pub fn new(options: BuildkitOptions) -> Result<Arc<Self>, Box<Problem>> {
         let BuildkitOptions { name, builder, store, registry, credentials, caches, surroundings } = options;
         for worker in &builder.workers {
-            endpoint::check(worker).map_err(|error| {
-                Box::new(error.problem().at(builder.place.clone(), "a worker of this builder"))
-            })?;
+            check_endpoint(worker)
+                .map_err(|problem| Box::new(problem.at(builder.place.clone(), "a worker of this builder")))?;
         }
         let workers: Vec<Remote> = builder.workers.into_iter().map(Remote::new).collect();
         let loads = Mutex::new(vec![0; workers.len()]);
@@ -116,23 +123,42 @@ impl Buildkit {
         Ok(Arc::new(Self { name, place: builder.place, workers, loads, tools }))
     }
 
-    /// The problem that no worker builds for a platform, as far as that is known without asking them.
-    pub fn refusal(&self, target: &str, platform: &Platform) -> Option<Problem> {
-        let offers: Option<Vec<&Offer>> =
-            self.workers.iter().map(|remote| remote.declared.as_ref()).collect();
-        let offers = offers.filter(|offers| !offers.iter().any(|offer| offer.has(platform)))?;
-        let offers = self.workers.iter().zip(offers).map(|(remote, offer)| told(remote, offer)).collect();
-        Some(self.no_match(target, std::iter::once(platform), offers))
+    /// The problem that no worker with the labels builds for a platform, as far as that is known without asking them.
+    /// Without a platform any worker will do.
+    pub fn refusal(
+        &self,
+        target: &str,
+        platform: Option<&Platform>,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<Problem> {
+        let may_do = |remote: &Remote| {
+            let offers = remote.declared.as_ref().zip(platform);
+            remote.has(labels) && offers.is_none_or(|(offer, platform)| offer.has(platform))
+        };
+        if self.workers.iter().any(may_do) {
+            return None;
+        }
+        let nothing = Offer { native: Vec::new(), emulated: Vec::new() };
+        let offers = self.workers.iter().map(|remote| (remote, remote.declared.as_ref().unwrap_or(&nothing)));
+        let offers = offers.map(|(remote, offer)| told(remote, offer)).collect();
+        Some(self.no_match(target, platform.into_iter(), labels, offers))
     }
 
     fn no_match<'a>(
         &self,
         target: &str,
         platforms: impl Iterator<Item = &'a Platform>,
+        labels: &BTreeMap<String, String>,
         offers: Vec<String>,
     ) -> Problem {
         let platforms = platforms.map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-        let message = format!("no worker of builder `{}` builds `{target}` for {platforms}", self.name);
+        let mut message = format!("no worker of builder `{}` builds `{target}`", self.name);
+        if !platforms.is_empty() {
+            message.push_str(&format!(" for {platforms}"));
+        }
+        if !labels.is_empty() {
+            message.push_str(&format!(" with the labels {}", list(labels)));
+        }
         Problem::new(Kind::Host, "builder::no-worker", message)
             .at(self.place.clone(), "this builder")
             .details(offers.join("\n"))
@@ -144,6 +170,9 @@ impl Buildkit {
         let denies = job.recipe.emulate == Emulate::Deny;
         let (mut offers, mut errors) = (Vec::new(), Vec::new());
         for (place, remote) in self.workers.iter().enumerate().filter(|(place, _)| !failed.contains(place)) {
+            if !remote.has(&job.recipe.worker_labels) {
+                continue;
+            }
             match remote.offer(&self.tools.surroundings).await {
                 Ok(offer) if denies => offers.push((place, Offer { emulated: Vec::new(), ..offer })),
                 Ok(offer) => offers.push((place, offer)),
@@ -163,7 +192,12 @@ impl Buildkit {
             }
             None if errors.is_empty() => {
                 let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer)).collect();
-                Err(Choice::NoMatch(Box::new(self.no_match(&job.target, wishes.keys(), offers))))
+                Err(Choice::NoMatch(Box::new(self.no_match(
+                    &job.target,
+                    wishes.keys(),
+                    &job.recipe.worker_labels,
+                    offers,
+                ))))
             }
             None => Err(Choice::Unreachable(errors)),
         }
@@ -214,12 +248,27 @@ impl Chosen<'_> {
     }
 }
 
+/// Whether it can be an address at all.
+pub fn check_endpoint(worker: &Worker) -> Result<(), Box<Problem>> {
+    endpoint::check(worker).map_err(|error| Box::new(error.problem()))
+}
+
+fn list(labels: &BTreeMap<String, String>) -> String {
+    let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+    labels.collect::<Vec<_>>().join(", ")
+}
+
 fn told(remote: &Remote, offer: &Offer) -> String {
-    let list =
+    let names =
         |platforms: &[Platform]| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut text = format!("`{}` offers {}", remote.worker.endpoint, list(&offer.native));
+    let native =
+        if offer.native.is_empty() { "what it says itself".to_string() } else { names(&offer.native) };
+    let mut text = format!("`{}` offers {native}", remote.worker.endpoint);
     if !offer.emulated.is_empty() {
-        text.push_str(&format!("; emulated: {}", list(&offer.emulated)));
+        text.push_str(&format!("; emulated: {}", names(&offer.emulated)));
+    }
+    if !remote.worker.labels.is_empty() {
+        text.push_str(&format!("; labels: {}", list(&remote.worker.labels)));
     }
     text
 }

@@ -1,0 +1,109 @@
+//! `mab builder`: what there is, and what its workers say.
+
+use super::builders::{self, Known, Origin};
+use super::session::surroundings;
+use super::{Failure, ProjectOptions, project};
+use crate::config::OWN_BUILDER;
+use crate::diag::Problem;
+use crate::engine::buildkit::{self, KeepRules, Kept, WorkerReport};
+use crate::facts::Facts;
+use crate::model::{Project, Worker};
+
+/// One of the builders, as it is declared.
+pub struct Listed {
+    pub name: String,
+    pub origin: Origin,
+    /// By bakes that name none.
+    pub is_used: bool,
+    pub workers: Result<Vec<Worker>, Box<Problem>>,
+}
+
+/// What the workers of a builder say.
+pub struct Answer<T> {
+    pub name: String,
+    pub workers: Vec<Told<T>>,
+}
+
+pub struct Told<T> {
+    pub worker: Worker,
+    pub told: Result<T, Box<Problem>>,
+}
+
+/// The build file of the current folder, for its builders; one that cannot be read has none.
+fn here(facts: &mut Facts) -> Option<Project> {
+    project::load(&ProjectOptions::default(), facts).ok().map(|loaded| loaded.project)
+}
+
+/// All builders, the one of this machine first.
+pub fn list(facts: &mut Facts) -> Result<Vec<Listed>, Failure> {
+    let project = here(facts);
+    let used = builders::in_use(facts);
+    let own = Listed {
+        name: OWN_BUILDER.to_string(),
+        origin: Origin::BuiltIn,
+        is_used: used.is_none(),
+        workers: Ok(Vec::new()),
+    };
+    let known = builders::all(project.as_ref(), facts)?.into_iter();
+    let listed = known.map(|(name, Known { origin, builder })| Listed {
+        is_used: used.as_deref() == Some(name.as_str()),
+        name,
+        origin,
+        workers: builder.map(|builder| builder.workers),
+    });
+    Ok(std::iter::once(own).chain(listed).collect())
+}
+
+/// The workers of a builder, or of the one in use.
+fn workers(name: Option<&str>, facts: &mut Facts) -> Result<(String, Vec<Worker>), Failure> {
+    let project = here(facts);
+    let name = name.map(String::from).or_else(|| builders::in_use(facts));
+    let name = name.unwrap_or_else(|| OWN_BUILDER.to_string());
+    let Some((name, builder)) = builders::find(&name, project.as_ref(), facts)? else {
+        let problem = Problem::input("builder::own", "builder `default` is this machine, and has no workers");
+        return Err(vec![problem.help(
+            "name another one: `mab builder ls` shows them; `mab cache` is about what this machine keeps",
+        )]);
+    };
+    Ok((name, builder.workers))
+}
+
+async fn ask<T>(
+    name: Option<&str>,
+    facts: &mut Facts,
+    ask: impl AsyncFn(&Worker) -> Result<T, Box<Problem>>,
+) -> Result<Answer<T>, Failure> {
+    let (name, workers) = workers(name, facts)?;
+    let asked = futures_util::future::join_all(workers.iter().map(|worker| ask(worker))).await;
+    let workers = workers.iter().cloned().zip(asked).map(|(worker, told)| Told { worker, told }).collect();
+    Ok(Answer { name, workers })
+}
+
+pub async fn inspect(name: Option<&str>, facts: &mut Facts) -> Result<Answer<WorkerReport>, Failure> {
+    let surroundings = surroundings(facts);
+    ask(name, facts, async |worker| buildkit::inspect(worker, &surroundings).await).await
+}
+
+pub async fn disk_usage(name: Option<&str>, facts: &mut Facts) -> Result<Answer<Kept>, Failure> {
+    let surroundings = surroundings(facts);
+    ask(name, facts, async |worker| buildkit::disk_usage(worker, &surroundings).await).await
+}
+
+pub async fn prune(name: Option<&str>, rules: KeepRules, facts: &mut Facts) -> Result<Answer<Kept>, Failure> {
+    let surroundings = surroundings(facts);
+    ask(name, facts, async |worker| buildkit::prune(worker, rules, &surroundings).await).await
+}
+
+/// Adds a worker to a builder of `mab builder`'s own.
+pub fn add(name: &str, worker: Worker, facts: &Facts) -> Result<(), Failure> {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_good) || matches!(name, OWN_BUILDER | builders::DOCKER) {
+        let message = format!("a builder cannot be called `{name}`");
+        let help = "take letters, digits, `.`, `_` and `-`; `default` and `docker` are there already";
+        return Err(vec![Problem::input("builder::name", message).help(help)]);
+    }
+    buildkit::check_endpoint(&worker).map_err(|problem| vec![*problem])?;
+    builders::add(name, worker, facts)
+}
+
+pub use builders::{choose, remove};
