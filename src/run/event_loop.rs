@@ -63,21 +63,25 @@ pub async fn run<W: Worker>(
         failures: Vec::new(),
         interrupted: false,
     };
-    let driving = async move {
-        this.drive(limits.jobs.max(1), &mut cancel).await;
-        this.finish(begin)
-    };
-    // Beside the nodes: whoever waits for this one would have to be woken for each of them.
-    let mut driver = JoinSet::new();
-    driver.spawn(driving);
-    match driver.join_next().await {
-        Some(Ok(result)) => result,
-        Some(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => pending().await,
-        },
-        None => pending().await,
+    loop {
+        this.start_ready(limits.jobs.max(1));
+        tokio::select! {
+            ended = this.running.join_next_with_id() => match ended {
+                Some(ended) => this.ended(ended),
+                None => break,
+            },
+            () = turned_true(&mut cancel), if !this.interrupted => this.interrupt(),
+        }
     }
+    assert!(this.schedule.is_finished(), "no node can run and some are unfinished");
+    if !this.interrupted {
+        tokio::select! {
+            () = this.worker.settle() => {}
+            // The nodes are done: what is beside them is dropped, and the run has succeeded or failed all the same.
+            () = turned_true(&mut cancel) => {}
+        }
+    }
+    this.finish(begin)
 }
 
 async fn turned_true(cancel: &mut watch::Receiver<bool>) {
@@ -88,27 +92,6 @@ async fn turned_true(cancel: &mut watch::Receiver<bool>) {
 }
 
 impl<W: Worker> EventLoop<W> {
-    async fn drive(&mut self, jobs: usize, cancel: &mut watch::Receiver<bool>) {
-        loop {
-            self.start_ready(jobs);
-            tokio::select! {
-                ended = self.running.join_next_with_id() => match ended {
-                    Some(ended) => self.ended(ended),
-                    None => break,
-                },
-                () = turned_true(cancel), if !self.interrupted => self.interrupt(),
-            }
-        }
-        assert!(self.schedule.is_finished(), "no node can run and some are unfinished");
-        if !self.interrupted {
-            tokio::select! {
-                () = self.worker.settle() => {}
-                // The nodes are done: what is beside them is dropped, and the run has succeeded or failed all the same.
-                () = turned_true(cancel) => {}
-            }
-        }
-    }
-
     fn start_ready(&mut self, jobs: usize) {
         while self.running.len() < jobs {
             let Some(node) = self.schedule.start_next() else { return };
