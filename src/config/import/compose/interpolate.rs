@@ -184,10 +184,11 @@ mod tests {
             ("${A+set}${EMPTY:+no}${NONE+no}", "set"),
             ("${A?needed}", "a"),
             ("${NONE:-http://x/y?z}", "http://x/y?z"),
+            ("$1 a $ b$", "$1 a $ b$"),
         ] {
             check(text, Some(expected));
         }
-        for text in ["${NONE?needed}", "${EMPTY:?}", "$1", "a $ b", "${A", "${}", "${A!b}"] {
+        for text in ["${NONE?needed}", "${EMPTY:?}", "${1}", "${A", "${}", "${A!b}"] {
             check(text, None);
         }
     }
