@@ -225,16 +225,15 @@ pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> 
 /// `a`, `b` and `c`; long lists are cut.
 pub fn quoted_list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     const MOST: usize = 40;
-    let mut words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    let words: Vec<&str> = words.into_iter().collect();
+    let mut shown: Vec<String> = words.iter().take(MOST).map(|word| format!("`{word}`")).collect();
     if words.len() > MOST {
-        let hidden = words.len() - MOST;
-        words.truncate(MOST);
-        return format!("{} and {hidden} more", words.join(", "));
+        return format!("{} and {} more", shown.join(", "), words.len() - MOST);
     }
-    match words.pop() {
+    match shown.pop() {
         None => "none".to_string(),
-        Some(last) if words.is_empty() => last,
-        Some(last) => format!("{} and {last}", words.join(", ")),
+        Some(last) if shown.is_empty() => last,
+        Some(last) => format!("{} and {last}", shown.join(", ")),
     }
 }
 

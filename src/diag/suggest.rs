@@ -15,7 +15,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let letters = letters(word);
     candidates
         .into_iter()
-        .filter(|candidate| candidate.len() <= 4 * LONGEST && is_near(&letters, candidate, allowed))
+        .filter(|candidate| candidate.len() <= 4 * LONGEST && is_near(&letters, length, candidate, allowed))
         .take(MOST_COMPARED)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
@@ -24,18 +24,35 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// How often each letter is in a word; letters beyond ASCII share what is left.
-fn letters(word: &str) -> [i16; 128] {
+fn letters(word: &str) -> [u8; 128] {
     let mut counts = [0; 128];
     for letter in word.chars() {
-        counts[usize::try_from(u32::from(letter)).unwrap_or(0).min(127)] += 1;
+        counts[slot(letter)] += 1;
     }
     counts
 }
 
+fn slot(letter: char) -> usize {
+    usize::try_from(u32::from(letter)).unwrap_or(127).min(127)
+}
+
 /// Whether so few slips can make one word of the other: each changes the count of two letters at most.
-fn is_near(letters: &[i16; 128], candidate: &str, allowed: usize) -> bool {
-    let differences = letters.iter().zip(self::letters(candidate)).map(|(one, other)| one.abs_diff(other));
-    differences.map(usize::from).sum::<usize>() <= 2 * allowed
+fn is_near(letters: &[u8; 128], length: usize, candidate: &str, allowed: usize) -> bool {
+    let mut left = *letters;
+    let (mut missing, mut added) = (length, 0);
+    for letter in candidate.chars() {
+        let count = &mut left[slot(letter)];
+        if *count > 0 {
+            *count -= 1;
+            missing -= 1;
+        } else {
+            added += 1;
+            if added > 2 * allowed {
+                return false;
+            }
+        }
+    }
+    missing + added <= 2 * allowed
 }
 
 #[cfg(test)]

@@ -68,6 +68,9 @@ fn groups_are_bounded() {
     let unknown: Vec<String> = (0..50_000).map(|n| format!("\"tt{n}\"")).collect();
     let text = format!("{targets}[group.all]\ntargets = [{}]\n", unknown.join(", "));
     meter.toml("unknown members", &text, "config::too-many: there are more than 500 problems");
+    let groups = lines(10_000, |n| format!("[group.g{n}]\ntargets = [\"service-x{n}\", \"y{n}\"]"));
+    let text = format!("{groups}{}", lines(10_000, |n| format!("[target.service-{n}]")));
+    meter.toml("unknown members of many", &text, "config::too-many: there are more than 500 problems");
 }
 
 #[test]
