@@ -111,7 +111,7 @@ fn printed_files_are_read_back() {
         }
         let print = |project: &Project| {
             let names: Vec<&str> = project.targets.keys().map(String::as_str).collect();
-            format!("{:#}", document(project, &names))
+            format!("{:#}", document(project, &names, &[]))
         };
         let printed = print(&project);
         assert!(config::is_resolved(&printed), "{}", case.display());

@@ -108,8 +108,11 @@ pub fn print(options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Fa
     let root = options.remote.as_ref().and_then(|remote| remote.root());
     project.root = root.unwrap_or(&facts.directories.current).to_path_buf();
     let selection = crate::plan::select(&project, &names)?;
+    let is_default = names.is_empty() || names == ["default"];
+    let asked = selection.requested.iter().filter(|_| !is_default).map(|target| target.name.as_str());
+    let asked: Vec<&str> = asked.collect();
     let names: Vec<&str> = selection.all().map(|target| target.name.as_str()).collect();
-    let document = bake_json::document(&project, &names);
+    let document = bake_json::document(&project, &names, &asked);
     Ok(Document { text: format!("{document:#}\n"), warnings })
 }
 

@@ -24,19 +24,21 @@ type Object = Map<String, Value>;
 /// All groups and targets of the project; the same project gives the same bytes.
 pub fn bake_json(project: &Project) -> Value {
     let names: Vec<&str> = project.targets.keys().map(String::as_str).collect();
-    selected_json(project, &names)
+    selected_json(project, &names, &[])
 }
 
 /// The same as `selected_json`, so that `mab` and bake can read it again: with a mark that is a comment to bake, and
-/// with text escaped that HCL takes for a template.
-pub fn document(project: &Project, names: &[&str]) -> Value {
+/// with text escaped that HCL takes for a template. What was `asked` for by name is what is baked by default, as bake
+/// prints it.
+pub fn document(project: &Project, names: &[&str], asked: &[&str]) -> Value {
     let mut document = Object::new();
     document.insert(resolved::MARK.to_string(), json!({ "mab": resolved::VERSION }));
     // What `--platform` leaves nothing of would be built for the host's when it is read.
     let is_built = |name: &&str| project.targets.get(*name).is_some_and(|target| !target.variants.is_empty());
     let names: Vec<&str> = names.iter().copied().filter(is_built).collect();
     document.extend(words_json::of_project(project));
-    if let Value::Object(members) = escaped(selected_json(project, &names)) {
+    let asked: Vec<&str> = asked.iter().copied().filter(is_built).collect();
+    if let Value::Object(members) = escaped(selected_json(project, &names, &asked)) {
         document.extend(members);
     }
     Value::Object(document)
@@ -54,13 +56,16 @@ fn escaped(value: Value) -> Value {
     }
 }
 
-/// The targets of these names, and the groups that have some of them.
-pub fn selected_json(project: &Project, names: &[&str]) -> Value {
+/// The targets of these names, and the groups that have some of them; those `asked` for are the default.
+fn selected_json(project: &Project, names: &[&str], asked: &[&str]) -> Value {
     let groups = groups_with(project, names);
     let groups = groups.into_iter().map(|(name, group)| (name.clone(), group_json(group)));
     let targets = project.targets.iter().filter(|(name, _)| names.contains(&name.as_str()));
     let targets = targets.map(|(name, target)| (name.clone(), target_json(project, target)));
-    let (groups, targets): (Object, Object) = (groups.collect(), targets.collect());
+    let (mut groups, targets): (Object, Object) = (groups.collect(), targets.collect());
+    if !asked.is_empty() && !names.contains(&"default") {
+        groups.insert("default".to_string(), json!({ "targets": asked }));
+    }
     let mut document = Object::new();
     if !groups.is_empty() {
         document.insert("group".to_string(), Value::Object(groups));

@@ -84,6 +84,9 @@ fn a_printed_file_is_the_same_file() {
             let plan =
                 |file: &[&str]| stdout(&project, &[&["plan", "--format", format], file, names].concat());
             assert_eq!(plan(&["-f", "x.json"]), plan(&[]), "{names:?}");
+            // What was asked for is the default of what was printed.
+            let default = stdout(&project, &["plan", "--format", format, "-f", "x.json"]);
+            assert_eq!(default, plan(&[]), "{names:?}");
         }
     }
 }
