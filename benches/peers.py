@@ -63,7 +63,16 @@ class Bench:
         # utime, stime, and those of children that have ended.
         return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
+    def settle(self):
+        """Waits until what ran before is really over: a daemon goes on with its records for seconds, with a processor
+        of its own, and what was written is on its way to the disk."""
+        os.sync()
+        seconds = None
+        while seconds != (seconds := self.daemon_seconds()):
+            time.sleep(0.5)
+
     def timed(self, command, with_daemon, folder=None):
+        self.settle()
         own = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         before, daemon = own(), self.daemon_seconds() if with_daemon else 0
         begin = time.monotonic()

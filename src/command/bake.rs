@@ -126,7 +126,7 @@ pub async fn bake(
             return Err(problems);
         }
     }
-    worker.approach_registries();
+    worker.look_at_tags();
     worker.walk_ahead().await;
     let limits = Limits { jobs: options.session.jobs, keep_going: options.keep_going };
     let RunResult { end, failures } = run(&plan, worker.clone(), limits, events, cancel).await;

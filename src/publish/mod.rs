@@ -2,6 +2,7 @@
 
 pub mod export;
 pub mod load;
+pub mod looks;
 pub mod merge;
 pub mod output;
 pub mod push;
@@ -27,6 +28,12 @@ pub trait PushSource: BlobSource {
 
     /// Where it is known to be, so that a registry can take it from there.
     fn repositories_with(&self, digest: &Digest) -> Vec<Reference>;
+
+    /// Whether a manifest was made a moment ago, so that no registry has to be asked for it: hardly any has it.
+    fn is_new(&self, manifest: &Digest) -> bool {
+        let _ = manifest;
+        false
+    }
 }
 
 impl PushSource for Store {

@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, try_join, try_join_all};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::PushSource;
+use super::looks::TagLooks;
 use crate::base::{Digest, Reference};
 use crate::diag::{Kind, Problem};
 use crate::oci::{Descriptor, Index, Manifest, media_type};
@@ -68,6 +69,8 @@ pub type PushReport<'a> = &'a (dyn Fn(PushEvent) + Send + Sync);
 const LARGEST_DOCUMENT: u64 = 4 * 1024 * 1024;
 /// An index of indexes is rare, more is an attack.
 const DEEPEST: usize = 4;
+/// Blobs of this size take about as long to send as to ask for.
+const SMALL: u64 = 16 * 1024;
 /// How many blobs of a repository are under way; the client bounds the exchanges with a registry besides.
 const PARALLEL_BLOBS: usize = 8;
 /// More neighbours are not asked for a blob: each refusal begins an upload at the registry.
@@ -80,23 +83,25 @@ pub async fn push_image(
     push: &ImagePush<'_>,
     report: PushReport<'_>,
 ) -> Result<Vec<PushedName>, PushError> {
-    let pushed = push_images(registry, blobs, std::slice::from_ref(push), report).await?;
+    let looks = TagLooks::new(registry.clone());
+    let pushed = push_images(&looks, blobs, std::slice::from_ref(push), report).await?;
     Ok(pushed.into_iter().flatten().collect())
 }
 
 /// Pushes the content of all images, and only when all of it stands moves tags; the answer has one list per
 /// image, in the order given.
 pub async fn push_images(
-    registry: &Registry,
+    looks: &TagLooks,
     blobs: &dyn PushSource,
     pushes: &[ImagePush<'_>],
     report: PushReport<'_>,
 ) -> Result<Vec<Vec<PushedName>>, PushError> {
+    let registry = looks.registry();
     let contents: Vec<Content> =
         pushes.iter().map(|push| Content::read(blobs, push.image)).collect::<Result<_, _>>()?;
     let asked: Vec<_> = pushes
         .iter()
-        .map(|push| try_join_all(push.names.iter().map(|name| stands(registry, name, push.image))).shared())
+        .map(|push| try_join_all(push.names.iter().map(|name| stands(looks, name, push.image))).shared())
         .collect();
     let filling = async {
         let mut filled: Vec<Filled<'_>> = Vec::new();
@@ -127,11 +132,9 @@ struct Filled<'a> {
 
 /// Whether a name's tag already points to the image. A registry that does not let look may still let push, so
 /// only pushing decides about access.
-async fn stands(registry: &Registry, name: &Reference, image: &Descriptor) -> Result<bool, RegistryError> {
+async fn stands(looks: &TagLooks, name: &Reference, image: &Descriptor) -> Result<bool, RegistryError> {
     match tag_of(name) {
-        Some(tag) => {
-            Ok(visible(registry.head(&tag).await)?.is_some_and(|found| found.digest == image.digest))
-        }
+        Some(tag) => Ok(visible(looks.at(&tag).await)?.is_some_and(|found| found.digest == image.digest)),
         None => Ok(false),
     }
 }
@@ -144,7 +147,7 @@ fn visible(found: Result<Option<Descriptor>, RegistryError>) -> Result<Option<De
 }
 
 /// The name without a digest, if it has a tag.
-fn tag_of(name: &Reference) -> Option<Reference> {
+pub fn tag_of(name: &Reference) -> Option<Reference> {
     name.with_tag(name.tag()?).ok()
 }
 
@@ -192,6 +195,7 @@ impl Work<'_> {
         let asked = self.content.documents.iter().map(|document| async move {
             // An index does not prove that its children are still there, a manifest does for its blobs.
             let is_known = !media_type::is_index(&document.descriptor.media_type)
+                && !self.blobs.is_new(&document.descriptor.digest)
                 && visible(self.registry.head(&repository.with_digest(document.descriptor.digest)).await)?
                     .is_some();
             Ok::<_, PushError>((document, is_known))
@@ -248,7 +252,10 @@ impl Work<'_> {
         let progress = |done, total| {
             (self.report)(PushEvent::Transfer { repository: name.clone(), digest, done, total });
         };
-        let how = self.registry.push_blob(repository, blob, &open, &mount_from, &progress).await?;
+        let how = match mount_from.is_empty() && is_small_config(blob) {
+            true => self.registry.send_blob(repository, blob, &open, &progress).await?,
+            false => self.registry.push_blob(repository, blob, &open, &mount_from, &progress).await?,
+        };
         (self.report)(PushEvent::Blob { repository: name.clone(), digest, how });
         Ok(())
     }
@@ -267,6 +274,12 @@ impl Work<'_> {
         }
         Ok(done)
     }
+}
+
+/// Whether it is the config of an image. Where the image's manifest is not, it hardly ever is there.
+fn is_small_config(blob: &Descriptor) -> bool {
+    blob.size <= SMALL
+        && matches!(blob.media_type.as_str(), media_type::OCI_CONFIG | media_type::DOCKER_CONFIG)
 }
 
 /// A blob that comes here when it has to be sent.

@@ -58,13 +58,27 @@ impl Registry {
         let repository = self.repository(repository).await?;
         let _permit = repository.permit().await;
         let push = Push { repository: &repository, blob, open, mount_from, progress, what };
+        push.try_until_done(Attempts::new(self.retries())).await
+    }
+
+    /// Sends a small blob that is most likely not there: asking first would take longer.
+    pub async fn send_blob(
+        &self,
+        repository: &Reference,
+        blob: &Descriptor,
+        open: &dyn OpenBlob,
+        progress: Progress<'_>,
+    ) -> Result<Pushed, RegistryError> {
+        let what = format!("blob {} in `{}`", blob.digest, repository.name());
+        let repository = self.repository(repository).await?;
+        let _permit = repository.permit().await;
+        let push = Push { repository: &repository, blob, open, mount_from: &[], progress, what };
         let mut attempts = Attempts::new(self.retries());
-        loop {
-            match push.attempt().await {
-                Ok(pushed) => return Ok(pushed),
-                Err(error) => attempts.after(error).await?,
-            }
+        match push.send(None).await {
+            Ok(pushed) => return Ok(pushed),
+            Err(error) => attempts.after(error).await?,
         }
+        push.try_until_done(attempts).await
     }
 
     /// Whether a repository has a blob, or takes it from one of `mount_from`, without anything being sent.
@@ -138,12 +152,24 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
+    async fn try_until_done(&self, mut attempts: Attempts<'_>) -> Result<Pushed, RegistryError> {
+        loop {
+            match self.attempt().await {
+                Ok(pushed) => return Ok(pushed),
+                Err(error) => attempts.after(error).await?,
+            }
+        }
+    }
+
     /// Asks first every time: an upload whose answer was lost did arrive.
     async fn attempt(&self) -> Result<Pushed, RegistryError> {
-        let begun = match self.place().await? {
-            Placed::Yes(how) => return Ok(how),
-            Placed::No(begun) => begun,
-        };
+        match self.place().await? {
+            Placed::Yes(how) => Ok(how),
+            Placed::No(begun) => self.send(begun).await,
+        }
+    }
+
+    async fn send(&self, begun: Option<Url>) -> Result<Pushed, RegistryError> {
         let location = match begun {
             Some(location) => location,
             None => self.begin().await?,

@@ -1,6 +1,6 @@
 //! The blobs of a run's images: in the store, or where they can be had when somebody needs them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,6 +92,8 @@ impl RunBlobs {
 pub(super) struct Pushed<'a> {
     pub blobs: &'a RunBlobs,
     pub events: JobEvents,
+    /// The manifests that were made in this run.
+    pub made: HashSet<Digest>,
 }
 
 impl BlobSource for Pushed<'_> {
@@ -110,5 +112,8 @@ impl PushSource for Pushed<'_> {
 
     fn repositories_with(&self, digest: &Digest) -> Vec<Reference> {
         self.blobs.repositories_with(digest)
+    }
+    fn is_new(&self, manifest: &Digest) -> bool {
+        self.made.contains(manifest)
     }
 }

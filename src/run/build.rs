@@ -77,7 +77,7 @@ impl<E: Engine> PlanWorker<E> {
         if let Some(image) = known.filter(|_| !is_news) {
             self.note(node, &prepared);
             self.offer(node, &prepared.key, &image)?;
-            return self.image_done(id, node, image).await;
+            return self.image_done(id, node, image, false).await;
         }
         if node.variant.emulate == model::Emulate::Warn && !prepared.emulators.is_empty() {
             let problem = Arc::new(emulation_warning(prepared.emulators.keys()));
@@ -87,7 +87,7 @@ impl<E: Engine> PlanWorker<E> {
         self.record(node, &prepared, &image)?;
         self.offer(node, &prepared.key, &image)?;
         self.note(node, &prepared);
-        self.image_done(id, node, image).await
+        self.image_done(id, node, image, true).await
     }
 
     /// Builds the node's image. What a cache promised and does not give is built, too.
@@ -132,7 +132,7 @@ impl<E: Engine> PlanWorker<E> {
             let image = self.tools.engine.build(job).await?;
             self.record(base_node, &prepared, &image)?;
             let exported = self.export(&image, &base_node.export).await?;
-            self.set_image(base_node, image, exported);
+            self.set_image(base_node, image, exported, true);
         }
         debug_assert!(matches!(self.plan.node(id), Node::Build(same) if same.target == node.target));
         Ok(())
@@ -231,6 +231,7 @@ impl<E: Engine> PlanWorker<E> {
         id: NodeId,
         node: &BuildNode,
         image: BuildOutcome,
+        is_made: bool,
     ) -> Result<Outcome, Box<Problem>> {
         let exported = self.export(&image, &node.export).await?;
         let summary = ImageSummary {
@@ -241,7 +242,7 @@ impl<E: Engine> PlanWorker<E> {
         };
         self.tools.events.emit(Event::Image { node: id, summary });
         let built = image.counts.built;
-        self.set_image(node, image, exported);
+        self.set_image(node, image, exported, is_made);
         Ok(if built == 0 { Outcome::Reused } else { Outcome::Built })
     }
 

@@ -10,17 +10,23 @@ use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
 use crate::plan::{Node, PublishNode};
-use crate::publish::push::{ImagePush, PushEvent, push_images};
+use crate::publish::push::{ImagePush, PushEvent, push_images, tag_of};
 
 impl<E: Engine> PlanWorker<E> {
-    /// Makes acquaintance with the registries that the run will push to, beside the builds.
-    pub fn approach_registries(&self) {
+    /// Looks at the tags that the run will publish, beside the builds, and so makes acquaintance with their registries.
+    pub fn look_at_tags(&self) {
         let published = self.plan.nodes().filter_map(|(_, node)| match node {
             Node::Publish(node) => Some(&node.targets),
             Node::Resolve(_) | Node::Build(_) | Node::Merge(_) => None,
         });
-        let names = published.flatten().flat_map(|target| &target.names);
-        let registries: BTreeMap<&str, &Reference> = names.map(|name| (name.registry(), name)).collect();
+        let names: Vec<&Reference> = published.flatten().flat_map(|target| &target.names).collect();
+        let tags: Vec<Reference> = names.iter().filter_map(|name| tag_of(name)).collect();
+        let untagged = names.iter().filter(|name| name.tag().is_none());
+        let registries: BTreeMap<&str, &Reference> = untagged.map(|name| (name.registry(), *name)).collect();
+        if !tags.is_empty() {
+            let looks = self.looks.clone();
+            tokio::spawn(async move { looks.begin(tags).await });
+        }
         for name in registries.into_values() {
             let (registry, name) = (self.tools.registry.clone(), name.clone());
             tokio::spawn(async move { registry.approach(&name).await });
@@ -50,8 +56,8 @@ pub(super) async fn work<E: Engine>(
             events.emit(Event::Transfer { node: id, what: Transfer::Push, item, done, total });
         }
     };
-    let blobs = Pushed { blobs: &worker.blobs, events: worker.job_events(id) };
-    let pushing = push_images(&worker.tools.registry, &blobs, &pushes, &report);
+    let blobs = Pushed { blobs: &worker.blobs, events: worker.job_events(id), made: worker.made_manifests() };
+    let pushing = push_images(&worker.looks, &blobs, &pushes, &report);
     // All is built: while it travels, it is made to last.
     let (pushed, saved) = tokio::join!(pushing, worker.save());
     let pushed = pushed.map_err(|error| Box::new(error.problem()))?;

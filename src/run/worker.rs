@@ -1,6 +1,6 @@
 //! What each kind of node does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use super::explain::Explainer;
 use super::resolve::Bases;
 use super::{Worker, merge, publish};
 use crate::base::payload::Outcome;
-use crate::base::{NodeId, Platform};
+use crate::base::{Digest, NodeId, Platform};
 use crate::cache::Caches;
 use crate::diag::Problem;
 use crate::docker::{EngineAddress, EngineError};
@@ -21,6 +21,7 @@ use crate::event::EventSink;
 use crate::lock::Pins;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
 use crate::publish::export::ExportedImage;
+use crate::publish::looks::TagLooks;
 use crate::publish::merge::Merged;
 use crate::registry::Registry;
 use crate::source::Sources;
@@ -59,6 +60,7 @@ pub struct PlanWorker<E> {
     pub(super) builder: Builder,
     pub(super) blobs: RunBlobs,
     pub(super) explainer: Arc<Explainer>,
+    pub(super) looks: TagLooks,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
     /// Images that are there, where nothing is built.
@@ -70,6 +72,8 @@ struct Built {
     image: BuildOutcome,
     /// In the form the target's first output asks for.
     exported: ExportedImage,
+    /// In this run, not taken from the store or a cache.
+    is_made: bool,
 }
 
 impl<E: Engine> PlanWorker<E> {
@@ -78,8 +82,9 @@ impl<E: Engine> PlanWorker<E> {
         let builder = Builder::new(tools.store.clone());
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
+        let looks = TagLooks::new(tools.registry.clone());
         let (images, merged, foreseen) = Default::default();
-        Self { plan, tools, bases, builder, blobs, explainer, images, merged, foreseen }
+        Self { plan, tools, bases, builder, blobs, explainer, looks, images, merged, foreseen }
     }
 
     /// The image of a target for a platform, once its node is done.
@@ -96,9 +101,21 @@ impl<E: Engine> PlanWorker<E> {
         images.get(&(target.to_string(), platform.clone())).map(|built| built.exported.clone())
     }
 
-    pub(super) fn set_image(&self, node: &BuildNode, image: BuildOutcome, exported: ExportedImage) {
+    pub(super) fn set_image(
+        &self,
+        node: &BuildNode,
+        image: BuildOutcome,
+        exported: ExportedImage,
+        is_made: bool,
+    ) {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.insert((node.target.clone(), node.platform.clone()), Built { image, exported });
+        images.insert((node.target.clone(), node.platform.clone()), Built { image, exported, is_made });
+    }
+
+    /// The manifests of the images that were made in this run.
+    pub(super) fn made_manifests(&self) -> HashSet<Digest> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.values().filter(|built| built.is_made).map(|built| built.exported.manifest.digest).collect()
     }
 
     pub(super) fn foresee_image(&self, node: &BuildNode, image: BuildOutcome) {
