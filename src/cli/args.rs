@@ -248,6 +248,10 @@ pub struct PlanArguments {
     /// earlier run
     #[arg(long)]
     pub explain: bool,
+    /// Whose plan it is: that of this machine, or of a builder that `mab builder ls` shows; with `--explain` its workers
+    /// are asked whether they do what is to be built [default: what `mab builder use` chose, or this machine]
+    #[arg(long, value_name = "NAME", env = "MAB_BUILDER")]
+    builder: Option<String>,
 }
 
 const PLAN_EXAMPLES: &str = "\
@@ -356,7 +360,11 @@ impl PlanArguments {
     pub fn options(&self, facts: &Facts) -> PlanOptions {
         let session = SessionOptions { store: self.store.clone(), ..SessionOptions::default() };
         PlanOptions {
-            project: ProjectOptions { changed: changed(self.changed.as_ref()), ..self.project.options() },
+            project: ProjectOptions {
+                changed: changed(self.changed.as_ref()),
+                builder: self.builder.clone(),
+                ..self.project.options()
+            },
             session: self.lock.of(session),
             request: plain_request(facts),
             format: self.format.into(),

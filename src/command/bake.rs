@@ -128,6 +128,9 @@ pub async fn bake(
     }
     worker.look_at_tags();
     worker.walk_ahead().await;
+    for problem in unless_cancelled(&cancel, ask_workers(&engine, &worker, &plan)).await? {
+        events.emit(Event::Notice { node: None, problem: Arc::new(problem) });
+    }
     let limits = Limits { jobs: options.session.jobs, keep_going: options.keep_going };
     let RunResult { end, failures } = run(&plan, worker.clone(), limits, events, cancel).await;
     engine.tidy().await;
@@ -148,6 +151,18 @@ pub async fn bake(
     let late = store.notices().into_iter().filter(|notice| !told.contains(notice));
     let repaired = late.map(|notice| notice.problem()).collect();
     Ok(Baked { checked, described, advice, end: Some(end), failures, changed, pruned, repaired })
+}
+
+/// Asks a builder's workers, if there is something that one of them will have to build.
+async fn ask_workers(
+    engine: &Engines,
+    worker: &PlanWorker<Engines>,
+    plan: &Plan,
+) -> Result<Vec<Problem>, Failure> {
+    if !engine.must_be_asked() {
+        return Ok(Vec::new());
+    }
+    engine.survey(plan, &worker.unbuilt().await).await
 }
 
 fn expect_no_push(plan: &Plan, options: &SessionOptions) -> Result<(), Failure> {

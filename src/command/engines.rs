@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Failure;
+use crate::base::NodeId;
 use crate::diag::Problem;
 use crate::dockerfile::{Dockerfile, InstructionKind};
-use crate::engine::buildkit::Buildkit;
+use crate::engine::buildkit::{Buildkit, Wanted, needs};
 use crate::engine::embedded::Embedded;
 use crate::engine::{BuildJob, BuildOutcome, Engine, EngineInfo};
-use crate::plan::{Node, Plan};
+use crate::plan::{BuildNode, Node, Plan};
 use crate::steps::Lowered;
 
 pub enum Engines {
@@ -23,15 +24,29 @@ impl Engines {
         let Self::Buildkit(engine) = self else { return Ok(()) };
         let refusals = plan.nodes().filter_map(|(_, node)| match node {
             Node::Build(node) => {
-                let labels = node.variant.worker_labels.iter();
-                let labels = labels.map(|(key, label)| (key.clone(), label.value.clone())).collect();
-                let platform = runs_on_its_platform(&node.dockerfile).then_some(&node.platform);
-                engine.refusal(&node.target, platform, &labels)
+                let Wanted { target, platform, worker_labels, .. } = wanted(node);
+                engine.refusal(&target, platform.as_ref(), &worker_labels)
             }
             Node::Resolve(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
         let refusals: Vec<Problem> = refusals.collect();
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+    }
+
+    /// Whether it must be asked what it does.
+    pub fn must_be_asked(&self) -> bool {
+        matches!(self, Self::Buildkit(_))
+    }
+
+    /// Asks the workers, and tells which of the builds among `nodes` none of them does; the warnings otherwise.
+    pub async fn survey(&self, plan: &Plan, nodes: &[NodeId]) -> Result<Vec<Problem>, Failure> {
+        let Self::Buildkit(engine) = self else { return Ok(Vec::new()) };
+        let wanted = nodes.iter().filter_map(|id| match plan.node(*id) {
+            Node::Build(node) => Some(wanted(node)),
+            Node::Resolve(_) | Node::Merge(_) | Node::Publish(_) => None,
+        });
+        let wanted: Vec<Wanted> = wanted.collect();
+        if wanted.is_empty() { Ok(Vec::new()) } else { engine.survey(&wanted).await }
     }
 
     /// Removes what nothing refers to any more.
@@ -41,6 +56,17 @@ impl Engines {
             // Workers keep house themselves.
             Self::Buildkit(_) => {}
         }
+    }
+}
+
+fn wanted(node: &BuildNode) -> Wanted {
+    let labels = node.variant.worker_labels.iter();
+    Wanted {
+        target: node.target.clone(),
+        platform: runs_on_its_platform(&node.dockerfile).then(|| node.platform.clone()),
+        emulate: node.variant.emulate,
+        worker_labels: labels.map(|(key, label)| (key.clone(), label.value.clone())).collect(),
+        needs: needs(&node.dockerfile, &node.variant),
     }
 }
 

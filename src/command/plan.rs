@@ -8,6 +8,7 @@ use super::build_files::{self, BuildFiles};
 use super::project::{self, Loaded, Planned, ProjectOptions};
 use super::remote;
 use super::session::{self, Session, SessionOptions};
+use crate::base::explanation::Explanation;
 use crate::diag::Problem;
 use crate::event::{Event, EventSink};
 use crate::facts::Facts;
@@ -73,9 +74,17 @@ pub async fn explain(options: &PlanOptions, facts: &mut Facts) -> Result<Documen
     let Planned { plan, project, warnings, .. } =
         project::plan(&options.project, &options.request, None, facts, &session).await?;
     let tools = session.open(facts, Arc::new(Silence)).map_err(|problem| vec![*problem])?;
+    tools.engine.check(&plan)?;
+    let engine = tools.engine.clone();
     let worker =
         PlanWorker::new(plan.clone(), Tools { project: project.root, named_caches: project.caches, ..tools });
     let explained = worker.explain().await?;
+    let is_unbuilt = |explanation: &Explanation| {
+        matches!(explanation, Explanation::Miss { .. } | Explanation::Open { .. })
+    };
+    let unbuilt = explained.iter().filter(|(_, explanation)| is_unbuilt(explanation)).map(|(id, _)| *id);
+    let warnings = warnings.into_iter().chain(engine.survey(&plan, &unbuilt.collect::<Vec<_>>()).await?);
+    let warnings = warnings.collect();
     let text = match options.format {
         Format::Text => verdicts::text(&plan, &explained),
         Format::Json => format!("{:#}\n", verdicts::json(&plan, &explained)),

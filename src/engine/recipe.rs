@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::buildkit::Need;
 use crate::base::Platform;
 use crate::dockerfile::Dockerfile;
 use crate::model::{Emulate, Entitlement, Network, Ulimit};
@@ -26,6 +27,8 @@ pub struct Recipe {
     pub emulate: Emulate,
     /// What a worker must have to build it.
     pub worker_labels: BTreeMap<String, String>,
+    /// What a worker must be able to do to build it.
+    pub needs: Vec<Need>,
 }
 
 impl Recipe {
@@ -44,10 +47,11 @@ impl Recipe {
             ulimits: setting.ulimits.to_vec(),
             emulate,
             worker_labels: BTreeMap::new(),
+            needs: Vec::new(),
         }
     }
 
-    pub fn with_worker_labels(self, worker_labels: BTreeMap<String, String>) -> Self {
-        Self { worker_labels, ..self }
+    pub fn with_demands(self, worker_labels: BTreeMap<String, String>, needs: Vec<Need>) -> Self {
+        Self { worker_labels, needs, ..self }
     }
 }

@@ -11,6 +11,7 @@ use crate::base::{Digest, NodeId, Parts, PinnedSource, Platform, StepId};
 use crate::context::{Context, Contexts, Ignoring, Wanted};
 use crate::diag::{Kind, Located, Problem};
 use crate::engine::base::{Base, LOST_BLOB, MISSING_BLOB, Origin};
+use crate::engine::buildkit::needs;
 use crate::engine::forwarded::Forwarded;
 use crate::engine::selection::{Selections, context_name, remembered_digests, selection_digests};
 use crate::engine::{BuildJob, BuildOutcome, Engine, JobEvents, Recipe, SEMANTICS, blocking};
@@ -149,7 +150,7 @@ impl<E: Engine> PlanWorker<E> {
         let (lowered, bases) = self.lower(node, &setting).await?;
         let labels = node.variant.worker_labels.iter().map(|(key, label)| (key.clone(), label.value.clone()));
         let recipe = Recipe::new(node.dockerfile.clone(), &setting, node.variant.emulate)
-            .with_worker_labels(labels.collect());
+            .with_demands(labels.collect(), needs(&node.dockerfile, &node.variant));
         let recipe = Arc::new(recipe);
         let pinned = self.pinned(&lowered, &auth).await?;
         let contexts = self.contexts(node, &lowered, &auth).await?;

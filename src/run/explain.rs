@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::build::Prepared;
+use super::outlook::Outlook;
 use super::worker::PlanWorker;
 use crate::base::explanation::{Change, Explanation, Nearest, Part, Reason};
 use crate::base::{Digest, NodeId, Parts, StepId};
@@ -330,33 +331,10 @@ impl<E: Engine> PlanWorker<E> {
     }
 
     async fn build_explanation(&self, id: NodeId, node: &BuildNode) -> Result<Explanation, Box<Problem>> {
-        let needed = self.plan.dependencies(id);
-        let waits_for = needed.iter().filter_map(|needed| match self.plan.node(*needed) {
-            Node::Build(base) if self.image(&base.target, &base.platform).is_none() => {
-                Some(format!("{} {}", base.target, base.platform))
-            }
-            _ => None,
-        });
-        let waits_for: Vec<String> = waits_for.collect();
-        if !waits_for.is_empty() {
-            return Ok(Explanation::Open { waits_for });
-        }
-        let prepared = self.prepare(node).await?;
-        if let Some((image, made)) = self.known(&prepared)? {
-            self.foresee_image(node, image);
-            return Ok(self.hit("this store".to_string(), made));
-        }
-        let shared = match prepared.is_forced {
-            Some(_) => None,
-            None => self.foreign_image(node, &prepared).await?,
-        };
-        match shared {
-            Some(shared) => {
-                let explanation = self.hit(shared.place(), shared.made);
-                self.foresee_image(node, shared.image);
-                Ok(explanation)
-            }
-            None => self.miss(node, &prepared).await,
+        match self.outlook(id, node).await? {
+            Outlook::Waits(waits_for) => Ok(Explanation::Open { waits_for }),
+            Outlook::Known { place, made } => Ok(self.hit(place, made)),
+            Outlook::Unknown(prepared) => self.miss(node, &prepared).await,
         }
     }
 }

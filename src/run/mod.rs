@@ -14,6 +14,7 @@ mod export;
 mod foresee;
 mod images;
 mod merge;
+mod outlook;
 mod publish;
 mod resolve;
 mod said_once;

@@ -26,7 +26,7 @@ pub fn sockets() -> Option<[PathBuf; 2]> {
 }
 
 /// A platform that is not this machine's.
-fn foreign() -> &'static str {
+pub fn foreign() -> &'static str {
     if native() == "linux/arm64" { "linux/amd64" } else { "linux/arm64" }
 }
 

@@ -2,10 +2,11 @@
 
 use std::os::unix::net::UnixListener;
 
-use crate::builders::{configure, sockets};
+use crate::builders::{configure, foreign, sockets};
+use crate::support::project::native;
 use crate::support::proxy::{Authority, Proxy};
 use crate::support::surroundings::needs;
-use crate::support::{Project, Web};
+use crate::support::{Project, Web, base};
 
 /// With something that no worker has seen.
 fn project() -> Project {
@@ -143,4 +144,49 @@ fn a_platform_that_nobody_offers_is_told_before_anything_runs() {
     for text in expected {
         assert!(ran.stderr.contains(text), "no `{text}` in:\n{}", ran.stderr);
     }
+}
+
+/// What workers say of themselves is asked for before anything runs, and only if something is to be built.
+#[test]
+fn what_workers_do_not_do_is_told_before_anything_runs() {
+    let (Some(base), Some([own, emulating])) = (base(), sockets()) else { return };
+    let base = base.display();
+    let text = format!(
+        "[target.denied]\nplatforms = [\"{}\"]\nemulate = \"deny\"\ncontexts = {{ b = \"oci-layout://{base}\" }}\n\
+         dockerfile-inline = \"FROM b\\nRUN true\\n\"\n\
+         [target.strange]\nplatforms = [\"linux/s390x\"]\ndockerfile-inline = \"FROM scratch\\nRUN [\\\"/a\\\"]\\n\"\n\
+         [target.plain]\ndockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /\\n\"\n",
+        foreign()
+    );
+    let project = Project::of(&format!("# {}\n{text}", std::process::id()));
+    let asked = |endpoint: String| format!("{{ endpoint = \"{endpoint}\" }}");
+    let (own, emulating) = (format!("unix://{}", own.display()), format!("unix://{}", emulating.display()));
+    let nobody = "unix:///nowhere".to_string();
+    configure(&project, &[asked(own.clone()), asked(emulating), asked(nobody.clone())]);
+    let bake = ["bake", "denied", "strange", "plain", "--builder", "fleet", "--progress", "plain"];
+    let ran = project.mab(&bake).run();
+    assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+    // A worker that is not there might be the one.
+    assert!(ran.stderr.contains("there is no socket at `/nowhere`"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("COPY multiarch.toml"), "nothing ran: {}", ran.stderr);
+    configure(&project, &[asked(own.clone())]);
+    let ran = project.mab(&bake).run().failed(3);
+    for text in [
+        format!("no worker of builder `fleet` builds `denied` for {}", foreign()),
+        "no worker of builder `fleet` builds `strange` for linux/s390x".to_string(),
+        format!("`{own}` offers {}", native()),
+    ] {
+        assert!(ran.stderr.contains(&text), "no `{text}` in:\n{}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("COPY multiarch.toml"), "nothing ran: {}", ran.stderr);
+    // A plan that says what would be found says the same.
+    let plan = project.mab(&["plan", "strange", "--explain", "--builder", "fleet"]).run().failed(3);
+    plan.says("no worker of builder `fleet` builds `strange` for linux/s390x");
+    // One that is not there is in nobody's way.
+    configure(&project, &[asked(nobody.clone()), asked(own)]);
+    let ran = project.mab(&["bake", "plain", "--builder", "fleet"]).run().succeeded();
+    ran.says("there is no socket at `/nowhere`").says("the other workers of the builder do without it");
+    // And whoever knows all results asks nobody.
+    configure(&project, &[asked(nobody)]);
+    project.bake(&["plain", "--builder", "fleet"]).says("nothing had to be done");
 }

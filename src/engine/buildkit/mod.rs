@@ -12,6 +12,7 @@ mod endpoint;
 mod error;
 mod file_sync;
 mod house;
+mod needs;
 mod request;
 mod result;
 mod route;
@@ -20,9 +21,10 @@ mod session;
 mod solve;
 mod ssh;
 mod status;
+mod survey;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
 use crate::base::Platform;
@@ -35,9 +37,12 @@ use crate::steps::Lowered;
 use crate::store::Store;
 
 pub use house::{KeepRules, Kept, WorkerReport, disk_usage, inspect, prune};
+pub use needs::{Need, needs};
+pub use survey::Wanted;
 
 use client::Client;
 use error::WorkerError;
+use needs::Language;
 use route::{Offer, best, wishes};
 use solve::{Failed, solve};
 
@@ -77,13 +82,23 @@ struct Tools {
 struct Remote {
     worker: Worker,
     declared: Option<Offer>,
-    connection: tokio::sync::Mutex<Option<(Client, Offer)>>,
+    connection: tokio::sync::Mutex<Option<Connected>>,
+    /// Why it was not there when the run began.
+    absence: OnceLock<WorkerError>,
+}
+
+/// A worker that has said what it is.
+#[derive(Clone)]
+struct Connected {
+    client: Client,
+    offer: Offer,
+    language: Language,
 }
 
 impl Remote {
     fn new(worker: Worker) -> Self {
         let declared = Offer::declared(&worker.platforms);
-        Self { worker, declared, connection: tokio::sync::Mutex::default() }
+        Self { worker, declared, connection: tokio::sync::Mutex::default(), absence: OnceLock::new() }
     }
 
     /// Whether it has all of the labels.
@@ -91,22 +106,32 @@ impl Remote {
         labels.iter().all(|(key, value)| self.worker.labels.get(key) == Some(value))
     }
 
-    async fn connect(&self, surroundings: &Surroundings) -> Result<(Client, Offer), WorkerError> {
+    async fn connect(&self, surroundings: &Surroundings) -> Result<Connected, WorkerError> {
         let mut connection = self.connection.lock().await;
         if let Some(connected) = &*connection {
             return Ok(connected.clone());
         }
         let (client, about) = Client::connect(&self.worker, surroundings).await?;
         let offer = self.declared.clone().unwrap_or_else(|| Offer::told(&about.platforms));
-        Ok(connection.insert((client, offer)).clone())
+        let language = Language::of_buildkit(&about.version);
+        Ok(connection.insert(Connected { client, offer, language }).clone())
     }
 
     /// What the worker offers, without asking it where that is declared.
     async fn offer(&self, surroundings: &Surroundings) -> Result<Offer, WorkerError> {
+        if let Some(absence) = self.absence.get() {
+            return Err(absence.clone());
+        }
         match &self.declared {
             Some(declared) => Ok(declared.clone()),
-            None => self.connect(surroundings).await.map(|(_, offer)| offer),
+            None => self.connect(surroundings).await.map(|connected| connected.offer),
         }
+    }
+
+    /// Whether it is known not to do one of these.
+    async fn lacks(&self, needs: &[Need]) -> bool {
+        let connection = self.connection.lock().await;
+        connection.as_ref().is_some_and(|known| needs.iter().any(|need| known.language.lacks(need)))
     }
 }
 
@@ -138,7 +163,7 @@ impl Buildkit {
         if self.workers.iter().any(may_do) {
             return None;
         }
-        let nothing = Offer { native: Vec::new(), emulated: Vec::new() };
+        let nothing = Offer::nothing();
         let offers = self.workers.iter().map(|remote| (remote, remote.declared.as_ref().unwrap_or(&nothing)));
         let offers = offers.map(|(remote, offer)| told(remote, offer)).collect();
         Some(self.no_match(target, platform.into_iter(), labels, offers))
@@ -170,7 +195,7 @@ impl Buildkit {
         let denies = job.recipe.emulate == Emulate::Deny;
         let (mut offers, mut errors) = (Vec::new(), Vec::new());
         for (place, remote) in self.workers.iter().enumerate().filter(|(place, _)| !failed.contains(place)) {
-            if !remote.has(&job.recipe.worker_labels) {
+            if !remote.has(&job.recipe.worker_labels) || remote.lacks(&job.recipe.needs).await {
                 continue;
             }
             match remote.offer(&self.tools.surroundings).await {
@@ -235,8 +260,8 @@ impl Chosen<'_> {
     }
 
     async fn build(&self, job: &BuildJob) -> Result<BuildOutcome, Failed> {
-        let (client, _) =
-            self.remote().connect(&self.engine.tools.surroundings).await.map_err(Failed::Lost)?;
+        let connected = self.remote().connect(&self.engine.tools.surroundings).await;
+        let client = connected.map_err(Failed::Lost)?.client;
         if job.recipe.emulate == Emulate::Warn && !self.emulated.is_empty() {
             job.events.notice(emulated(&client.endpoint, &self.emulated));
         }

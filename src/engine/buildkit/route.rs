@@ -20,7 +20,7 @@ impl Offer {
 
     /// Of what BuildKit says of itself, its own platform first. Processors run their 32-bit kin natively.
     pub fn told(platforms: &[Platform]) -> Self {
-        let Some(own) = platforms.first() else { return Self { native: Vec::new(), emulated: Vec::new() } };
+        let Some(own) = platforms.first() else { return Self::nothing() };
         let kin = match own.architecture.as_str() {
             "amd64" => "386",
             "arm64" => "arm",
@@ -35,6 +35,10 @@ impl Offer {
             native: native.into_iter().cloned().collect(),
             emulated: emulated.into_iter().cloned().collect(),
         }
+    }
+
+    pub fn nothing() -> Self {
+        Self { native: Vec::new(), emulated: Vec::new() }
     }
 
     pub fn is_native(&self, platform: &Platform) -> bool {

@@ -1,0 +1,161 @@
+//! What a build asks of whoever reads its Dockerfile: the version of the language that brought it, and whether a
+//! worker's frontend has that. Frontends are the ones that workers have built in.
+
+use crate::diag::Place;
+use crate::dockerfile::{Dockerfile, Instruction, InstructionKind, Run, Security, Stage};
+use crate::model::Variant;
+
+/// One thing that not every worker does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// As messages call it.
+    pub what: String,
+    /// The minor version of the language that came with it: 20 is Dockerfile 1.20.
+    pub language: u64,
+    pub place: Option<Place>,
+}
+
+/// What a worker's frontend understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Language {
+    /// The minor version; none where the worker's version tells nothing, which is taken for the newest.
+    pub minor: Option<u64>,
+}
+
+impl Language {
+    /// Of a BuildKit, by the version that it tells. From 0.8 with 1.2 on, each release of the one has come with one of
+    /// the other.
+    pub fn of_buildkit(version: &str) -> Self {
+        let version = semver::Version::parse(version.trim_start_matches('v')).ok();
+        let version = version.filter(|version| (version.major, version.minor) > (0, 7));
+        Self { minor: version.filter(|version| version.major == 0).map(|version| version.minor - 6) }
+    }
+
+    pub fn lacks(self, need: &Need) -> bool {
+        self.minor.is_some_and(|minor| minor < need.language)
+    }
+}
+
+/// All that a Dockerfile and the keys of its target ask for, in the order of the file.
+pub fn needs(dockerfile: &Dockerfile, variant: &Variant) -> Vec<Need> {
+    let mut found = Vec::new();
+    dockerfile.global_args.iter().for_each(|arg| of_instruction(arg, &mut found));
+    for stage in &dockerfile.stages {
+        of_from(stage, &mut found);
+        stage.instructions.iter().for_each(|instruction| of_instruction(instruction, &mut found));
+    }
+    let files = variant.contexts.iter().filter(|(_, context)| context.value.is_files());
+    found.extend(files.map(|(name, context)| Need {
+        what: format!("the named context `{name}`, which is files,"),
+        language: 4,
+        place: context.place.clone(),
+    }));
+    let keys = [("`ulimits`", !variant.ulimits.is_empty()), ("`shm-size`", variant.shm_size.is_some())];
+    let keys = keys.into_iter().filter(|(_, is_given)| *is_given);
+    found.extend(keys.map(|(key, _)| Need { what: key.to_string(), language: 4, place: None }));
+    found
+}
+
+fn of_from(stage: &Stage, found: &mut Vec<Need>) {
+    let place = Some(stage.from.place.clone());
+    found.extend(substitution(&stage.from.text).then(|| substitutes(place)));
+}
+
+fn substitutes(place: Option<Place>) -> Need {
+    Need { what: "a pattern in `${…}`".to_string(), language: 7, place }
+}
+
+fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
+    let place = Some(instruction.place.clone());
+    let mut add = |is_used: bool, what: &str, language: u64| {
+        found.extend(is_used.then(|| Need { what: what.to_string(), language, place: place.clone() }));
+    };
+    match &instruction.kind {
+        InstructionKind::Run(run) => return of_run(run, &mut add),
+        InstructionKind::Copy(copy) => {
+            add(!copy.heredocs.is_empty(), "a here-document in `COPY`", 4);
+            add(copy.link, "`COPY --link`", 4);
+            add(copy.parents, "`COPY --parents`", 20);
+            add(!copy.exclude.is_empty(), "`COPY --exclude`", 19);
+            add(is_symbolic(copy.chmod.as_deref()), "`COPY --chmod` with letters", 14);
+        }
+        InstructionKind::Add(added) => {
+            add(!added.heredocs.is_empty(), "a here-document in `ADD`", 4);
+            add(added.link, "`ADD --link`", 4);
+            add(added.checksum.is_some(), "`ADD --checksum`", 6);
+            add(added.keep_git_dir.is_some(), "`ADD --keep-git-dir`", 6);
+            add(added.unpack.is_some(), "`ADD --unpack`", 17);
+            add(!added.exclude.is_empty(), "`ADD --exclude`", 19);
+            add(is_symbolic(added.chmod.as_deref()), "`ADD --chmod` with letters", 14);
+            // Older ones cannot be held to what the key was made of.
+            add(added.sources.iter().any(|source| source.contains("://")), "`ADD` from elsewhere", 6);
+        }
+        InstructionKind::Healthcheck(_) => {
+            add(instruction.text.contains("--start-interval"), "`HEALTHCHECK --start-interval`", 6);
+        }
+        // The shell's own, or never expanded.
+        InstructionKind::Cmd(_) | InstructionKind::Entrypoint(_) | InstructionKind::Shell(_) => return,
+        InstructionKind::OnBuild(_) | InstructionKind::Maintainer(_) => return,
+        InstructionKind::Arg(_)
+        | InstructionKind::Env(_)
+        | InstructionKind::Label(_)
+        | InstructionKind::Expose(_)
+        | InstructionKind::User(_)
+        | InstructionKind::Workdir(_)
+        | InstructionKind::StopSignal(_)
+        | InstructionKind::Volume(_) => {}
+    }
+    found.extend(substitution(&instruction.text).then(|| substitutes(place)));
+}
+
+fn of_run(run: &Run, add: &mut impl FnMut(bool, &str, u64)) {
+    add(!run.heredocs.is_empty(), "a here-document in `RUN`", 4);
+    add(run.network != crate::dockerfile::Network::Default, "`RUN --network`", 3);
+    add(run.security != Security::Sandbox, "`RUN --security`", 20);
+}
+
+/// Modes in letters, or from variables.
+fn is_symbolic(chmod: Option<&str>) -> bool {
+    chmod.is_some_and(|mode| !mode.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// `${name#pattern}`, `${name%pattern}` and `${name/pattern/text}`.
+fn substitution(text: &str) -> bool {
+    text.split("${").skip(1).any(|rest| {
+        let name = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+        name > 0 && rest[name..].starts_with(['#', '%', '/'])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buildkit_reads_what_came_out_with_it() {
+        let check = |version: &str, expected| {
+            assert_eq!(Language::of_buildkit(version), Language { minor: expected }, "{version}");
+        };
+        for (version, expected) in [("v0.8.3", Some(2)), ("v0.12.0", Some(6)), ("v0.16.0-rc1", Some(10))] {
+            check(version, expected);
+        }
+        for (version, expected) in [("v0.32.2", Some(26)), ("v0.0.0+unknown", None), ("ours", None)] {
+            check(version, expected);
+        }
+    }
+
+    #[test]
+    fn patterns_in_braces() {
+        for (text, expected) in [
+            ("ENV a=${b#c}", true),
+            ("ENV a=${b%%c}", true),
+            ("ENV a=${b/c/d}", true),
+            ("ENV a=${b:-#}", false),
+            ("ENV a=${b}/c", false),
+            ("ENV a=$b#c", false),
+            ("ENV a=${#}", false),
+        ] {
+            assert_eq!(substitution(text), expected, "{text}");
+        }
+    }
+}
