@@ -1,4 +1,4 @@
-//! Loading an image into a Docker Engine, against a socket that speaks its API.
+//! Sending an archive to a Docker Engine, against a socket that speaks its API. Real Engines are tests/cli/loading.rs's.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "the lint knows test functions, not what they call")]
@@ -8,8 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
-use mab::docker::EngineAddress;
-use mab::publish::load::{LoadError, load_archive};
+use mab::docker::{DockerEngine, EngineAddress, EngineError};
 
 /// An engine that answers a load with `answer`, and hands out what it received.
 fn engine(socket: &Path, answer: &'static str) -> Receiver<Vec<u8>> {
@@ -71,8 +70,12 @@ async fn the_archive_arrives_and_its_images_are_told() {
         "{\"stream\":\"Loaded image: app:1\\n\"}\r\n{\"stream\":\"Loaded image ID: sha256:12\\n\"}\r\n",
     );
     let archive: Vec<u8> = (0..1_000_000u32).map(|number| number as u8).collect();
-    let loaded = load_archive(&address(&socket), std::io::Cursor::new(archive.clone())).await.unwrap();
-    assert_eq!(loaded.images, ["app:1", "sha256:12"]);
+    let engine = DockerEngine::connect(&address(&socket)).await.unwrap();
+    let (told, heard) = channel();
+    let progress = move |sent| told.send(sent).unwrap();
+    let images = engine.load(std::io::Cursor::new(archive.clone()), progress).await.unwrap();
+    assert_eq!(images, ["app:1", "sha256:12"]);
+    assert_eq!(heard.into_iter().last(), Some(1_000_000));
     assert!(received.recv().unwrap() == archive, "the engine received other bytes");
 }
 
@@ -81,18 +84,10 @@ async fn what_the_engine_refuses_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("docker.sock");
     let _received = engine(&socket, r#"{"errorDetail":{"message":"no space left"},"error":"no space left"}"#);
-    let refused = load_archive(&address(&socket), &b"archive"[..]).await;
+    let engine = DockerEngine::connect(&address(&socket)).await.unwrap();
+    let refused = engine.load(&b"archive"[..], |_| ()).await;
     assert!(
-        matches!(&refused, Err(LoadError::Refused { cause, .. }) if cause.contains("no space left")),
+        matches!(&refused, Err(EngineError::Refused { cause, .. }) if cause.contains("no space left")),
         "{refused:?}"
     );
-}
-
-#[tokio::test]
-async fn an_absent_engine_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("docker.sock");
-    let absent = load_archive(&address(&socket), &b""[..]).await.unwrap_err();
-    assert!(matches!(&absent, LoadError::NoEngine { .. }), "{absent:?}");
-    assert_eq!(absent.problem().code, "load::no-engine");
 }

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::io::StreamReader;
 
 use super::{EngineAddress, EngineError};
+use crate::base::Platform;
 use crate::dial::{self, DialError, Fault, PATIENCE, Stream};
 
 /// The driver of stores of containerd's.
@@ -39,6 +40,8 @@ pub struct DockerEngine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     pub version: String,
+    /// Of what it runs natively.
+    pub platform: Platform,
     /// Images are in containerd's store, which keeps them as they are pushed.
     pub has_containerd_store: bool,
 }
@@ -72,11 +75,15 @@ impl DockerEngine {
 
     /// What the Engine says of itself.
     pub async fn about(&self) -> Result<About, EngineError> {
-        let info = self.docker.info().await.map_err(|error| self.error(&error))?;
+        let (info, version) = tokio::join!(self.docker.info(), self.docker.version());
+        let info = info.map_err(|error| self.error(&error))?;
+        let version = version.map_err(|error| self.error(&error))?;
+        let (os, architecture) = (version.os.unwrap_or_default(), version.arch.unwrap_or_default());
         let status = info.driver_status.unwrap_or_default();
         let is_of_containerd = |pair: &Vec<String>| pair.iter().any(|text| text.starts_with(CONTAINERD));
         Ok(About {
             version: info.server_version.unwrap_or_default(),
+            platform: Platform::new(&os, &architecture, None),
             has_containerd_store: status.iter().any(is_of_containerd),
         })
     }

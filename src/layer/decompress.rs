@@ -25,6 +25,11 @@ const MAGIC_BYTES: usize = 6;
 
 type Source<R> = BufReader<Chain<Take<Cursor<[u8; MAGIC_BYTES]>>, R>>;
 
+/// The tar in the layer `blob`.
+pub fn decompressed(blob: impl Read, media_type: &str) -> Result<impl Read, LayerError> {
+    Decompressor::new(blob, media_type)
+}
+
 pub(super) enum Decompressor<R: Read> {
     None(Source<R>),
     Gzip(Box<MultiGzDecoder<Source<R>>>),

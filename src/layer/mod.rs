@@ -44,6 +44,7 @@ pub use archive::{ArchiveReader, MAX_UNPACKED_BYTES, is_archive};
 pub use clamp::{Described, clamp_times};
 pub use compress::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL, FORMAT};
 pub use content::ContentReader;
+pub use decompress::decompressed;
 #[cfg(target_os = "linux")]
 pub use diff::{DiffReport, export_upper};
 pub use entry::{Entry, EntryKind, EntrySink};

@@ -1,17 +1,17 @@
 //! The merge node: index in the store, then the outputs that are files or a Docker Engine.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use super::worker::PlanWorker;
 use crate::base::payload::Outcome;
 use crate::base::{NodeId, Reference};
 use crate::diag::Problem;
 use crate::engine::{Engine, blocking};
-use crate::event::Event;
+use crate::event::{Event, Transfer};
 use crate::model::{Dest, ExportOptions, Output};
 use crate::oci::Descriptor;
 use crate::plan::MergeNode;
-use crate::publish::load::load_archive;
+use crate::publish::load::{Load, load};
 use crate::publish::merge::Merged;
 use crate::publish::output::{
     OutputError, write_docker_archive, write_oci_archive, write_oci_directory, write_root_directory,
@@ -59,7 +59,7 @@ async fn write<E: Engine>(
     let (kind, place) = match output {
         Output::Image { .. } | Output::CacheOnly => return Ok(false),
         Output::Docker { dest: None, .. } => {
-            let place = load(worker, &merged, &node.names).await?;
+            let place = load_image(worker, id, merged.clone(), &node.names).await?;
             ("docker", place)
         }
         Output::Oci { dest, .. } => ("oci", place_of(dest)),
@@ -107,34 +107,25 @@ fn place_of(dest: &Dest) -> String {
     }
 }
 
-/// Writes an archive beside the store's other temporary files and streams it into the engine.
-async fn load<E: Engine>(
+/// Streams the images into the Engine.
+async fn load_image<E: Engine>(
     worker: &PlanWorker<E>,
-    merged: &Merged,
+    id: NodeId,
+    merged: Merged,
     names: &[Reference],
 ) -> Result<String, Box<Problem>> {
     let address = worker.tools.docker.clone().map_err(|error| Box::new(error.problem()))?;
-    let folder = tempfile::tempdir()
-        .map_err(|error| Box::new(crate::engine::io_problem("make a temporary folder", &error)))?;
-    let archive = folder.path().join("image.tar");
-    // An Engine takes one platform: the one it runs on, when the image has it.
-    let image = merged
-        .images
-        .iter()
-        .find(|image| image.platform().as_ref() == Some(&worker.tools.build_platform))
-        .or(merged.images.first())
-        .unwrap_or(&merged.root)
-        .clone();
-    let (store, names, dest) = (worker.tools.store.clone(), names.to_vec(), Dest::Path(archive.clone()));
-    let written = blocking(move || write_docker_archive(&store, &image, &names, &dest)).await;
-    written.map_err(|error| Box::new(Problem::from(&error)))?;
-    let file = open(&archive).await?;
-    let loaded = load_archive(&address, file).await.map_err(|error| Box::new(error.problem()))?;
+    let events = worker.job_events(id);
+    let progress = move |sent, total| events.transfer(Transfer::Push, "image".to_string(), sent, Some(total));
+    let asked = Load {
+        blobs: Arc::new(worker.tools.store.clone()),
+        image: merged,
+        names: names.to_vec(),
+        progress: Arc::new(progress),
+    };
+    let loaded = load(&address, &asked).await.map_err(|error| Box::new(error.problem()))?;
+    if let Some(warning) = loaded.warning {
+        worker.job_events(id).notice(warning);
+    }
     Ok(loaded.images.join(", "))
-}
-
-async fn open(path: &Path) -> Result<tokio::fs::File, Box<Problem>> {
-    tokio::fs::File::open(path)
-        .await
-        .map_err(|error| Box::new(crate::engine::io_problem("open the archive", &error)))
 }

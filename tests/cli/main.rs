@@ -27,6 +27,7 @@ mod hostile;
 mod imports;
 mod interruption;
 mod keeping;
+mod loading;
 mod lock;
 mod mistakes;
 mod mounts;

@@ -4,9 +4,11 @@ use std::future::Future;
 
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
-    CreateContainerOptions, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, StartContainerOptions,
+    CreateContainerOptions, DownloadFromContainerOptionsBuilder, ListImagesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, StartContainerOptions,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::TryStreamExt as _;
 use tokio::runtime::Runtime;
 
 use super::surroundings::skip;
@@ -56,6 +58,45 @@ impl Engine {
         !status.iter().flatten().any(|text| text.starts_with("io.containerd."))
     }
 
+    /// The platforms that it has of an image, sorted.
+    pub fn platforms(&self, name: &str) -> Vec<String> {
+        if self.is_classic() {
+            let image = self.wait(self.docker.inspect_image(name));
+            let part = |part: Option<String>| part.unwrap_or_default();
+            return vec![format!("{}/{}", part(image.os), part(image.architecture))];
+        }
+        let options = ListImagesOptionsBuilder::new().manifests(true).build();
+        let images = self.wait(self.docker.list_images(Some(options)));
+        let image = images.into_iter().find(|image| image.repo_tags.iter().any(|tag| tag == name));
+        let image = image.unwrap_or_else(|| panic!("there is no `{name}`"));
+        let there = image.manifests.unwrap_or_default().into_iter().filter(|manifest| manifest.available);
+        let platforms = there.filter_map(|manifest| {
+            let platform = manifest.image_data?.platform;
+            Some(format!("{}/{}", platform.os?, platform.architecture?))
+        });
+        let mut platforms: Vec<String> = platforms.collect();
+        platforms.sort();
+        platforms
+    }
+
+    pub fn id(&self, name: &str) -> String {
+        self.wait(self.docker.inspect_image(name)).id.unwrap_or_default()
+    }
+
+    /// What is in a file of an image.
+    pub fn read(&self, image: &str, path: &str) -> Vec<u8> {
+        let container = self.create(image, &["none"], &[]);
+        let options = DownloadFromContainerOptionsBuilder::new().path(&format!("/{path}")).build();
+        let archive = self.docker.download_from_container(&container.id, Some(options));
+        let archive: Vec<bytes::Bytes> = self.wait(archive.try_collect());
+        let archive = archive.concat();
+        let mut archive = tar::Archive::new(&archive[..]);
+        let mut entry = archive.entries().expect("a tar").next().expect("an entry").expect("a whole entry");
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).expect("it is in memory");
+        content
+    }
+
     pub fn remove_image(&self, name: &str) {
         let options = RemoveImageOptionsBuilder::new().force(true).build();
         self.wait(self.docker.remove_image(name, Some(options), None));
@@ -63,6 +104,12 @@ impl Engine {
 
     /// Starts a container without a network, which is removed when it is dropped.
     pub fn start(&self, image: &str, command: &[&str], binds: &[String]) -> Container<'_> {
+        let container = self.create(image, command, binds);
+        self.wait(self.docker.start_container(&container.id, None::<StartContainerOptions>));
+        container
+    }
+
+    fn create(&self, image: &str, command: &[&str], binds: &[String]) -> Container<'_> {
         let host = HostConfig {
             binds: Some(binds.to_vec()),
             network_mode: Some("none".to_string()),
@@ -75,7 +122,6 @@ impl Engine {
             ..ContainerCreateBody::default()
         };
         let id = self.wait(self.docker.create_container(None::<CreateContainerOptions>, body)).id;
-        self.wait(self.docker.start_container(&id, None::<StartContainerOptions>));
         Container { engine: self, id }
     }
 }

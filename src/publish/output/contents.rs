@@ -1,6 +1,6 @@
 //! Everything an image is made of: the blobs below an index or manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -85,6 +85,10 @@ impl Contents {
         Ok(())
     }
 
+    pub(super) fn leave_out(&mut self, left_out: &HashSet<Digest>) {
+        self.blobs.retain(|digest, _| !left_out.contains(digest));
+    }
+
     pub(super) fn has(&self, digest: &Digest) -> bool {
         self.blobs.contains_key(digest)
     }
@@ -136,6 +140,17 @@ fn read_document(blobs: &dyn BlobSource, descriptor: &Descriptor) -> Result<Vec<
     let read = blobs.open(&digest).and_then(|file| file.take(DOCUMENT_LIMIT).read_to_end(&mut bytes));
     read.map_err(|source| OutputError::Read { digest, source })?;
     if Digest::of(&bytes) == digest { Ok(bytes) } else { Err(OutputError::Damaged { digest }) }
+}
+
+/// A platform's manifest, its config as it is written, and the uncompressed digests of its layers.
+pub fn read_platform_image(
+    blobs: &dyn BlobSource,
+    image: &Descriptor,
+) -> Result<(Manifest, Vec<u8>, Vec<Digest>), OutputError> {
+    let manifest = read_manifest(blobs, image)?;
+    let config = read_document(blobs, &manifest.config)?;
+    let diff_ids = read_config(blobs, &manifest.config)?.rootfs.diff_ids;
+    Ok((manifest, config, diff_ids))
 }
 
 pub(super) fn not_an_image(descriptor: &Descriptor) -> OutputError {

@@ -17,12 +17,13 @@ mod local;
 mod oci;
 mod rootfs;
 
+pub use contents::read_platform_image;
 pub use docker::write_docker_archive;
 pub use error::OutputError;
 pub use layout::{LayoutFolder, NewBlob};
 #[cfg(target_os = "linux")]
 pub use local::{LocalReport, write_root_directory};
-pub use oci::{write_oci_archive, write_oci_directory};
+pub use oci::{write_oci_archive, write_oci_directory, write_partial_oci_archive};
 pub use rootfs::write_root_tar;
 
 #[cfg(test)]

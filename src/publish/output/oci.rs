@@ -5,7 +5,7 @@
 //! BlobSource in a directory are copies. They are no hard links into the store, because a `chown -R` or an
 //! editor there would change the store's own; file systems that can share extents do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -32,7 +32,19 @@ pub fn write_oci_archive(
     names: &[Reference],
     dest: &Dest,
 ) -> Result<(), OutputError> {
-    let contents = Contents::of(blobs, image)?;
+    write_partial_oci_archive(blobs, image, names, &HashSet::new(), dest)
+}
+
+/// The same without some of the blobs, for whoever has them.
+pub fn write_partial_oci_archive(
+    blobs: &dyn BlobSource,
+    image: &Descriptor,
+    names: &[Reference],
+    left_out: &HashSet<Digest>,
+    dest: &Dest,
+) -> Result<(), OutputError> {
+    let mut contents = Contents::of(blobs, image)?;
+    contents.leave_out(left_out);
     let index = Index::new(named(image, names));
     let documents =
         BTreeMap::from([("index.json", index.to_bytes()), ("oci-layout", LAYOUT.as_bytes().to_vec())]);
