@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::explanation::Explanation;
-use crate::base::payload::{ImageSummary, Outcome, Stream};
+use crate::base::payload::{ImageSummary, Outcome, Stream, WorkerName};
 use crate::base::{Digest, NodeId, Platform, StepId};
 use crate::diag::Problem;
 
@@ -59,6 +59,11 @@ pub enum Event {
     },
     NodeStarted {
         node: NodeId,
+    },
+    /// A worker has begun with a node; again, when that one is lost and another one takes it.
+    Assigned {
+        node: NodeId,
+        worker: WorkerName,
     },
     /// A step of a build node begins; `total` counts the node's steps.
     StepStarted {

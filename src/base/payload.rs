@@ -1,5 +1,6 @@
 //! Plain values that events carry.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::digest::Digest;
@@ -24,6 +25,30 @@ pub struct ImageSummary {
     /// Compressed size of config and layers in bytes.
     pub size: u64,
     pub layers: usize,
+}
+
+/// Who built an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerName {
+    pub builder: String,
+    /// Of this machine there is none.
+    pub endpoint: Option<String>,
+}
+
+impl WorkerName {
+    /// This machine, by the name that it has among builders.
+    pub fn here() -> Self {
+        Self { builder: "default".to_string(), endpoint: None }
+    }
+}
+
+impl fmt::Display for WorkerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.endpoint {
+            Some(endpoint) => write!(f, "{endpoint} of {}", self.builder),
+            None => f.write_str(&self.builder),
+        }
+    }
 }
 
 /// Where the time of a build node went.

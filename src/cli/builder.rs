@@ -35,7 +35,7 @@ enum Verb {
     Add(AddArguments),
     Rm(NameArguments),
     Use(UseArguments),
-    Du(InspectArguments),
+    Du(DuArguments),
     Prune(PruneArguments),
 }
 
@@ -57,11 +57,23 @@ struct LsArguments {
     json: bool,
 }
 
-/// Asks the workers of a builder what they are
-///
-/// For `du`: how much they keep.
+/// Asks the workers of a builder what they are, and how many images each could be given now
 #[derive(Debug, Args)]
 struct InspectArguments {
+    /// The builder [default: the one in use]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Starts workers that are containers which stand still, and waits until they answer, for half a minute at most
+    #[arg(long)]
+    bootstrap: bool,
+    /// Prints {version, name, workers}; a worker has endpoint, buildkit, native, emulated, slots and free, or error
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the workers of a builder how much they keep
+#[derive(Debug, Args)]
+struct DuArguments {
     /// The builder [default: the one in use]
     #[arg(value_name = "NAME")]
     name: Option<String>,
@@ -85,6 +97,9 @@ struct AddArguments {
     /// What targets choose it by, with `worker-labels`
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// How many images it builds at once [default: 4]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    max_parallelism: Option<u32>,
     /// The authority that signed the worker's certificate, as a file in PEM
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -140,7 +155,8 @@ pub fn builder(arguments: &BuilderArguments, facts: &mut Facts) -> ExitCode {
             printed(builder::list(facts).map(|listed| text(&listed)), facts, Progress::Auto)
         }
         Verb::Inspect(arguments) => {
-            let answer = runtime().block_on(builder::inspect(arguments.name.as_deref(), facts));
+            let answer =
+                runtime().block_on(builder::inspect(arguments.name.as_deref(), arguments.bootstrap, facts));
             answered(answer, arguments.json, facts, report_json, report_text)
         }
         Verb::Du(arguments) => {
@@ -178,6 +194,7 @@ impl AddArguments {
             endpoint: self.endpoint.clone(),
             platforms: self.platform.clone(),
             labels: self.labels.iter().cloned().collect(),
+            max_parallelism: self.max_parallelism,
             tls: Some(tls).filter(|tls| *tls != Tls::default()),
         }
     }
@@ -283,6 +300,7 @@ fn answer_text<T>(answer: &Answer<T>, text: fn(&T) -> String) -> String {
 fn report_json(report: &WorkerReport) -> Value {
     json!({
         "buildkit": report.version, "native": names(&report.native), "emulated": names(&report.emulated),
+        "slots": report.slots, "free": report.free,
     })
 }
 
@@ -291,6 +309,7 @@ fn report_text(report: &WorkerReport) -> String {
     if !report.emulated.is_empty() {
         text.push_str(&format!("; emulated: {}", names(&report.emulated).join(", ")));
     }
+    text.push_str(&format!("  {} of {} slots free", report.free, report.slots));
     text
 }
 

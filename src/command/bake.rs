@@ -131,7 +131,8 @@ pub async fn bake(
     for problem in unless_cancelled(&cancel, ask_workers(&engine, &worker, &plan)).await? {
         events.emit(Event::Notice { node: None, problem: Arc::new(problem) });
     }
-    let limits = Limits { jobs: options.session.jobs, keep_going: options.keep_going };
+    let jobs = engine.nodes_at_once(options.session.jobs);
+    let limits = Limits { jobs, keep_going: options.keep_going };
     let RunResult { end, failures } = run(&plan, worker.clone(), limits, events, cancel).await;
     engine.tidy().await;
     worker.save().await.map_err(|problem| vec![*problem])?;
@@ -237,9 +238,20 @@ fn save_metadata(
             let platform = variant.platform.value.clone();
             worker.exported(name, &platform).map(|image| (platform, image.config))
         });
+        let platforms = target.variants.iter().map(|variant| &variant.platform.value);
+        let workers = platforms.filter_map(|platform| {
+            worker.image(name, platform)?.worker.map(|builder| (platform.clone(), builder))
+        });
         let names = target.tags.iter().map(|tag| tag.value.familiar()).collect();
         let Merged { root, images, .. } = worker.merged(name)?;
-        Some(TargetResult { name: name.clone(), names, root, images, configs: configs.collect() })
+        Some(TargetResult {
+            name: name.clone(),
+            names,
+            root,
+            images,
+            configs: configs.collect(),
+            workers: workers.collect(),
+        })
     });
     write_metadata(path, &results.collect::<Vec<_>>())
 }

@@ -79,9 +79,20 @@ async fn ask<T>(
     Ok(Answer { name, workers })
 }
 
-pub async fn inspect(name: Option<&str>, facts: &mut Facts) -> Result<Answer<WorkerReport>, Failure> {
+/// With `is_bootstrapped`, workers that are containers are started, and waited for.
+pub async fn inspect(
+    name: Option<&str>,
+    is_bootstrapped: bool,
+    facts: &mut Facts,
+) -> Result<Answer<WorkerReport>, Failure> {
     let surroundings = surroundings(facts);
-    ask(name, facts, async |worker| buildkit::inspect(worker, &surroundings).await).await
+    let ask_worker = async |worker: &Worker| {
+        if is_bootstrapped {
+            buildkit::bootstrap(worker, &surroundings).await?;
+        }
+        buildkit::inspect(worker, &surroundings).await
+    };
+    ask(name, facts, ask_worker).await
 }
 
 pub async fn disk_usage(name: Option<&str>, facts: &mut Facts) -> Result<Answer<Kept>, Failure> {

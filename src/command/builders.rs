@@ -187,6 +187,9 @@ fn written(builders: &BTreeMap<String, Builder>) -> String {
             let labels = worker.labels.iter().map(|(key, value)| (key.clone(), Value::from(value.clone())));
             table.insert("labels".to_string(), Value::Table(labels.collect()));
         }
+        if let Some(count) = worker.max_parallelism {
+            table.insert("max-parallelism".to_string(), Value::from(i64::from(count)));
+        }
         if let Some(tls) = &worker.tls {
             let files = [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)];
             let files =

@@ -49,6 +49,15 @@ impl Engines {
         if wanted.is_empty() { Ok(Vec::new()) } else { engine.survey(&wanted).await }
     }
 
+    /// How many nodes may be under way on a machine that does so many things at once: workers have slots of their own,
+    /// and who waits for one is in nobody's way.
+    pub fn nodes_at_once(&self, jobs: usize) -> usize {
+        match self {
+            Self::Embedded(_) => jobs,
+            Self::Buildkit(_) => usize::MAX,
+        }
+    }
+
     /// Removes what nothing refers to any more.
     pub async fn tidy(&self) {
         match self {

@@ -137,6 +137,7 @@ impl<'a> Session<'a> {
             events,
             build_platform: build_platform(facts),
             epoch: epoch(facts)?,
+            jobs: self.options.jobs,
             now: facts.now.as_second(),
             docker: EngineAddress::usual(&surroundings),
         })

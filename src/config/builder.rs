@@ -74,6 +74,7 @@ fn read_worker(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Worker> {
                 let labels = reader.text_table("labels", value, Role::Plain).into_iter();
                 worker.labels = labels.map(|(name, text)| (name, text.value)).collect();
             }
+            "max-parallelism" => worker.max_parallelism = parallelism(reader, value),
             "tls" => worker.tls = Some(read_tls(reader, value)),
             _ => reader.unknown_key(Section::Worker, key),
         }
@@ -87,6 +88,17 @@ fn read_worker(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Worker> {
         );
     }
     Some(worker)
+}
+
+/// How much at once; nothing at all would be no worker.
+fn parallelism(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u32> {
+    const MOST: u32 = 1024;
+    let text = reader.scalar_text("max-parallelism", value, Role::Plain)?;
+    let number = text.value.parse().ok().filter(|number| (1..=MOST).contains(number));
+    if number.is_none() {
+        reader.mismatch("max-parallelism", value, "a number from 1 to 1024");
+    }
+    number
 }
 
 fn read_tls(reader: &mut Reader<'_>, value: &Value<'_>) -> Tls {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::base::Base;
 use super::forwarded::Forwarded;
 use super::recipe::Recipe;
-use crate::base::payload::{Outcome, StepCounts, Stream};
+use crate::base::payload::{Outcome, StepCounts, Stream, WorkerName};
 use crate::base::{Digest, NodeId, PinnedSource, Platform, StepId};
 use crate::cache::Access;
 use crate::context::Context;
@@ -77,6 +77,8 @@ pub struct BuildOutcome {
     /// Of each layer of the manifest how it is compressed; `None` for what others made.
     pub compressions: Vec<Option<Compression>>,
     pub counts: StepCounts,
+    /// Who built it in this run; nobody, where it was there.
+    pub worker: Option<WorkerName>,
 }
 
 /// Reports the progress of one node.
@@ -87,6 +89,10 @@ pub struct JobEvents {
 }
 
 impl JobEvents {
+    pub fn assigned(&self, worker: WorkerName) {
+        self.sink.emit(Event::Assigned { node: self.node, worker });
+    }
+
     pub fn step_finished(&self, step: StepId, outcome: Outcome, elapsed: Duration) {
         self.sink.emit(Event::StepFinished { node: self.node, step, outcome, elapsed });
     }

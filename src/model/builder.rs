@@ -21,6 +21,18 @@ pub struct Worker {
     pub platforms: Vec<Platform>,
     pub labels: BTreeMap<String, String>,
     pub tls: Option<Tls>,
+    /// How many images it builds at once.
+    pub max_parallelism: Option<u32>,
+}
+
+impl Worker {
+    /// Of workers that say nothing else: a build has parallel steps of its own.
+    const SLOTS: u32 = 4;
+
+    /// How many images it builds at once.
+    pub fn slots(&self) -> usize {
+        self.max_parallelism.unwrap_or(Self::SLOTS).max(1) as usize
+    }
 }
 
 /// Files in PEM, absolute.

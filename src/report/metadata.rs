@@ -1,7 +1,10 @@
 //! `--metadata-file`: what was built, with the keys of `docker buildx bake` and every platform's digest.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
+use crate::base::payload::WorkerName;
 use crate::base::{Digest, Platform};
 use crate::oci::Descriptor;
 
@@ -16,6 +19,8 @@ pub struct TargetResult {
     pub images: Vec<Descriptor>,
     /// Config digests by platform, in the order of the file.
     pub configs: Vec<(Platform, Digest)>,
+    /// Who built which platform in this run.
+    pub workers: BTreeMap<Platform, WorkerName>,
 }
 
 /// The document, one key per target.
@@ -40,14 +45,24 @@ fn target(result: &TargetResult) -> Value {
         .iter()
         .zip(&result.images)
         .map(|((platform, config), image)| {
-            let value = json!({
+            let mut value = json!({
                 "containerimage.config.digest": config,
                 "containerimage.digest": image.digest,
                 "containerimage.descriptor": image,
             });
+            if let Some(worker) = result.workers.get(platform) {
+                value["mab.worker"] = self::worker(worker);
+            }
             (platform.to_string(), value)
         })
         .collect();
     object.insert("mab.platforms".to_string(), Value::Object(platforms));
     Value::Object(object)
+}
+
+fn worker(worker: &WorkerName) -> Value {
+    match &worker.endpoint {
+        Some(endpoint) => json!({ "builder": worker.builder, "endpoint": endpoint }),
+        None => json!({ "builder": worker.builder }),
+    }
 }

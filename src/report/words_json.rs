@@ -95,6 +95,9 @@ fn worker_json(project: &Project, worker: &Worker) -> Value {
     let mut object = Object::from_iter([("endpoint".to_string(), json!(worker.endpoint))]);
     put(&mut object, "platforms", worker.platforms.iter().map(|platform| json!(platform.to_string())));
     put_table(&mut object, "labels", worker.labels.iter().map(|(key, label)| (key.clone(), json!(label))));
+    if let Some(count) = worker.max_parallelism {
+        object.insert("max-parallelism".to_string(), json!(count));
+    }
     if let Some(tls) = &worker.tls {
         let files = [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)].into_iter();
         let files = files.filter_map(|(key, path)| Some((key, path.as_ref()?)));

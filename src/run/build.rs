@@ -59,6 +59,7 @@ type Bases = BTreeMap<(String, Platform), Base>;
 
 impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
+        let turn = self.turns.acquire().await;
         let prepared = self.prepare(node).await?;
         let known = self.known(&prepared)?;
         let shared = match (&known, &prepared.is_forced) {
@@ -84,7 +85,9 @@ impl<E: Engine> PlanWorker<E> {
             let problem = Arc::new(emulation_warning(prepared.emulators.keys()));
             self.tools.events.emit(Event::Notice { node: None, problem });
         }
+        drop(turn);
         let (prepared, image) = self.make(id, node, prepared).await?;
+        let _turn = self.turns.acquire().await;
         self.record(node, &prepared, &image)?;
         self.offer(node, &prepared.key, &image)?;
         self.note(node, &prepared);

@@ -72,6 +72,7 @@ impl NodeRecord {
             config: self.config,
             compressions: self.compressions.into_iter().map(compression).collect(),
             counts: StepCounts { reused: lowered.new_layers(), ..StepCounts::default() },
+            worker: None,
         })
     }
 }

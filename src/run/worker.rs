@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
+
 use super::blobs::RunBlobs;
 use super::build::Builder;
 use super::caches::NamedCaches;
@@ -45,6 +47,8 @@ pub struct Tools<E> {
     /// The platform builds run on.
     pub build_platform: Platform,
     pub epoch: Option<i64>,
+    /// How much this machine does at once, whoever builds.
+    pub jobs: usize,
     /// Where secrets and the agent may be.
     pub environment: Environment,
     pub now: i64,
@@ -61,6 +65,8 @@ pub struct PlanWorker<E> {
     pub(super) blobs: RunBlobs,
     pub(super) explainer: Arc<Explainer>,
     pub(super) looks: TagLooks,
+    /// Turns at what this machine does itself for a node; while a worker builds, the turn is somebody else's.
+    pub(super) turns: Semaphore,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
     /// Images that are there, where nothing is built.
@@ -84,7 +90,8 @@ impl<E: Engine> PlanWorker<E> {
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
         let (images, merged, foreseen) = Default::default();
-        Self { plan, tools, bases, builder, blobs, explainer, looks, images, merged, foreseen }
+        let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
+        Self { plan, tools, bases, builder, blobs, explainer, looks, turns, images, merged, foreseen }
     }
 
     /// The image of a target for a platform, once its node is done.

@@ -41,6 +41,11 @@ enum Kind<'a> {
     NodeStarted {
         node: u32,
     },
+    Assigned {
+        node: u32,
+        builder: &'a str,
+        endpoint: Option<&'a str>,
+    },
     StepStarted {
         node: u32,
         step: u32,
@@ -141,6 +146,11 @@ impl<'a> From<&'a Event> for Kind<'a> {
         match event {
             Event::RunStarted { nodes } => Self::RunStarted { nodes: nodes.iter().map(Node::from).collect() },
             Event::NodeStarted { node } => Self::NodeStarted { node: node.0 },
+            Event::Assigned { node, worker } => Self::Assigned {
+                node: node.0,
+                builder: &worker.builder,
+                endpoint: worker.endpoint.as_deref(),
+            },
             Event::StepStarted { node, step, stage, text, number, total, emulated } => Self::StepStarted {
                 node: node.0,
                 step: step.0,

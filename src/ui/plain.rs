@@ -41,6 +41,9 @@ impl Plain {
             | Event::Merged { .. }
             | Event::Tagged { unchanged: true, .. }
             | Event::RunFinished { .. } => String::new(),
+            Event::Assigned { node, worker } => {
+                self.node_line(story, *node, &format!("on {}", clean(&worker.to_string(), Colours::Drop)))
+            }
             Event::StepStarted { node, step, .. } => {
                 self.held.insert((*node, *step), now);
                 String::new()

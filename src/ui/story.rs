@@ -197,7 +197,7 @@ impl Story {
             Event::Transfer { node, what, item, done, total } => self.change(*node, |node| {
                 node.transfers.insert((*what, plain(item)), (*done, *total));
             }),
-            Event::Notice { .. } | Event::Explained { .. } => {}
+            Event::Assigned { .. } | Event::Notice { .. } | Event::Explained { .. } => {}
             Event::Image { node, summary } => self.change(*node, |node| node.image = Some(summary.clone())),
             Event::Merged { node: _, target, digest, platforms, names } => {
                 let (target, platforms) = (plain(target), platforms.clone());

@@ -65,6 +65,7 @@ impl Tty {
             }
             Event::RunStarted { .. }
             | Event::NodeStarted { .. }
+            | Event::Assigned { .. }
             | Event::StepStarted { .. }
             | Event::StepFinished { .. }
             | Event::Log { .. }

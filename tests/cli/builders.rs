@@ -41,7 +41,7 @@ pub fn worker(endpoint: impl std::fmt::Display, platforms: &[&str]) -> String {
 }
 
 /// Two workers, each for one platform.
-fn fleet(project: &Project, sockets: &[PathBuf; 2]) {
+pub fn fleet(project: &Project, sockets: &[PathBuf; 2]) {
     let address = |socket: &Path| format!("unix://{}", socket.display());
     let (own, other) =
         (worker(address(&sockets[0]), &[native().as_str()]), worker(address(&sockets[1]), &[foreign()]));

@@ -141,7 +141,19 @@ fn a_container_of_an_engine_is_a_worker() {
         let bake = || bake(&project).with_env("DOCKER_HOST", &engine.address);
         bake().run().succeeded().says("COPY . /");
 
+        // One that stands still is started by those who say so.
+        running.stop();
+        let inspect = |words: &[&str]| {
+            let inspected = project.mab(&[&["builder", "inspect", "fleet"][..], words].concat());
+            inspected.with_env("DOCKER_HOST", &engine.address).run()
+        };
+        inspect(&[]).failed(4);
+        let started = inspect(&["--bootstrap"]).succeeded();
+        assert!(started.stdout.contains("of 4 slots free"), "{}", started.stdout);
+        inspect(&[]).succeeded();
         configure(&project, &[worker("docker-container://nobody", &[&native()])]);
+        inspect(&["--bootstrap"]).failed(4).says("there is no container `nobody`");
+
         news(&project, "again");
         let ran = bake().run().failed(4);
         assert!(ran.stderr.contains("there is no container `nobody`"), "{}", ran.stderr);

@@ -10,6 +10,7 @@ mod border;
 mod build_platform;
 mod builders;
 mod builders_engine;
+mod builders_fleet;
 mod builders_kept;
 mod builders_reached;
 mod builders_refused;

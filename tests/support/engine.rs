@@ -6,6 +6,7 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, DownloadFromContainerOptionsBuilder, ListImagesOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::TryStreamExt as _;
@@ -129,6 +130,14 @@ impl Engine {
 pub struct Container<'a> {
     engine: &'a Engine,
     pub id: String,
+}
+
+impl Container<'_> {
+    /// Ends what runs in it; the container stays.
+    pub fn stop(&self) {
+        let options = StopContainerOptionsBuilder::new().t(0).build();
+        self.engine.wait(self.engine.docker.stop_container(&self.id, Some(options)));
+    }
 }
 
 impl Drop for Container<'_> {

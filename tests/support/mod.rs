@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod archive;
+pub mod daemon;
 pub mod engine;
 pub mod forge;
 pub mod image;

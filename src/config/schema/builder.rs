@@ -24,6 +24,9 @@ pub struct Worker {
     pub platforms: Option<Vec<String>>,
     /// What targets choose it by.
     pub labels: Option<BTreeMap<String, Scalar>>,
+    /// How many images it builds at once; 4 without it.
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_parallelism: Option<u32>,
     /// Files of keys and certificates, relative to this file.
     pub tls: Option<Tls>,
 }

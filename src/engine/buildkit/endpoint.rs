@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use bollard::query_parameters::StartContainerOptions;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
 use super::error::WorkerError;
 use crate::dial::{self, Fault, First, PATIENCE, Program, Stream, ssh};
-use crate::docker::{DockerEngine, EngineAddress, Surroundings};
+use crate::docker::{DockerEngine, EngineAddress, EngineError, Surroundings};
 use crate::model::Worker;
 
 /// An address as it is written.
@@ -141,6 +142,30 @@ pub(super) async fn dial(worker: &Worker, surroundings: &Surroundings) -> Result
     }
 }
 
+/// Starts the container that a worker is; others are started by whoever has them.
+pub(super) async fn wake(worker: &Worker, surroundings: &Surroundings) -> Result<(), WorkerError> {
+    let Some(Address::Container { name, context }) = Address::parse(&worker.endpoint) else { return Ok(()) };
+    let address = container_engine(context.as_deref(), surroundings)?;
+    let engine = DockerEngine::connect(&address).await?;
+    let started = engine.api(PATIENCE).start_container(&name, None::<StartContainerOptions>).await;
+    started.map_err(|error| match error {
+        bollard::errors::Error::DockerResponseServerError { status_code: 404, .. } => {
+            EngineError::NoContainer { address: address.text().into(), name }.into()
+        }
+        error => engine.error(&error).into(),
+    })
+}
+
+fn container_engine(
+    context: Option<&str>,
+    surroundings: &Surroundings,
+) -> Result<EngineAddress, EngineError> {
+    match context {
+        None => EngineAddress::usual(surroundings),
+        Some(context) => EngineAddress::of_context(context, surroundings),
+    }
+}
+
 fn silent(peer: &str) -> WorkerError {
     Fault::Silent(PATIENCE.as_secs()).of(peer).into()
 }
@@ -172,11 +197,8 @@ async fn connect(
             Ok(plain(heard(peer, stream, &program).await?))
         }
         Address::Container { name, context } => {
-            let address = match context {
-                None => EngineAddress::usual(surroundings),
-                Some(context) => EngineAddress::of_context(context, surroundings),
-            };
-            let engine = DockerEngine::connect(&address?).await?;
+            let address = container_engine(context.as_deref(), surroundings)?;
+            let engine = DockerEngine::connect(&address).await?;
             Ok(plain(engine.exec(name, &["buildctl", "dial-stdio"]).await?))
         }
         Address::Engine(rest) => {

@@ -1,17 +1,23 @@
 //! What is asked of workers besides work: what they are, what they keep, and to throw some of it away.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use tonic::Status;
 
 use super::client::Client;
+use super::endpoint::wake;
 use super::error::WorkerError;
 use super::route::Offer;
 use crate::base::Platform;
 use crate::diag::Problem;
 use crate::docker::Surroundings;
 use crate::model::Worker;
+
+/// How long a worker that was started may take until it answers.
+const STARTING: Duration = Duration::from_secs(30);
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What a worker says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,9 @@ pub struct WorkerReport {
     pub version: String,
     pub native: Vec<Platform>,
     pub emulated: Vec<Platform>,
+    /// How many images it is given at once, and how many more it could be given now.
+    pub slots: usize,
+    pub free: usize,
 }
 
 /// How much a worker keeps, in bytes.
@@ -40,9 +49,38 @@ pub struct KeepRules {
 
 /// Asks a worker what it is.
 pub async fn inspect(worker: &Worker, surroundings: &Surroundings) -> Result<WorkerReport, Box<Problem>> {
-    let (_, about) = Client::connect(worker, surroundings).await.map_err(boxed)?;
+    let (client, about) = Client::connect(worker, surroundings).await.map_err(boxed)?;
+    let (slots, running) = (worker.slots(), running(&client).await?);
     let offer = Offer::declared(&worker.platforms).unwrap_or_else(|| Offer::told(&about.platforms));
-    Ok(WorkerReport { version: about.version, native: offer.native, emulated: offer.emulated })
+    let free = slots.saturating_sub(running);
+    Ok(WorkerReport { version: about.version, native: offer.native, emulated: offer.emulated, slots, free })
+}
+
+/// How many builds a worker has at the moment, whoever asked for them.
+async fn running(client: &Client) -> Result<usize, Box<Problem>> {
+    let request = proto::BuildHistoryRequest { active_only: true, early_exit: true, ..Default::default() };
+    let answer = client.control().listen_build_history(request).await;
+    let mut events = answer.map_err(|status| gone(client, &status))?.into_inner();
+    let mut builds = BTreeSet::new();
+    while let Some(event) = events.message().await.map_err(|status| gone(client, &status))? {
+        let is_running = event.r#type() != proto::BuildHistoryEventType::Deleted;
+        let record = event.record.filter(|record| is_running && record.completed_at.is_none());
+        builds.extend(record.map(|record| record.r#ref));
+    }
+    Ok(builds.len())
+}
+
+/// Starts a worker that is a container which stands still, and waits until it answers.
+pub async fn bootstrap(worker: &Worker, surroundings: &Surroundings) -> Result<(), Box<Problem>> {
+    wake(worker, surroundings).await.map_err(boxed)?;
+    let begun = Instant::now();
+    loop {
+        match Client::connect(worker, surroundings).await {
+            Ok(_) => return Ok(()),
+            Err(error) if begun.elapsed() > STARTING => return Err(boxed(error)),
+            Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+        }
+    }
 }
 
 /// Asks a worker what it keeps.

@@ -22,37 +22,40 @@ mod solve;
 mod ssh;
 mod status;
 mod survey;
+mod turns;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
 use crate::base::Platform;
+use crate::base::payload::WorkerName;
 use crate::cache::Caches;
-use crate::diag::{Kind, Place, Problem};
+use crate::diag::{Kind, Place, Problem, Severity};
 use crate::docker::Surroundings;
 use crate::model::{Builder, Emulate, Worker};
 use crate::registry::{Credentials, Registry};
 use crate::steps::Lowered;
 use crate::store::Store;
 
-pub use house::{KeepRules, Kept, WorkerReport, disk_usage, inspect, prune};
+pub use house::{KeepRules, Kept, WorkerReport, bootstrap, disk_usage, inspect, prune};
 pub use needs::{Need, needs};
 pub use survey::Wanted;
 
 use client::Client;
 use error::WorkerError;
+use futures_util::future::join_all;
 use needs::Language;
-use route::{Offer, best, wishes};
+use route::{Load, Offer, best, wishes};
 use solve::{Failed, solve};
+use turns::{Turn, Turns};
 
 /// The machines of one builder.
 pub struct Buildkit {
     name: String,
     place: Place,
     workers: Vec<Remote>,
-    /// How many jobs each worker has.
-    loads: Mutex<Vec<usize>>,
+    turns: Turns,
     tools: Tools,
 }
 
@@ -124,7 +127,13 @@ impl Remote {
         }
         match &self.declared {
             Some(declared) => Ok(declared.clone()),
-            None => self.connect(surroundings).await.map(|connected| connected.offer),
+            None => {
+                let connected = self.connect(surroundings).await;
+                // Who does not answer is not waited for by one job after the other.
+                connected.map(|connected| connected.offer).inspect_err(|error| {
+                    self.absence.get_or_init(|| error.clone());
+                })
+            }
         }
     }
 
@@ -143,9 +152,9 @@ impl Buildkit {
                 .map_err(|problem| Box::new(problem.at(builder.place.clone(), "a worker of this builder")))?;
         }
         let workers: Vec<Remote> = builder.workers.into_iter().map(Remote::new).collect();
-        let loads = Mutex::new(vec![0; workers.len()]);
+        let turns = Turns::new(workers.iter().map(|remote| remote.worker.slots()));
         let tools = Tools { store, registry, credentials, caches, surroundings };
-        Ok(Arc::new(Self { name, place: builder.place, workers, loads, tools }))
+        Ok(Arc::new(Self { name, place: builder.place, workers, turns, tools }))
     }
 
     /// The problem that no worker with the labels builds for a platform, as far as that is known without asking them.
@@ -190,46 +199,41 @@ impl Buildkit {
             .help("add a worker, or the platform to the `platforms` of one; without `--builder` this machine builds")
     }
 
-    /// The best worker that has not failed yet, with a job more.
+    /// The best worker that has not failed yet, once it has a slot.
     async fn choose(&self, job: &BuildJob, failed: &[usize]) -> Result<Chosen<'_>, Choice> {
         let denies = job.recipe.emulate == Emulate::Deny;
+        let labels = &job.recipe.worker_labels;
+        let remotes = self.workers.iter().enumerate();
+        let remotes = remotes.filter(|(place, remote)| !failed.contains(place) && remote.has(labels));
+        let asked = remotes
+            .map(|(place, remote)| async move { (place, remote.offer(&self.tools.surroundings).await) });
         let (mut offers, mut errors) = (Vec::new(), Vec::new());
-        for (place, remote) in self.workers.iter().enumerate().filter(|(place, _)| !failed.contains(place)) {
-            if !remote.has(&job.recipe.worker_labels) || remote.lacks(&job.recipe.needs).await {
+        for (place, offer) in join_all(asked).await {
+            if self.workers[place].lacks(&job.recipe.needs).await {
                 continue;
             }
-            match remote.offer(&self.tools.surroundings).await {
+            match offer {
                 Ok(offer) if denies => offers.push((place, Offer { emulated: Vec::new(), ..offer })),
                 Ok(offer) => offers.push((place, offer)),
                 Err(error) => errors.push(error),
             }
         }
         let wishes = wishes(&job.steps);
-        let mut loads = self.loads();
-        let workers = offers.iter().map(|(place, offer)| (*place, offer, loads[*place]));
-        match best(&wishes, &job.platform, workers) {
-            Some(place) => {
-                loads[place] += 1;
-                let offer = offers.into_iter().find(|(other, _)| *other == place).map(|(_, offer)| offer);
-                let offer = offer.expect("what was chosen was offered");
-                let emulated = wishes.into_keys().filter(|wish| !offer.is_native(wish)).collect();
-                Ok(Chosen { engine: self, place, emulated })
-            }
-            None if errors.is_empty() => {
-                let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer)).collect();
-                Err(Choice::NoMatch(Box::new(self.no_match(
-                    &job.target,
-                    wishes.keys(),
-                    &job.recipe.worker_labels,
-                    offers,
-                ))))
-            }
-            None => Err(Choice::Unreachable(errors)),
+        let choose = |loads: &[Load]| {
+            let workers = offers.iter().map(|(place, offer)| (*place, offer, loads[*place]));
+            best(&wishes, &job.platform, workers)
+        };
+        if let Some(turn) = self.turns.take(choose).await {
+            let offer = offers.iter().find(|(place, _)| *place == turn.place).map(|(_, offer)| offer);
+            let offer = offer.expect("what was chosen was offered");
+            let emulated = wishes.keys().filter(|wish| !offer.is_native(wish)).cloned().collect();
+            return Ok(Chosen { engine: self, turn, emulated });
         }
-    }
-
-    fn loads(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
-        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+        if !errors.is_empty() {
+            return Err(Choice::Unreachable(errors));
+        }
+        let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer)).collect();
+        Err(Choice::NoMatch(Box::new(self.no_match(&job.target, wishes.keys(), labels, offers))))
     }
 }
 
@@ -240,36 +244,40 @@ enum Choice {
     Unreachable(Vec<WorkerError>),
 }
 
-/// A worker that has a job more until this is dropped.
+/// A worker, and its slot for a job.
 struct Chosen<'a> {
     engine: &'a Buildkit,
-    place: usize,
+    turn: Turn<'a>,
     /// Of the platforms whose commands the job runs.
     emulated: Vec<Platform>,
 }
 
-impl Drop for Chosen<'_> {
-    fn drop(&mut self) {
-        self.engine.loads()[self.place] -= 1;
-    }
-}
-
 impl Chosen<'_> {
     fn remote(&self) -> &Remote {
-        &self.engine.workers[self.place]
+        &self.engine.workers[self.turn.place]
     }
 
     async fn build(&self, job: &BuildJob) -> Result<BuildOutcome, Failed> {
+        let place = self.turn.place;
         let connected = self.remote().connect(&self.engine.tools.surroundings).await;
-        let client = connected.map_err(Failed::Lost)?.client;
+        let client = connected.map_err(|error| {
+            self.engine.turns.set_lost(place, error.is_of_this_worker());
+            Failed::Lost(error)
+        });
+        let client = client?.client;
+        self.engine.turns.set_lost(place, false);
+        let worker =
+            WorkerName { builder: self.engine.name.clone(), endpoint: Some(client.endpoint.clone()) };
+        job.events.assigned(worker.clone());
         if job.recipe.emulate == Emulate::Warn && !self.emulated.is_empty() {
             job.events.notice(emulated(&client.endpoint, &self.emulated));
         }
         let built = solve(&client, &self.engine.tools, job, self.emulated.clone()).await;
         if matches!(built, Err(Failed::Lost(_))) {
+            self.engine.turns.set_lost(place, true);
             self.remote().connection.lock().await.take();
         }
-        built
+        built.map(|image| BuildOutcome { worker: Some(worker), ..image })
     }
 }
 
@@ -317,35 +325,34 @@ impl Engine for Buildkit {
 
     async fn build(&self, job: BuildJob) -> Result<BuildOutcome, Box<Problem>> {
         let mut failed = Vec::new();
-        let mut first: Option<WorkerError> = None;
+        let mut last: Option<WorkerError> = None;
+        // A job that was begun is begun once more: it may be what ends its workers.
+        let mut was_begun = false;
         loop {
-            let chosen = match self.choose(&job, &failed).await {
-                Ok(chosen) => chosen,
-                // What ended the first try is the reason that there is no second.
-                Err(choice) => {
-                    return Err(Box::new(match (first, choice) {
-                        (Some(error), _) => error.problem(),
-                        (None, Choice::NoMatch(problem)) => *problem,
-                        (None, Choice::Unreachable(errors)) => unreachable(errors),
-                    }));
+            let chosen = match (self.choose(&job, &failed).await, &last) {
+                (Ok(chosen), None) => chosen,
+                (Ok(chosen), Some(error)) => {
+                    let problem = Problem { severity: Severity::Warning, ..error.problem() };
+                    job.events.notice(problem.help("another worker builds what it had"));
+                    chosen
                 }
+                // What ended the first try is the reason that there is no second.
+                (Err(_), Some(error)) => return Err(Box::new(error.problem())),
+                (Err(Choice::NoMatch(problem)), None) => return Err(problem),
+                (Err(Choice::Unreachable(errors)), None) => return Err(Box::new(unreachable(errors))),
             };
-            match chosen.build(&job).await {
+            let error = match chosen.build(&job).await {
                 Ok(image) => return Ok(image),
                 Err(Failed::Problem(problem)) => return Err(problem),
-                Err(Failed::Lost(error)) if first.is_some() || !error.is_of_this_worker() => {
-                    return Err(Box::new(error.problem()));
-                }
-                Err(Failed::Lost(error)) => {
-                    failed.push(chosen.place);
-                    if self.workers.len() > failed.len() {
-                        let help = "another worker builds what it had";
-                        let problem = Problem { severity: crate::diag::Severity::Warning, ..error.problem() };
-                        job.events.notice(problem.help(help));
-                    }
-                    first = Some(error);
-                }
+                Err(Failed::Lost(error)) => error,
+            };
+            let is_begun = matches!(error, WorkerError::Lost { .. });
+            if !error.is_of_this_worker() || is_begun && was_begun {
+                return Err(Box::new(error.problem()));
             }
+            was_begun |= is_begun;
+            failed.push(chosen.turn.place);
+            last = Some(error);
         }
     }
 

@@ -79,6 +79,7 @@ impl Receiver {
             config,
             compressions: compressions(job, &manifest),
             counts,
+            worker: None,
         })
     }
 }

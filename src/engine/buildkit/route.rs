@@ -1,4 +1,5 @@
-//! Which worker builds a job: one that runs its commands natively, and of several the one that does least.
+//! Which worker builds a job: one that runs its commands natively, and of several the one that does least. No job
+//! belongs to a worker before that has a slot for it: whoever runs dry takes what waits.
 
 use std::collections::BTreeMap;
 
@@ -59,19 +60,46 @@ pub(super) fn wishes(steps: &Lowered) -> BTreeMap<Platform, usize> {
     wishes
 }
 
-/// The best of the workers, each with what it offers and how many jobs it has.
+/// How much a worker has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    pub jobs: usize,
+    pub slots: usize,
+    /// It did not answer when it was last heard of.
+    pub is_lost: bool,
+}
+
+/// Who takes a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Best<T> {
+    Worker(T),
+    /// Those that may take it have no slot; the first that has one gets it.
+    Busy,
+    Nobody,
+}
+
+/// The best of the workers, each with what it offers and has to do. A job waits for workers that run its commands
+/// natively rather than to be emulated, but of several that are equal it waits for none in particular.
 pub(super) fn best<'a, T: Copy>(
     wishes: &BTreeMap<Platform, usize>,
     image: &Platform,
-    workers: impl Iterator<Item = (T, &'a Offer, usize)>,
-) -> Option<T> {
-    let able = workers.filter(|(_, offer, _)| wishes.keys().all(|wish| offer.has(wish)));
-    let rank = |(_, offer, load): &(T, &Offer, usize)| {
-        let emulated: usize =
-            wishes.iter().filter(|(wish, _)| !offer.is_native(wish)).map(|(_, count)| count).sum();
-        (emulated, !offer.is_native(image), *load)
+    workers: impl Iterator<Item = (T, &'a Offer, Load)>,
+) -> Best<T> {
+    let mut able: Vec<_> =
+        workers.filter(|(_, offer, _)| wishes.keys().all(|wish| offer.has(wish))).collect();
+    if able.iter().any(|(_, _, load)| !load.is_lost) {
+        able.retain(|(_, _, load)| !load.is_lost);
+    }
+    let emulated = |offer: &Offer| -> usize {
+        wishes.iter().filter(|(wish, _)| !offer.is_native(wish)).map(|(_, count)| count).sum()
     };
-    able.min_by_key(rank).map(|(worker, ..)| worker)
+    let Some(least) = able.iter().map(|(_, offer, _)| emulated(offer)).min() else { return Best::Nobody };
+    let equal = able.iter().filter(|(_, offer, _)| emulated(offer) == least);
+    // Of slots that are taken the share counts: a large worker has less to do with as many.
+    let share = |load: &Load| load.jobs * 1000 / load.slots.max(1);
+    let free = equal.filter(|(_, _, load)| load.jobs < load.slots);
+    let best = free.min_by_key(|(_, offer, load)| (!offer.is_native(image), share(load)));
+    best.map_or(Best::Busy, |(worker, ..)| Best::Worker(*worker))
 }
 
 #[cfg(test)]
@@ -89,22 +117,51 @@ mod tests {
         assert_eq!(both.emulated, platforms("linux/arm64"));
         let arm = Offer::declared(&platforms("linux/arm64")).unwrap();
         let amd = Offer::declared(&platforms("linux/amd64")).unwrap();
-        let check = |workers: &[(&Offer, usize)], wished: &str, expected: Option<usize>| {
+        let check = |workers: &[(&Offer, usize)], wished: &str, expected: Best<usize>| {
             let image = platforms(wished)[0].clone();
             let wishes = platforms(wished).into_iter().map(|wish| (wish, 1)).collect();
-            let workers = workers.iter().enumerate().map(|(place, (offer, load))| (place, *offer, *load));
-            assert_eq!(best(&wishes, &image, workers), expected, "{wished}");
+            assert_eq!(best(&wishes, &image, loaded(workers)), expected, "{wished}");
         };
-        check(&[(&both, 0), (&arm, 0)], "linux/amd64", Some(0));
-        check(&[(&both, 0), (&arm, 5)], "linux/arm64", Some(1));
-        check(&[(&arm, 2), (&arm, 1)], "linux/arm64", Some(1));
-        check(&[(&both, 0), (&arm, 0)], "linux/386", Some(0));
-        check(&[(&amd, 0), (&arm, 0)], "linux/arm64 linux/amd64", None);
-        check(&[(&amd, 0), (&both, 9)], "linux/arm64 linux/amd64", Some(1));
-        check(&[(&both, 0)], "linux/s390x", None);
+        check(&[(&both, 0), (&arm, 0)], "linux/amd64", Best::Worker(0));
+        check(&[(&both, 0), (&arm, 3)], "linux/arm64", Best::Worker(1));
+        // It waits for the native one.
+        check(&[(&both, 0), (&arm, 4)], "linux/arm64", Best::Busy);
+        check(&[(&arm, 2), (&arm, 1)], "linux/arm64", Best::Worker(1));
+        check(&[(&arm, 4), (&arm, 1)], "linux/arm64", Best::Worker(1));
+        check(&[(&both, 0), (&arm, 0)], "linux/386", Best::Worker(0));
+        check(&[(&amd, 0), (&arm, 0)], "linux/arm64 linux/amd64", Best::Nobody);
+        check(&[(&amd, 0), (&both, 3)], "linux/arm64 linux/amd64", Best::Worker(1));
+        check(&[(&both, 0)], "linux/s390x", Best::Nobody);
+        // What has no commands is anybody's, and goes where there is room.
         let none = BTreeMap::new();
-        let workers = [(0, &amd, 0), (1, &arm, 7)];
-        assert_eq!(best(&none, &platforms("linux/arm64")[0], workers.into_iter()), Some(1));
-        assert_eq!(best(&none, &platforms("linux/s390x")[0], workers.into_iter()), Some(0));
+        let (arm64, s390x) = (&platforms("linux/arm64")[0], &platforms("linux/s390x")[0]);
+        assert_eq!(best(&none, arm64, loaded(&[(&amd, 0), (&arm, 3)])), Best::Worker(1));
+        assert_eq!(best(&none, arm64, loaded(&[(&amd, 0), (&arm, 4)])), Best::Worker(0));
+        assert_eq!(best(&none, s390x, loaded(&[(&amd, 0), (&arm, 3)])), Best::Worker(0));
+    }
+
+    #[test]
+    fn shares_count_and_the_lost_are_left_alone() {
+        let amd = Offer::declared(&platforms("linux/amd64")).unwrap();
+        let image = &platforms("linux/amd64")[0];
+        let wishes = BTreeMap::from([(image.clone(), 1)]);
+        let check = |loads: &[(usize, usize, bool)], expected: Best<usize>| {
+            let loads = loads.iter().map(|(jobs, slots, is_lost)| Load {
+                jobs: *jobs,
+                slots: *slots,
+                is_lost: *is_lost,
+            });
+            let workers = loads.enumerate().map(|(place, load)| (place, &amd, load));
+            assert_eq!(best(&wishes, image, workers), expected);
+        };
+        check(&[(2, 4, false), (4, 16, false)], Best::Worker(1));
+        check(&[(0, 4, true), (3, 4, false)], Best::Worker(1));
+        check(&[(0, 4, true), (4, 4, false)], Best::Busy);
+        check(&[(0, 4, true), (4, 4, true)], Best::Worker(0));
+    }
+
+    fn loaded<'a>(workers: &'a [(&'a Offer, usize)]) -> impl Iterator<Item = (usize, &'a Offer, Load)> {
+        let load = |jobs| Load { jobs, slots: 4, is_lost: false };
+        workers.iter().enumerate().map(move |(place, (offer, jobs))| (place, *offer, load(*jobs)))
     }
 }

@@ -66,7 +66,13 @@ pub(super) async fn solve(
         ssh: Ssh::new(job.forwarded.clone(), failures.clone()),
         content,
     };
-    let session = Session::open(client, services, &shared_key(job)).await.map_err(Failed::Lost)?;
+    // A worker may stop to answer at any of these points.
+    let key = shared_key(job);
+    let opening = Session::open(client, services, &key);
+    let session = tokio::select! {
+        opened = opening => opened.map_err(Failed::Lost)?,
+        lost = client.lost() => return Err(Failed::Lost(lost)),
+    };
     let request = proto::SolveRequest {
         r#ref: session.id.clone(),
         session: session.id.clone(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Embedded;
 use super::filesystem::{FileSystem, Layer};
-use crate::base::payload::StepCounts;
+use crate::base::payload::{StepCounts, WorkerName};
 use crate::diag::Problem;
 use crate::engine::{BuildJob, BuildOutcome};
 use crate::oci::{Descriptor, History, ImageConfig, Manifest, media_type};
@@ -36,6 +36,7 @@ pub(super) fn write(
         config: config.digest,
         compressions: files.layers.iter().map(|layer| layer.compression).collect(),
         counts,
+        worker: Some(WorkerName::here()),
     })
 }
 

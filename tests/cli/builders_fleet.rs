@@ -1,0 +1,135 @@
+//! Several workers: who builds what, what is told of it, and what happens when one is not there any more.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::builders::{configure, fleet, foreign, sockets, worker};
+use crate::support::daemon::Daemon;
+use crate::support::project::native;
+use crate::support::proxy::Proxy;
+use crate::support::{Layout, Project, Ran, base};
+
+/// Who was given which node, as (target, endpoint).
+fn assigned(ran: &Ran) -> Vec<(String, String)> {
+    let events = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut names = BTreeMap::new();
+    let mut found = Vec::new();
+    for event in events {
+        for node in event["nodes"].as_array().into_iter().flatten() {
+            names.insert(node["node"].to_string(), node["name"].as_str().unwrap_or_default().to_string());
+        }
+        if event["event"] == "assigned" {
+            let name = names[&event["node"].to_string()].clone();
+            found.push((name, event["endpoint"].as_str().expect("a worker has one").to_string()));
+        }
+    }
+    found
+}
+
+#[test]
+fn metadata_names_the_worker_of_every_platform() {
+    let Some(sockets) = sockets() else { return };
+    let project = Project::of(&format!(
+        "# {}\n[target.app]\nplatforms = [\"{}\", \"{}\"]\n\
+         dockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /\\n\"\n",
+        std::process::id(),
+        native(),
+        foreign()
+    ));
+    fleet(&project, &sockets);
+    let bake = ["app", "--builder", "fleet", "--metadata-file", "metadata.json", "--progress", "plain"];
+    let endpoints = sockets.map(|socket| format!("unix://{}", socket.display()));
+    let metadata = || serde_json::from_str::<Value>(&project.read("metadata.json")).expect("it is JSON");
+    let ran = project.mab(&[&["bake"][..], &bake].concat()).run().succeeded();
+    for (platform, endpoint) in [(native().as_str(), &endpoints[0]), (foreign(), &endpoints[1])] {
+        assert!(ran.stderr.contains(&format!("[app {platform}] on {endpoint} of fleet\n")), "{}", ran.stderr);
+        let told = &metadata()["app"]["mab.platforms"][platform];
+        assert_eq!(told["mab.worker"], json!({ "builder": "fleet", "endpoint": endpoint }));
+        assert_eq!(told["containerimage.digest"], told["containerimage.descriptor"]["digest"]);
+    }
+    // What was there was built by nobody.
+    project.mab(&[&["bake"][..], &bake].concat()).run().succeeded();
+    assert_eq!(metadata()["app"]["mab.platforms"][foreign()]["mab.worker"], Value::Null);
+    project.mab(&["bake", "app", "--metadata-file", "metadata.json"]).run().succeeded();
+    assert_eq!(metadata()["app"]["mab.platforms"][native()]["mab.worker"], json!({ "builder": "default" }));
+}
+
+/// One target waits for all the others, which can only be built where it is not.
+#[test]
+fn whoever_runs_dry_takes_what_waits() {
+    let (Some(base), Some([socket, _])) = (base(), sockets()) else { return };
+    let proxy = Proxy::plain(&socket);
+    let id = format!("fleet-{}-{}", std::process::id(), proxy.port);
+    let mount = format!("RUN --mount=type=cache,id={id},target=/c");
+    let wait = "for i in $(seq 600); do [ $(ls /c | wc -l) = 5 ] && exit 0; sleep 0.1; done; exit 1";
+    let mut text = String::from("[group.default]\ntargets = [\"all\", \"a\", \"b\", \"c\", \"d\", \"e\"]\n");
+    for target in ["all", "a", "b", "c", "d", "e"] {
+        let command = if target == "all" { wait.to_string() } else { format!("touch /c/{target}") };
+        text.push_str(&format!(
+            "[target.{target}]\nplatforms = [\"{}\"]\ncontexts = {{ busybox = \"oci-layout://{}\" }}\n\
+             dockerfile-inline = \"FROM busybox\\n{mount} {command}\\n\"\n",
+            native(),
+            base.display()
+        ));
+    }
+    let project = Project::of(&text);
+    let one = |endpoint: String| {
+        let whole = worker(endpoint, &[native().as_str()]);
+        whole.replace(" }", ", max-parallelism = 1 }")
+    };
+    let slow = format!("tcp://127.0.0.1:{}", proxy.port);
+    configure(&project, &[one(slow.clone()), one(format!("unix://{}", socket.display()))]);
+    // What this machine does at once does not bound what others do.
+    let bake = ["bake", "--builder", "fleet", "--jobs", "1", "--progress", "json"];
+    let ran = project.mab(&bake).run().succeeded();
+    let assigned = assigned(&ran);
+    assert_eq!(assigned.len(), 6, "{assigned:?}");
+    let of_all = &assigned.iter().find(|(name, _)| name == "all").expect("it was built").1;
+    assert!(assigned.iter().all(|(name, endpoint)| (name == "all") == (endpoint == of_all)), "{assigned:?}");
+}
+
+/// A target whose one step takes its time.
+fn slow(base: &std::path::Path) -> Project {
+    let project = Project::native_app(base, "FROM busybox\nRUN echo begun; sleep 5; echo done > /done\n");
+    let file = project.read("multiarch.toml");
+    project.write("multiarch.toml", format!("{file}output = [\"type=oci,dest=app.tar\"]\nno-cache = true\n"));
+    project
+}
+
+#[test]
+fn a_daemon_that_ends_or_falls_silent_is_replaced() {
+    let (Some(base), Some([other, _])) = (base(), sockets()) else { return };
+    let project = slow(&base);
+    let of = |socket: &std::path::Path| worker(format!("unix://{}", socket.display()), &[native().as_str()]);
+    let check = |signal: Signal, others: &[String], said: &str| {
+        let daemon = Daemon::start()?;
+        configure(&project, &[&[of(&daemon.socket)][..], others].concat());
+        let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
+        let mut running = project.mab(&bake).start();
+        running.wait_for("begun");
+        let told = project.mab(&["builder", "inspect", "fleet", "--json"]).run().succeeded();
+        let told: Value = serde_json::from_str(&told.stdout).expect("it is JSON");
+        assert_eq!(
+            (&told["workers"][0]["slots"], &told["workers"][0]["free"]),
+            (&json!(4), &json!(3)),
+            "{told}"
+        );
+        let begun = Instant::now();
+        daemon.signal(signal);
+        let ran = running.finish();
+        assert!(begun.elapsed() < Duration::from_secs(90), "it took {:?}", begun.elapsed());
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        Some(ran)
+    };
+    for (signal, said) in [(Signal::KILL, "was lost"), (Signal::STOP, "it has not answered for 20 seconds")] {
+        let Some(ran) = check(signal, &[of(&other)], said) else { return };
+        ran.succeeded().says("another worker builds what it had");
+        assert_eq!(Layout::open(&project.path("app.tar")).only_image().text("done"), "done\n");
+    }
+    // Alone, it is the end of the build.
+    let Some(ran) = check(Signal::KILL, &[], "builder::lost") else { return };
+    ran.failed(4).does_not_say("another worker");
+}
