@@ -5,6 +5,7 @@
 mod cause;
 mod client;
 mod retry;
+mod roots;
 
 pub use cause::{innermost, is_certificate_error};
 pub use client::{ClientOptions, Clients, is_loopback};
