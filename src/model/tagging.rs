@@ -8,6 +8,10 @@ pub struct Tagging {
     pub version: Option<String>,
     /// In their order, also those that no registry takes.
     pub tags: Vec<String>,
+    /// Those of them that follow a branch, a pull request, a schedule or a commit, and no version.
+    pub historical: Vec<String>,
+    /// Whoever comes gets a floating tag, whatever its version.
+    pub is_unguarded: bool,
     /// Every tag at every image, as text.
     pub names: Vec<String>,
     /// How many of the target's tags, the first ones, they have become.

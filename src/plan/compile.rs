@@ -18,7 +18,7 @@ use crate::base::{NodeId, Platform, Reference};
 use crate::diag::{Kind, Located, Place, Problem};
 use crate::dockerfile::Dockerfile;
 use crate::model::{
-    Context, Delivery, Entitlement, ExportOptions, LayerCompression, Output, Target, Variant,
+    Annotation, Context, Delivery, Entitlement, ExportOptions, LayerCompression, Output, Target, Variant,
 };
 use crate::steps::{self, BaseRequest};
 
@@ -400,7 +400,19 @@ impl<'a> Compiler<'a> {
         }
         let value = |name: Located<Reference>| if by_digest { name.value.without_tag() } else { name.value };
         let names = names.into_iter().map(value).collect();
-        Some(PublishTarget { target: target.name.clone(), names, options })
+        let said = |key: &str| said_of(target, key);
+        let tagging = target.tagging.as_ref();
+        Some(PublishTarget {
+            target: target.name.clone(),
+            names,
+            options,
+            version: tagging
+                .and_then(|tagging| tagging.version.clone())
+                .or_else(|| said("org.opencontainers.image.version")),
+            revision: said("org.opencontainers.image.revision"),
+            historical: tagging.map(|tagging| tagging.historical.clone()).unwrap_or_default(),
+            is_unguarded: tagging.is_some_and(|tagging| tagging.is_unguarded),
+        })
     }
 
     fn finish(mut self) -> Result<Plan, Vec<Problem>> {
@@ -412,6 +424,13 @@ impl<'a> Compiler<'a> {
         }
         Err(self.problems)
     }
+}
+
+/// What an annotation or a label says of all of a target.
+fn said_of(target: &Target, key: &str) -> Option<String> {
+    let of_all = |annotation: &&Annotation| annotation.key == key && annotation.platform.is_none();
+    let annotated = target.annotations.iter().find(of_all).map(|annotation| annotation.value.clone());
+    annotated.or_else(|| target.labels.get(key).cloned())
 }
 
 /// A stage for `platform` is to begin with a target that has no image for it.

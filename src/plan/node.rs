@@ -77,6 +77,13 @@ pub struct PublishTarget {
     pub target: String,
     pub names: Vec<Reference>,
     pub options: ExportOptions,
+    /// What is published, as far as the file says it.
+    pub version: Option<String>,
+    pub revision: Option<String>,
+    /// Tags that follow a branch or a commit, and no version.
+    pub historical: Vec<String>,
+    /// Whoever comes gets a floating tag.
+    pub is_unguarded: bool,
 }
 
 impl Node {

@@ -25,6 +25,7 @@ pub use self::flavor::{Affix, Flavor, Latest};
 pub use self::metadata::{Pairs, pairs};
 pub use self::occasion::{Occasion, Reference};
 pub use self::rule::{Action, Kind, RefEvent, Rule, Versioned};
+pub use self::versions::{is_whole, order};
 
 use self::expression::{Expression, render_text};
 use self::matching::Matcher;
@@ -59,6 +60,8 @@ pub struct Outcome {
     pub version: Option<String>,
     /// In their order, with the version first and `latest` last.
     pub tags: Vec<String>,
+    /// Those of them that follow a branch, a pull request, a schedule or a commit, and no version.
+    pub historical: Vec<String>,
     /// Rules that gave nothing though their ref was there, and why.
     pub notes: Vec<String>,
 }
@@ -77,6 +80,7 @@ pub fn evaluate(request: &Request<'_>) -> Result<Outcome, (usize, String)> {
         globals,
         reference: &reference,
         tags: Vec::new(),
+        historical: Vec::new(),
         latest: None,
         notes: Vec::new(),
     };
@@ -94,6 +98,7 @@ struct Evaluation<'a> {
     reference: &'a Reference,
     /// Each once.
     tags: Vec<String>,
+    historical: Vec<String>,
     /// What the rule that gave the version says.
     latest: Option<Verdict>,
     notes: Vec<String>,
@@ -131,7 +136,14 @@ impl Evaluation<'_> {
         }
         let Some(made) = self.made(rule)? else { return Ok(()) };
         let tag = self.with_affixes(rule, made.text)?;
-        self.put(tag, made.verdict);
+        let follows_history = matches!(
+            rule.action,
+            Action::Edge { .. }
+                | Action::Schedule { .. }
+                | Action::Sha { .. }
+                | Action::Ref(RefEvent::Branch | RefEvent::PullRequest)
+        );
+        self.put(tag, made.verdict, follows_history);
         Ok(())
     }
 
@@ -295,13 +307,14 @@ impl Evaluation<'_> {
         Ok(format!("{prefix}{text}{suffix}"))
     }
 
-    fn put(&mut self, tag: String, verdict: Verdict) {
+    fn put(&mut self, tag: String, verdict: Verdict, follows_history: bool) {
         if tag.is_empty() {
             return;
         }
         let Some(tag) = self.sanitised(&tag) else { return };
         self.latest.get_or_insert(verdict);
         if !self.tags.contains(&tag) {
+            self.historical.extend(follows_history.then(|| tag.clone()));
             self.tags.push(tag);
         }
     }
@@ -358,7 +371,7 @@ impl Evaluation<'_> {
                 .filter(|latest| self.request.occasion.is_compatible || !self.tags.contains(latest));
             self.tags.extend(latest);
         }
-        Outcome { version, tags: self.tags, notes: self.notes }
+        Outcome { version, tags: self.tags, historical: self.historical, notes: self.notes }
     }
 }
 

@@ -79,6 +79,31 @@ impl Release {
     }
 }
 
+/// The order of two versions of one scheme, pre-releases among them; `None` where there is none.
+pub fn order(one: &str, other: &str) -> Option<Ordering> {
+    let precise = |text: &str| {
+        let text = text.trim();
+        semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()
+    };
+    if one.len() > LONGEST || other.len() > LONGEST {
+        return None;
+    }
+    if let (Some(one), Some(other)) = (precise(one), precise(other)) {
+        return Some(one.cmp_precedence(&other));
+    }
+    let (one, other) = (Scheme::Pep440.parse(one)?, Scheme::Pep440.parse(other)?);
+    match one.order(&other) {
+        // What comes before and after a release has an order that nobody needs here.
+        Ordering::Equal if one.version != other.version && (one.is_preliminary || other.is_preliminary) => None,
+        order => Some(order),
+    }
+}
+
+/// Whether a tag is a version as a whole, as semver.org has them.
+pub fn is_whole(tag: &str) -> bool {
+    Scheme::Semver.parse(tag).is_some()
+}
+
 fn semver(text: &str) -> Option<Release> {
     let trimmed = text.trim();
     let parsed = semver::Version::parse(trimmed.strip_prefix('v').unwrap_or(trimmed)).ok()?;
@@ -196,6 +221,22 @@ mod tests {
             let found = scheme.parse(text);
             let found = found.as_ref().map(|release| (release.version.as_str(), release.is_preliminary));
             assert_eq!(found, expected, "{scheme:?} {text}");
+        }
+    }
+
+    #[test]
+    fn versions_have_an_order_where_they_are_of_one_scheme() {
+        for (one, other, expected) in [
+            ("1.10.0", "v1.9.9", Some(Ordering::Greater)),
+            ("1.0.0-rc.1", "1.0.0", Some(Ordering::Less)),
+            ("1.0.0-rc.2", "1.0.0-rc.10", Some(Ordering::Less)),
+            ("1.0.0+a", "1.0.0+b", Some(Ordering::Equal)),
+            ("24.1", "24.2", Some(Ordering::Less)),
+            ("24.1", "1.0.0", Some(Ordering::Greater)),
+            ("24.1", "24.1.dev1", None),
+            ("main", "1.0.0", None),
+        ] {
+            assert_eq!(order(one, other), expected, "{one} {other}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::config::text::Text;
 use crate::diag::{Located, Place, Problem};
 use crate::facts::Facts;
 use crate::model::{Annotation, AnnotationLevel, Tagging};
-use crate::tagging::{self, Flavor, Occasion, Pairs, Request, Rule};
+use crate::tagging::{self, Flavor, Floating, Occasion, Pairs, Request, Rule};
 
 /// What the run is about, in our ways and in metadata-action's, made when somebody asks.
 pub struct Occasions<'a> {
@@ -77,6 +77,8 @@ impl KnownRules {
 pub struct Ruled<'w> {
     pub version: Option<String>,
     tags: Vec<String>,
+    historical: Vec<String>,
+    is_unguarded: bool,
     notes: Vec<String>,
     place: Option<Place>,
     occasion: &'w Occasion,
@@ -132,8 +134,9 @@ impl<'w> Resolver<'w, '_, '_> {
             }
         };
         let reference = occasion.reference(&prefix);
-        let tagging::Outcome { version, tags, notes } = outcome;
-        Some(Ruled { version, tags, notes, place, occasion, reference })
+        let tagging::Outcome { version, tags, historical, notes } = outcome;
+        let is_unguarded = is_compatible || floating == Floating::Any;
+        Some(Ruled { version, tags, historical, is_unguarded, notes, place, occasion, reference })
     }
 
     fn wants(&self, key: &str, field: impl Fn(&'w Layer) -> Option<bool>) -> Option<bool> {
@@ -193,8 +196,13 @@ impl<'w> Resolver<'w, '_, '_> {
         images: &[Located<Reference>],
         names: &mut Vec<Located<Reference>>,
     ) -> Tagging {
-        let mut tagging =
-            Tagging { version: ruled.version.clone(), tags: ruled.tags.clone(), ..Tagging::default() };
+        let mut tagging = Tagging {
+            version: ruled.version.clone(),
+            tags: ruled.tags.clone(),
+            historical: ruled.historical.clone(),
+            is_unguarded: ruled.is_unguarded,
+            ..Tagging::default()
+        };
         let told = |message: String, is_error: bool| {
             let problem = match is_error {
                 true => Problem::input("plan::bad-tag", message),
