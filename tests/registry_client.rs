@@ -15,7 +15,12 @@ use futures_util::future::BoxFuture;
 use mab::base::{Digest, Platform, Reference, Secret};
 use mab::http::Retries;
 use mab::oci::{Descriptor, Index, Manifest, media_type};
-use mab::publish::push::{ImagePush, PushEvent, PushedName, push_image};
+use mab::publish::about::About;
+use mab::publish::journal::Action;
+use mab::publish::looks::TagLooks;
+use mab::publish::publication::publish;
+use mab::publish::push::{ImagePush, PushError, PushEvent, PushReport, PushedName};
+use mab::publish::release::Release;
 use mab::publish::{BlobSource, PushSource};
 use mab::registry::{Credential, Credentials, Pushed, Registry, RegistryError, RegistryOptions};
 use rustls::pki_types::pem::PemObject;
@@ -487,6 +492,30 @@ async fn push_access_is_tried_without_leaving_anything() {
     assert!(matches!(anybody().check_push(&app).await, Err(RegistryError::Unauthorized { .. })));
 }
 
+/// Publishes one image under its names.
+async fn push_image(
+    client: &Registry,
+    blobs: &Blobs,
+    image: &Descriptor,
+    names: &[Reference],
+    report: PushReport<'_>,
+) -> Result<Vec<PushedName>, PushError> {
+    let (release, historical) = (Release::default(), Vec::new());
+    let push = ImagePush { image, names, release, historical: &historical, is_unguarded: false };
+    let about = About::new(Action::Publish, jiff::Timestamp::UNIX_EPOCH);
+    let looks = TagLooks::new(client.clone());
+    let pushed = publish(&looks, blobs, std::slice::from_ref(&push), &about, report).await?;
+    Ok(pushed.into_iter().flatten().collect())
+}
+
+/// What is left of requests without those for journals.
+fn without_journals(requests: Vec<String>) -> Vec<String> {
+    requests
+        .into_iter()
+        .filter(|line| !line.contains("/manifests/mab.") && !line.contains("/tags/list"))
+        .collect()
+}
+
 async fn push(
     client: &Registry,
     blobs: &Blobs,
@@ -495,8 +524,7 @@ async fn push(
 ) -> Result<(Vec<bool>, Vec<PushEvent>), String> {
     let events = Mutex::new(Vec::new());
     let report = |event| events.lock().unwrap().push(event);
-    let what = ImagePush { image, names };
-    let pushed = push_image(client, blobs, &what, &report).await.map_err(|error| error.to_string())?;
+    let pushed = push_image(client, blobs, image, names, &report).await.map_err(|error| error.to_string())?;
     let unchanged = pushed.iter().map(|PushedName { unchanged, .. }| *unchanged).collect();
     Ok((unchanged, events.into_inner().unwrap()))
 }
@@ -515,10 +543,14 @@ async fn tags_move_last_and_only_when_all_is_there() {
 
     let (unchanged, events) = push(&second, &blobs, &image, &names).await.unwrap();
     assert_eq!(unchanged, [false, false, false]);
-    let puts = registry.requests("PUT");
-    let tags: Vec<&str> =
+    let puts = without_journals(registry.requests("PUT"));
+    let mut tags: Vec<&str> =
         puts[puts.len() - 3..].iter().map(|line| line.rsplit('/').next().unwrap()).collect();
-    assert_eq!(tags, ["1.2", "latest", "1.2"]);
+    tags.sort_unstable();
+    assert_eq!(tags, ["1.2", "1.2", "latest"]);
+    let journals: Vec<String> =
+        registry.requests("PUT").into_iter().filter(|line| line.contains("/manifests/mab.")).collect();
+    assert_eq!(journals.len(), 4, "opened and closed in two repositories: {journals:?}");
     assert_eq!(registry.tag("copy", "1.2"), Some(image.digest));
     let uploads = registry.requests("PUT").iter().filter(|line| line.contains("uploads")).count();
     assert_eq!(uploads, 5, "five distinct blobs are uploaded once and mounted into the second repository");
@@ -554,10 +586,7 @@ async fn work_can_be_spawned() {
     let mut blobs = Blobs::default();
     let image = blobs.image();
     let pushing = client.clone();
-    let pushed = tokio::spawn(async move {
-        let what = ImagePush { image: &image, names: &[name] };
-        push_image(&pushing, &blobs, &what, &|_| {}).await
-    });
+    let pushed = tokio::spawn(async move { push_image(&pushing, &blobs, &image, &[name], &|_| {}).await });
     assert_eq!(pushed.await.unwrap().unwrap().len(), 1);
     let from = registry.reference("app");
     let pulled = tokio::spawn(async move {
@@ -587,8 +616,11 @@ async fn debians_registry_takes_and_gives_an_image() {
     assert_eq!(push(&client, &blobs, &image, &names).await.unwrap().0, [true; 3]);
 
     let mut tags = client.tags(&names[0]).await.unwrap();
+    tags.retain(|tag| !tag.starts_with("mab."));
     tags.sort();
     assert_eq!(tags, ["1.2", "latest"]);
+    let journals = client.tags_with_prefix(&names[0], "mab.").await.unwrap();
+    assert_eq!(journals.len(), 2, "opened and closed: {journals:?}");
     let resolved = client.resolve(&names[2]).await.unwrap();
     assert_eq!((resolved.descriptor.digest, &resolved.bytes), (image.digest, &blobs.0[&image.digest]));
     assert_eq!(pull_layer(&client, &names[2]).await.unwrap(), LAYER);

@@ -15,7 +15,7 @@ use super::lock::{LockArguments, LockRules};
 use super::prune::PruneArguments;
 use super::tags::TagsArguments;
 use crate::base::Platform;
-use crate::command::bake::BakeOptions;
+use crate::command::bake::{BakeOptions, Publishing};
 use crate::command::list::{ListOptions, Listed};
 use crate::command::plan::{Format, PlanOptions, plain_request};
 use crate::command::{self, ChangedOption, ProjectOptions, SessionOptions};
@@ -143,6 +143,12 @@ pub struct BakeArguments {
     /// Pushes every requested image to its tags, after all of them are built
     #[arg(long)]
     push: bool,
+    /// Lets a tag that is there come to have fewer platforms than it has
+    #[arg(long)]
+    allow_fewer_platforms: bool,
+    /// Lets floating tags go back to an older version or commit than they lead to
+    #[arg(long)]
+    allow_older_release: bool,
     /// Loads every requested image into the Docker Engine of DOCKER_HOST
     #[arg(long)]
     load: bool,
@@ -423,6 +429,10 @@ impl BakeArguments {
             keep_going: self.keep_going,
             explains: self.explain,
             metadata: self.metadata_file.clone(),
+            publishing: Publishing {
+                allows_fewer_platforms: self.allow_fewer_platforms,
+                allows_older: self.allow_older_release,
+            },
         })
     }
 }

@@ -24,6 +24,7 @@ use crate::facts::{Checkout, Facts};
 use crate::lock::{FILE_NAME, ImagePin, Pins, image_name};
 use crate::model::{Call, Context, Project, Target};
 use crate::plan::{self, BaseSource, BuildNode, Node, Plan, Request, ResolveNode};
+use crate::publish::about::About;
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
 use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, Tools, run};
@@ -41,6 +42,16 @@ pub struct BakeOptions {
     pub explains: bool,
     /// `--metadata-file`
     pub metadata: Option<PathBuf>,
+    pub publishing: Publishing,
+}
+
+/// What pushing may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Publishing {
+    /// `--allow-fewer-platforms`
+    pub allows_fewer_platforms: bool,
+    /// `--allow-older-release`
+    pub allows_older: bool,
 }
 
 /// How a bake ended.
@@ -111,6 +122,7 @@ pub async fn bake(
         project: project.root.clone(),
         named_caches: project.caches.clone(),
         explains: options.explains,
+        publication: about(&options.publishing, &tools.publication, facts),
         ..tools
     };
     let told = tools.store.notices();
@@ -164,6 +176,21 @@ async fn ask_workers(
         return Ok(Vec::new());
     }
     engine.survey(plan, &worker.unbuilt().await).await
+}
+
+fn about(publishing: &Publishing, usual: &About, facts: &Facts) -> About {
+    let git = facts.git.as_ref();
+    let ci = facts.ci.as_ref();
+    // What is built from a dirty tree is not what the commit says.
+    let of_git = || git.filter(|git| !git.dirty).map(|git| git.sha.clone());
+    About {
+        run_url: ci.and_then(|ci| ci.run_url.clone()),
+        revision: ci.and_then(|ci| ci.sha.clone()).or_else(of_git),
+        checkout: git.map(|git| git.root.clone()),
+        allows_fewer_platforms: publishing.allows_fewer_platforms,
+        allows_older: publishing.allows_older,
+        ..usual.clone()
+    }
 }
 
 fn expect_no_push(plan: &Plan, options: &SessionOptions) -> Result<(), Failure> {

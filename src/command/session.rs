@@ -17,6 +17,8 @@ use crate::event::EventSink;
 use crate::facts::Facts;
 use crate::lock::Pins;
 use crate::model::Builder;
+use crate::publish::about::About;
+use crate::publish::journal::Action;
 use crate::registry::{CredentialPlaces, Credentials, Registry, RegistryOptions};
 use crate::run::{Bases, EPOCHS, Tools};
 use crate::source::{GitEnvironment, SourceOptions, Sources, Stdin};
@@ -140,6 +142,7 @@ impl<'a> Session<'a> {
             jobs: self.options.jobs,
             now: facts.now.as_second(),
             docker: EngineAddress::usual(&surroundings),
+            publication: About::new(Action::Publish, facts.now),
         })
     }
 }

@@ -131,6 +131,13 @@ impl GitFacts {
     }
 }
 
+/// Whether one commit is in the history of another, as far as the work tree knows both.
+pub fn is_ancestor(directory: &Path, older: &str, newer: &str) -> bool {
+    // Others may have written them: nothing but a hash reaches the command line.
+    let is_hash = |text: &str| (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    is_hash(older) && is_hash(newer) && run(directory, &["merge-base", "--is-ancestor", older, newer]).is_ok()
+}
+
 /// The part of `git status --porcelain=v2 --branch` that matters here.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Status {

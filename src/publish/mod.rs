@@ -1,11 +1,20 @@
 //! Platform images to an index, and where it goes.
 
+pub mod about;
+pub mod access;
 pub mod export;
+mod floating;
+pub mod journal;
+pub mod journals;
 pub mod load;
 pub mod looks;
 pub mod merge;
 pub mod output;
+pub mod publication;
 pub mod push;
+pub mod release;
+mod resume;
+mod standing;
 
 use std::fs::File;
 use std::io;

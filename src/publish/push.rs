@@ -1,18 +1,17 @@
-//! Pushes an image to its names: blobs, then manifests by digest, the index last of them, then tags.
+//! Brings images to repositories: blobs, then manifests by digest, the index last of them. Moves no tag.
 //!
-//! No tag moves before everything it leads to is in every repository; a tag that is already right is left. What
-//! a repository has is not sent, and what a neighbouring repository of the same registry has is mounted.
+//! What a repository has is not sent, and what a neighbouring repository of the same registry has is mounted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 
-use futures_util::future::{BoxFuture, try_join, try_join_all};
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::PushSource;
-use super::looks::TagLooks;
-use crate::base::{Digest, Reference};
+use super::release::Release;
+use crate::base::{Digest, Platform, Reference};
 use crate::diag::{Kind, Problem};
 use crate::oci::{Descriptor, Index, Manifest, media_type};
 use crate::registry::{OpenBlob, Pushed, Registry, RegistryError};
@@ -21,8 +20,13 @@ use crate::registry::{OpenBlob, Pushed, Registry, RegistryError};
 pub struct ImagePush<'a> {
     /// The index, or the manifest of an image for one platform.
     pub image: &'a Descriptor,
-    /// In the order in which their tags are to move. A name without a tag gets the image by digest only.
+    /// A name without a tag gets the image by digest only.
     pub names: &'a [Reference],
+    pub release: Release,
+    /// Tags that follow a branch or a commit, and no version.
+    pub historical: &'a [String],
+    /// Whoever comes gets a floating tag.
+    pub is_unguarded: bool,
 }
 
 /// What a push reports while it runs.
@@ -32,17 +36,23 @@ pub enum PushEvent {
     Transfer { repository: String, digest: Digest, done: u64, total: u64 },
     /// A blob stands in a repository.
     Blob { repository: String, digest: Digest, how: Pushed },
-    /// A name leads to the image.
+    /// A name is where it belongs.
     Name(PushedName),
+    /// What whoever publishes should know.
+    Notice(Box<Problem>),
 }
 
-/// A name that leads to the image.
+/// A name, and where it leads now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushedName {
     pub reference: Reference,
+    /// Where it led before.
+    pub old: Option<Digest>,
     pub digest: Digest,
     /// It did before.
     pub unchanged: bool,
+    /// It is left to another release than this one.
+    pub is_kept: bool,
 }
 
 /// Why a push failed.
@@ -52,13 +62,31 @@ pub enum PushError {
     Registry(#[from] RegistryError),
     #[error("the image's document {digest} cannot be used: {cause}")]
     Document { digest: Digest, cause: String },
+    #[error("`{name}` stays at {standing}: the registry does not let it move to {wanted}")]
+    Immutable { name: String, standing: Digest, wanted: Digest },
+    #[error("`{name}` would lose {}", listed(.lost))]
+    FewerPlatforms { name: String, lost: Vec<Platform> },
+    #[error("`{repository}` has lost {digest}, which was pushed a moment ago")]
+    Vanished { repository: String, digest: Digest },
+}
+
+fn listed(platforms: &[Platform]) -> String {
+    let names: Vec<String> = platforms.iter().map(|platform| format!("`{platform}`")).collect();
+    names.join(", ")
 }
 
 impl PushError {
     pub fn problem(&self) -> Problem {
+        let problem = |kind, code| Problem::new(kind, code, self.to_string());
         match self {
             Self::Registry(error) => error.problem(),
-            Self::Document { .. } => Problem::new(Kind::Host, "publish::document", self.to_string()),
+            Self::Document { .. } => problem(Kind::Host, "publish::document"),
+            Self::Immutable { .. } => problem(Kind::Remote, "publish::immutable-tag")
+                .help("a version that is published stays as it is there: release another one"),
+            Self::FewerPlatforms { .. } => problem(Kind::Input, "publish::fewer-platforms")
+                .help("publish all its platforms, or say `--allow-fewer-platforms`; no tag was moved"),
+            Self::Vanished { .. } => problem(Kind::Remote, "publish::vanished")
+                .help("something cleans the repository up; run again, and let it spare what is new"),
         }
     }
 }
@@ -76,70 +104,15 @@ const PARALLEL_BLOBS: usize = 8;
 /// More neighbours are not asked for a blob: each refusal begins an upload at the registry.
 const MOST_NEIGHBOURS: usize = 3;
 
-/// Pushes one image and then tags it; the answer has one entry per name, in the order of the names.
-pub async fn push_image(
-    registry: &Registry,
-    blobs: &dyn PushSource,
-    push: &ImagePush<'_>,
-    report: PushReport<'_>,
-) -> Result<Vec<PushedName>, PushError> {
-    let looks = TagLooks::new(registry.clone());
-    let pushed = push_images(&looks, blobs, std::slice::from_ref(push), report).await?;
-    Ok(pushed.into_iter().flatten().collect())
-}
-
-/// Pushes the content of all images, and only when all of it stands moves tags; the answer has one list per
-/// image, in the order given.
-pub async fn push_images(
-    looks: &TagLooks,
-    blobs: &dyn PushSource,
-    pushes: &[ImagePush<'_>],
-    report: PushReport<'_>,
-) -> Result<Vec<Vec<PushedName>>, PushError> {
-    let registry = looks.registry();
-    let contents: Vec<Content> =
-        pushes.iter().map(|push| Content::read(blobs, push.image)).collect::<Result<_, _>>()?;
-    let asked: Vec<_> = pushes
-        .iter()
-        .map(|push| try_join_all(push.names.iter().map(|name| stands(looks, name, push.image))).shared())
-        .collect();
-    let filling = async {
-        let mut filled: Vec<Filled<'_>> = Vec::new();
-        for ((push, content), standing) in pushes.iter().zip(&contents).zip(&asked) {
-            let work = Work { registry, blobs, content, report };
-            work.push_missing(push, &standing.clone().await?, &filled).await?;
-            // What an image shares with the one it is built on need not travel twice.
-            filled.extend(push.names.iter().map(|name| Filled { name, content }));
-        }
-        Ok::<_, PushError>(())
-    };
-    // The first contents are on their way while later tags are still looked at.
-    let asking = async { Ok(try_join_all(asked.iter().cloned()).await?) };
-    let (standing, ()) = try_join(asking, filling).await?;
-    let mut pushed = Vec::with_capacity(pushes.len());
-    for ((push, content), standing) in pushes.iter().zip(&contents).zip(&standing) {
-        pushed.push(Work { registry, blobs, content, report }.tag(push, standing).await?);
-    }
-    Ok(pushed)
-}
-
 /// A repository that has an image of this push.
 #[derive(Clone, Copy)]
-struct Filled<'a> {
-    name: &'a Reference,
-    content: &'a Content,
+pub struct Filled<'a> {
+    pub name: &'a Reference,
+    pub content: &'a Content,
 }
 
-/// Whether a name's tag already points to the image. A registry that does not let look may still let push, so
-/// only pushing decides about access.
-async fn stands(looks: &TagLooks, name: &Reference, image: &Descriptor) -> Result<bool, RegistryError> {
-    match tag_of(name) {
-        Some(tag) => Ok(visible(looks.at(&tag).await)?.is_some_and(|found| found.digest == image.digest)),
-        None => Ok(false),
-    }
-}
-
-fn visible(found: Result<Option<Descriptor>, RegistryError>) -> Result<Option<Descriptor>, RegistryError> {
+/// What may be seen. A registry that does not let look may still let push, so only pushing decides about access.
+pub fn visible<T>(found: Result<Option<T>, RegistryError>) -> Result<Option<T>, RegistryError> {
     match found {
         Err(RegistryError::Unauthorized { .. } | RegistryError::Denied { .. }) => Ok(None),
         other => other,
@@ -152,16 +125,16 @@ pub fn tag_of(name: &Reference) -> Option<Reference> {
 }
 
 /// One push under way.
-struct Work<'a> {
-    registry: &'a Registry,
-    blobs: &'a dyn PushSource,
-    content: &'a Content,
-    report: PushReport<'a>,
+pub struct Work<'a> {
+    pub registry: &'a Registry,
+    pub blobs: &'a dyn PushSource,
+    pub content: &'a Content,
+    pub report: PushReport<'a>,
 }
 
 impl Work<'_> {
     /// Fills every repository whose tags do not stand yet, registries side by side.
-    async fn push_missing(
+    pub async fn push_missing(
         &self,
         push: &ImagePush<'_>,
         standing: &[bool],
@@ -191,7 +164,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn push_content(&self, repository: &Reference, filled: &[Filled<'_>]) -> Result<(), PushError> {
+    pub async fn push_content(&self, repository: &Reference, filled: &[Filled<'_>]) -> Result<(), PushError> {
         let asked = self.content.documents.iter().map(|document| async move {
             // An index does not prove that its children are still there, a manifest does for its blobs.
             let is_known = !media_type::is_index(&document.descriptor.media_type)
@@ -259,21 +232,6 @@ impl Work<'_> {
         (self.report)(PushEvent::Blob { repository: name.clone(), digest, how });
         Ok(())
     }
-
-    /// In order, one after the other: versions stand before the floating tags that follow them move.
-    async fn tag(&self, push: &ImagePush<'_>, standing: &[bool]) -> Result<Vec<PushedName>, PushError> {
-        let image = self.content.root();
-        let mut done = Vec::new();
-        for (name, &unchanged) in push.names.iter().zip(standing) {
-            if let (Some(tag), false) = (tag_of(name), unchanged) {
-                self.registry.push_manifest(&tag, &image.descriptor.media_type, &image.bytes).await?;
-            }
-            let pushed = PushedName { reference: name.clone(), digest: image.descriptor.digest, unchanged };
-            (self.report)(PushEvent::Name(pushed.clone()));
-            done.push(pushed);
-        }
-        Ok(done)
-    }
 }
 
 /// Whether it is the config of an image. Where the image's manifest is not, it hardly ever is there.
@@ -298,21 +256,21 @@ impl OpenBlob for Brought<'_> {
 }
 
 /// Everything an image consists of.
-struct Content {
+pub struct Content {
     /// Children before the index that names them; the last one is the image itself.
-    documents: Vec<Document>,
+    pub documents: Vec<Document>,
 }
 
 /// A manifest or index.
-struct Document {
-    descriptor: Descriptor,
-    bytes: Vec<u8>,
+pub struct Document {
+    pub descriptor: Descriptor,
+    pub bytes: Vec<u8>,
     /// What a manifest needs besides itself.
     blobs: Vec<Descriptor>,
 }
 
 impl Content {
-    fn read(source: &dyn PushSource, image: &Descriptor) -> Result<Self, PushError> {
+    pub fn read(source: &dyn PushSource, image: &Descriptor) -> Result<Self, PushError> {
         let mut content = Self { documents: Vec::new() };
         content.add(source, image, DEEPEST)?;
         Ok(content)
@@ -323,7 +281,7 @@ impl Content {
         self.documents.iter().flat_map(|document| &document.blobs).any(|part| part.digest == *blob)
     }
 
-    fn root(&self) -> &Document {
+    pub fn root(&self) -> &Document {
         self.documents.last().expect("reading an image ends with its own document")
     }
 

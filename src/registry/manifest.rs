@@ -101,6 +101,33 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// The repository's tags that begin with `prefix`. Registries list tags in the order of their names and can begin in
+    /// the middle (distribution-spec, "Listing Tags"), so that others need not be read; those that cannot are read to
+    /// the end.
+    pub async fn tags_with_prefix(
+        &self,
+        repository: &Reference,
+        prefix: &str,
+    ) -> Result<Vec<String>, RegistryError> {
+        let what = format!("the tags of `{}`", repository.name());
+        let repository = self.repository(repository).await?;
+        let _permit = repository.permit().await;
+        let mut url = repository.url("tags/list")?;
+        url.query_pairs_mut().append_pair("n", "1000").append_pair("last", prefix);
+        let (mut next, mut found, mut seen) = (Some(url), Vec::new(), 0);
+        while let Some(url) = next.take().filter(|_| seen < MOST_TAGS) {
+            let (page, following) = retrying(self.retries(), || tags_page(&repository, &url, &what)).await?;
+            seen += page.len();
+            let began_there = page.iter().all(|tag| tag.as_str() > prefix);
+            let is_past = began_there && page.last().is_some_and(|tag| !tag.starts_with(prefix));
+            next = following.filter(|following| !page.is_empty() && !is_past && *following != url);
+            found.extend(page.into_iter().filter(|tag| tag.starts_with(prefix)));
+        }
+        Ok(found)
+    }
+}
+
 fn call<'a>(
     repository: &Repository,
     method: Method,

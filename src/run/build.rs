@@ -86,6 +86,7 @@ impl<E: Engine> PlanWorker<E> {
             self.tools.events.emit(Event::Notice { node: None, problem });
         }
         drop(turn);
+        self.check_access().await?;
         let (prepared, image) = self.make(id, node, prepared).await?;
         let _turn = self.turns.acquire().await;
         self.record(node, &prepared, &image)?;
@@ -446,7 +447,7 @@ fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
 }
 
 /// A node fails with one problem; further ones are told in its details.
-fn joined(problems: Vec<Problem>) -> Box<Problem> {
+pub(super) fn joined(problems: Vec<Problem>) -> Box<Problem> {
     let mut problems = problems.into_iter();
     let first = problems.next().expect("a failed lowering names a problem");
     let rest: Vec<String> = problems

@@ -1,8 +1,10 @@
 //! The publish node: every image of the run into its registries, tags last.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::blobs::Pushed;
+use super::build::joined;
 use super::worker::PlanWorker;
 use crate::base::payload::Outcome;
 use crate::base::{NodeId, Reference};
@@ -10,7 +12,10 @@ use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
 use crate::plan::{Node, PublishNode};
-use crate::publish::push::{ImagePush, PushEvent, push_images, tag_of};
+use crate::publish::access::refusals;
+use crate::publish::publication::publish;
+use crate::publish::push::{ImagePush, PushEvent, tag_of};
+use crate::publish::release::Release;
 
 impl<E: Engine> PlanWorker<E> {
     /// Looks at the tags that the run will publish, beside the builds, and so makes acquaintance with their registries.
@@ -34,6 +39,26 @@ impl<E: Engine> PlanWorker<E> {
     }
 }
 
+impl<E: Engine> PlanWorker<E> {
+    /// Tries whether every repository lets push, when first something is to be built: a run in which nothing is does
+    /// not ask.
+    pub(super) async fn check_access(&self) -> Result<(), Box<Problem>> {
+        if self.tools.publication.is_rehearsal {
+            return Ok(());
+        }
+        let published = self.plan.nodes().filter_map(|(_, node)| match node {
+            Node::Publish(node) => Some(&node.targets),
+            Node::Resolve(_) | Node::Build(_) | Node::Merge(_) => None,
+        });
+        let names: Vec<&Reference> = published.flatten().flat_map(|target| &target.names).collect();
+        let refusals = self.access.get_or_init(|| refusals(&self.tools.registry, names.into_iter())).await;
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(joined(refusals.clone())),
+        }
+    }
+}
+
 pub(super) async fn work<E: Engine>(
     worker: &PlanWorker<E>,
     id: NodeId,
@@ -47,23 +72,33 @@ pub(super) async fn work<E: Engine>(
     let pushes: Vec<ImagePush<'_>> = images
         .iter()
         .zip(&node.targets)
-        .map(|(image, target)| ImagePush { image, names: &target.names })
+        .map(|(image, target)| ImagePush {
+            image,
+            names: &target.names,
+            release: Release { version: target.version.clone(), revision: target.revision.clone() },
+            historical: &target.historical,
+            is_unguarded: target.is_unguarded,
+        })
         .collect();
     let events = worker.tools.events.clone();
-    let report = move |event: PushEvent| {
-        if let PushEvent::Transfer { digest, done, total, .. } = event {
+    let report = move |event: PushEvent| match event {
+        PushEvent::Transfer { digest, done, total, .. } => {
             let (item, total) = (digest.short(), Some(total));
             events.emit(Event::Transfer { node: id, what: Transfer::Push, item, done, total });
         }
+        PushEvent::Notice(problem) => {
+            events.emit(Event::Notice { node: Some(id), problem: Arc::new(*problem) });
+        }
+        PushEvent::Blob { .. } | PushEvent::Name(_) => {}
     };
     let blobs = Pushed { blobs: &worker.blobs, events: worker.job_events(id), made: worker.made_manifests() };
-    let pushing = push_images(&worker.looks, &blobs, &pushes, &report);
+    let pushing = publish(&worker.looks, &blobs, &pushes, &worker.tools.publication, &report);
     // All is built: while it travels, it is made to last.
     let (pushed, saved) = tokio::join!(pushing, worker.save());
     let pushed = pushed.map_err(|error| Box::new(error.problem()))?;
     let mut moved = false;
     for (target, names) in node.targets.iter().zip(pushed) {
-        for name in names {
+        for name in names.into_iter().filter(|name| !name.is_kept) {
             moved |= !name.unchanged;
             worker.tools.events.emit(Event::Tagged {
                 node: id,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::blobs::RunBlobs;
 use super::build::Builder;
@@ -22,6 +22,7 @@ use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::event::EventSink;
 use crate::lock::Pins;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
+use crate::publish::about::About;
 use crate::publish::export::ExportedImage;
 use crate::publish::looks::TagLooks;
 use crate::publish::merge::Merged;
@@ -54,6 +55,8 @@ pub struct Tools<E> {
     pub now: i64,
     /// Where `--load` goes; why it cannot, if DOCKER_HOST or a context says something it should not.
     pub docker: Result<EngineAddress, EngineError>,
+    /// What is said of what is pushed, and what pushing may do.
+    pub publication: About,
 }
 
 /// Does the work of a plan's nodes, and holds what they have come to.
@@ -67,6 +70,8 @@ pub struct PlanWorker<E> {
     pub(super) looks: TagLooks,
     /// Turns at what this machine does itself for a node; while a worker builds, the turn is somebody else's.
     pub(super) turns: Semaphore,
+    /// What repositories have against being pushed to.
+    pub(super) access: OnceCell<Vec<Problem>>,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
     /// Images that are there, where nothing is built.
@@ -89,9 +94,9 @@ impl<E: Engine> PlanWorker<E> {
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
-        let (images, merged, foreseen) = Default::default();
+        let (access, images, merged, foreseen) = Default::default();
         let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
-        Self { plan, tools, bases, builder, blobs, explainer, looks, turns, images, merged, foreseen }
+        Self { plan, tools, bases, builder, blobs, explainer, looks, turns, access, images, merged, foreseen }
     }
 
     /// The image of a target for a platform, once its node is done.

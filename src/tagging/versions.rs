@@ -94,7 +94,9 @@ pub fn order(one: &str, other: &str) -> Option<Ordering> {
     let (one, other) = (Scheme::Pep440.parse(one)?, Scheme::Pep440.parse(other)?);
     match one.order(&other) {
         // What comes before and after a release has an order that nobody needs here.
-        Ordering::Equal if one.version != other.version && (one.is_preliminary || other.is_preliminary) => None,
+        Ordering::Equal if one.version != other.version && (one.is_preliminary || other.is_preliminary) => {
+            None
+        }
         order => Some(order),
     }
 }

@@ -37,6 +37,7 @@ mod outputs;
 mod overrides;
 mod printed;
 mod push;
+mod releases;
 mod remote_contexts;
 mod remote_definitions;
 mod remote_files;

@@ -15,7 +15,17 @@ use super::surroundings::skip;
 pub struct Registry {
     /// `127.0.0.1:PORT`
     pub address: String,
-    requests: Arc<Mutex<Vec<String>>>,
+    noted: Arc<Noted>,
+}
+
+/// What the proxy has seen, and what it is told to do.
+#[derive(Default)]
+struct Noted {
+    requests: Mutex<Vec<String>>,
+    /// How many requests are still let through, where not all are.
+    left: Mutex<Option<usize>>,
+    /// Requests that begin so are refused with this status and body.
+    refused: Mutex<Option<(String, u16, String)>>,
 }
 
 pub struct Answer {
@@ -33,15 +43,15 @@ impl Registry {
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let noted = requests.clone();
+        let noted = Arc::new(Noted::default());
+        let shared = noted.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (registry, noted) = (registry.clone(), noted.clone());
+                let (registry, noted) = (registry.clone(), shared.clone());
                 thread::spawn(move || forward(client, &registry, &noted));
             }
         });
-        Some(Self { address, requests })
+        Some(Self { address, noted })
     }
 
     /// A repository's name that no other test uses.
@@ -52,7 +62,29 @@ impl Registry {
 
     /// What was asked since the last time, as `METHOD /path`, in order.
     pub fn requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.requests.lock().expect("no test panicked with it"))
+        std::mem::take(&mut self.noted.requests.lock().expect("no test panicked with it"))
+    }
+
+    /// Only so many further requests are let through; connections of later ones end at once.
+    pub fn cut_after(&self, requests: usize) {
+        *self.noted.left.lock().expect("no test panicked with it") = Some(requests);
+    }
+
+    /// Everything is let through again.
+    pub fn mend(&self) {
+        *self.noted.left.lock().expect("no test panicked with it") = None;
+        *self.noted.refused.lock().expect("no test panicked with it") = None;
+    }
+
+    /// Requests that begin with `part` (`PUT /v2/…`) are refused so.
+    pub fn refuse(&self, part: &str, status: u16, body: &str) {
+        let refused = (part.to_string(), status, body.to_string());
+        *self.noted.refused.lock().expect("no test panicked with it") = Some(refused);
+    }
+
+    /// `/v2/REPOSITORY`
+    pub fn url_path(&self, repository: &str) -> String {
+        format!("/v2/{}", self.path(repository))
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -70,8 +102,21 @@ impl Registry {
         Answer { status, headers, body: bytes[end + 4..].to_vec() }
     }
 
-    /// The tags of a repository, in order of name; none if there is no such repository.
+    /// The tags of a repository but for those of journals, in order of name; none if there is no such repository.
     pub fn tags(&self, repository: &str) -> Vec<String> {
+        let mut tags = self.all_tags(repository);
+        tags.retain(|tag| !tag.starts_with("mab."));
+        tags
+    }
+
+    /// Those of journals alone.
+    pub fn journals(&self, repository: &str) -> Vec<String> {
+        let mut tags = self.all_tags(repository);
+        tags.retain(|tag| tag.starts_with("mab."));
+        tags
+    }
+
+    fn all_tags(&self, repository: &str) -> Vec<String> {
         let answer = self.get(&format!("/v2/{}/tags/list", self.path(repository)));
         if answer.status == 404 {
             return Vec::new();
@@ -121,7 +166,7 @@ impl Registry {
 }
 
 /// One request for each connection: its line is noted, everything else passes through.
-fn forward(mut client: TcpStream, registry: &str, noted: &Mutex<Vec<String>>) {
+fn forward(mut client: TcpStream, registry: &str, noted: &Noted) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -135,7 +180,23 @@ fn forward(mut client: TcpStream, registry: &str, noted: &Mutex<Vec<String>>) {
     let text = String::from_utf8_lossy(&head).into_owned();
     let (line, headers) = text.split_once("\r\n").expect("a head has an end");
     let request = line.trim_end_matches(" HTTP/1.1").trim_end_matches(" HTTP/1.0");
-    noted.lock().expect("no test panicked with it").push(request.to_string());
+    noted.requests.lock().expect("no test panicked with it").push(request.to_string());
+    if let Some(left) = noted.left.lock().expect("no test panicked with it").as_mut() {
+        let Some(fewer) = left.checked_sub(1) else { return };
+        *left = fewer;
+    }
+    let refused = noted.refused.lock().expect("no test panicked with it").clone();
+    if let Some((_, status, body)) = refused.filter(|(part, ..)| request.starts_with(part.as_str())) {
+        let _ = write!(
+            client,
+            "HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        // What the client still sends is read, so that it reads the answer.
+        let _ = client.shutdown(Shutdown::Write);
+        let _ = io::copy(&mut client, &mut io::sink());
+        return;
+    }
     let Ok(mut upstream) = TcpStream::connect(registry) else { return };
     if write!(upstream, "{line}\r\nConnection: close\r\n{headers}").is_err() {
         return;

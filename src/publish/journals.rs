@@ -1,0 +1,102 @@
+//! The journals of one repository: listed, read, written.
+
+use std::collections::BTreeSet;
+
+use super::journal::{End, Journal, JournalName, PREFIX};
+use super::push::visible;
+use crate::base::Reference;
+use crate::oci::{Descriptor, Index};
+use crate::registry::{Registry, RegistryError};
+
+pub struct Journals<'a> {
+    registry: &'a Registry,
+    repository: Reference,
+}
+
+/// Publications by how far they are.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// Under way, or cut.
+    pub open: BTreeSet<JournalName>,
+    pub done: BTreeSet<JournalName>,
+}
+
+/// A journal as it stands in a repository.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub journal: Journal,
+    pub end: Option<End>,
+    /// What the index names.
+    pub members: Vec<Descriptor>,
+}
+
+impl<'a> Journals<'a> {
+    pub fn new(registry: &'a Registry, repository: &Reference) -> Self {
+        Self { registry, repository: repository.without_tag() }
+    }
+
+    pub fn repository(&self) -> &Reference {
+        &self.repository
+    }
+
+    /// None where there is no such repository, or nobody may look.
+    pub async fn list(&self) -> Result<Listed, RegistryError> {
+        let tags = match self.registry.tags_with_prefix(&self.repository, PREFIX).await {
+            Err(RegistryError::NotFound { .. }) => return Ok(Listed::default()),
+            tags => visible(tags.map(Some))?.unwrap_or_default(),
+        };
+        let names: Vec<(JournalName, bool)> = tags.iter().filter_map(|tag| JournalName::parse(tag)).collect();
+        let done: BTreeSet<JournalName> =
+            names.iter().filter(|(_, is_done)| *is_done).map(|(name, _)| name.clone()).collect();
+        let open = names.into_iter().map(|(name, _)| name).filter(|name| !done.contains(name)).collect();
+        Ok(Listed { open, done })
+    }
+
+    /// `None` for what is no journal of this name: anybody can make tags.
+    pub async fn read(&self, name: &JournalName, is_done: bool) -> Result<Option<Found>, RegistryError> {
+        let resolved = match self.registry.resolve(&self.tag(name, is_done)).await {
+            Err(RegistryError::NotFound { .. }) => return Ok(None),
+            resolved => resolved?,
+        };
+        let Ok(index) = Index::parse(&resolved.bytes) else { return Ok(None) };
+        let Some(Ok((journal, end))) = Journal::read(&index) else { return Ok(None) };
+        Ok((journal.name() == *name).then_some(Found { journal, end, members: index.manifests }))
+    }
+
+    /// Whether the publication has been written down here, and is not over.
+    pub async fn is_open(&self, name: &JournalName) -> Result<bool, RegistryError> {
+        let done = visible(self.registry.head(&self.tag(name, true)).await)?;
+        Ok(done.is_none() && self.is_there(name).await?)
+    }
+
+    pub async fn is_there(&self, name: &JournalName) -> Result<bool, RegistryError> {
+        Ok(visible(self.registry.head(&self.tag(name, false)).await)?.is_some())
+    }
+
+    pub async fn write(
+        &self,
+        journal: &Journal,
+        members: &[Descriptor],
+        end: Option<End>,
+    ) -> Result<(), RegistryError> {
+        let name = self.tag(&journal.name(), end.is_some());
+        let put = async |members: &[Descriptor]| {
+            let index = journal.index(members.to_vec(), end);
+            self.registry.push_manifest(&name, &index.media_type, &index.to_bytes()).await.map(drop)
+        };
+        match put(members).await {
+            Err(error @ RegistryError::Refused { .. }) => {
+                // Somebody wrote the same where tags are written once; or it knows no index of indexes.
+                if self.registry.head(&name).await.is_ok_and(|found| found.is_some()) {
+                    return Ok(());
+                }
+                if members.is_empty() { Err(error) } else { put(&[]).await.map_err(|_| error) }
+            }
+            written => written,
+        }
+    }
+
+    fn tag(&self, name: &JournalName, is_done: bool) -> Reference {
+        self.repository.with_tag(&name.tag(is_done)).expect("a journal's name is a tag")
+    }
+}

@@ -1,0 +1,461 @@
+//! A publication over all images of a run: all of it, or what the next run makes of its journal.
+//!
+//! Contents first, by digest. Then the journal, in every repository in which a tag is to move; before it stands
+//! everywhere no tag has moved. Then the tags, versions before those that float, and last that it is over. What is cut
+//! after the journal is ended by whoever publishes next to one of the repositories (`resume`), to the same digests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{try_join_all, try_join3};
+
+use super::PushSource;
+use super::about::About;
+use super::floating::{self, Kept, Tags, Wanted};
+use super::journal::{End, Journal, Move};
+use super::journals::{Journals, Listed};
+use super::looks::TagLooks;
+use super::push::{
+    Content, Filled, ImagePush, PushError, PushEvent, PushReport, PushedName, Work, tag_of, visible,
+};
+use super::release::{Release, is_version_tag};
+use super::resume::{Resume, Resumed};
+use super::standing::Standing;
+use crate::base::{Digest, Platform, Reference};
+use crate::diag::Problem;
+use crate::oci::{Descriptor, Index, media_type};
+use crate::registry::{Registry, RegistryError};
+
+/// What was seen within this time is not looked at again before tags move.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Publishes; the answer has one list per image, in the order given, with one entry per name.
+pub async fn publish(
+    looks: &TagLooks,
+    blobs: &dyn PushSource,
+    pushes: &[ImagePush<'_>],
+    about: &About,
+    report: PushReport<'_>,
+) -> Result<Vec<Vec<PushedName>>, PushError> {
+    let registry = looks.registry();
+    let contents: Vec<Content> =
+        pushes.iter().map(|push| Content::read(blobs, push.image)).collect::<Result<_, _>>()?;
+    let asked: Vec<_> = pushes
+        .iter()
+        .map(|push| try_join_all(push.names.iter().map(|name| standing(looks, name))).shared())
+        .collect();
+    let filling = async {
+        let mut filled: Vec<Filled<'_>> = Vec::new();
+        for ((push, content), asked) in pushes.iter().zip(&contents).zip(&asked) {
+            let standing = asked.clone().await?;
+            let is_right = |found: &Option<Descriptor>| is_right(found.as_ref(), push.image);
+            let standing: Vec<bool> = standing.iter().map(is_right).collect();
+            let work = Work { registry, blobs, content, report };
+            if !about.is_rehearsal {
+                work.push_missing(push, &standing, &filled).await?;
+            }
+            // What an image shares with the one it is built on need not travel twice.
+            filled.extend(push.names.iter().map(|name| Filled { name, content }));
+        }
+        Ok::<_, PushError>(Instant::now())
+    };
+    // The first contents are on their way while later tags are still looked at.
+    let asking = async { Ok(try_join_all(asked.iter().cloned()).await?) };
+    let surveying = async {
+        let standing = try_join_all(asked.iter().cloned()).await?;
+        let moves = moves(pushes, &standing, about);
+        let sides = survey(registry, &moves).await?;
+        check_platforms(&moves, &sides, pushes, &contents, about)?;
+        Ok((moves, sides))
+    };
+    let (standing, filled, (moves, sides)) = try_join3(asking, filling, surveying).await?;
+    let publication = Publication { registry, blobs, pushes, contents: &contents, about, report };
+    publication.finish(standing, moves, sides, filled).await
+}
+
+/// Where a name's tag leads.
+async fn standing(looks: &TagLooks, name: &Reference) -> Result<Option<Descriptor>, RegistryError> {
+    match tag_of(name) {
+        Some(tag) => visible(looks.at(&tag).await),
+        None => Ok(None),
+    }
+}
+
+fn is_right(found: Option<&Descriptor>, image: &Descriptor) -> bool {
+    found.is_some_and(|found| found.digest == image.digest)
+}
+
+/// A tag that is to move.
+struct Planned {
+    push: usize,
+    tag: Move,
+    old: Option<Descriptor>,
+}
+
+/// What is known of one repository in which tags are to move.
+struct Side<'a> {
+    journals: Journals<'a>,
+    listed: Listed,
+    /// What its tags lead to.
+    standing: BTreeMap<Digest, Standing>,
+}
+
+fn moves(pushes: &[ImagePush<'_>], standing: &[Vec<Option<Descriptor>>], about: &About) -> Vec<Planned> {
+    let mut moves = Vec::new();
+    for (at, (push, standing)) in pushes.iter().zip(standing).enumerate() {
+        let tags = push.names.iter().filter_map(Reference::tag);
+        let mut release = push.release.clone().or_of_tags(tags);
+        release.revision = release.revision.or_else(|| about.revision.clone());
+        for (name, old) in push.names.iter().zip(standing) {
+            let Some(tag) = tag_of(name).filter(|_| !is_right(old.as_ref(), push.image)) else { continue };
+            let text = tag.tag().unwrap_or_default();
+            // Of several versions at once each stands for itself.
+            let release = match is_version_tag(text, &release) && release.version.is_none() {
+                true => Release { version: Some(text.to_string()), ..release.clone() },
+                false => release.clone(),
+            };
+            let follows_history = push.historical.iter().any(|historical| historical == text);
+            let tag = Move {
+                name: tag,
+                old: old.as_ref().map(|old| old.digest),
+                new: push.image.digest,
+                release,
+                follows_history,
+                is_unguarded: push.is_unguarded,
+                is_kept: false,
+            };
+            moves.push(Planned { push: at, tag, old: old.clone() });
+        }
+    }
+    moves
+}
+
+async fn survey<'a>(
+    registry: &'a Registry,
+    moves: &[Planned],
+) -> Result<BTreeMap<String, Side<'a>>, PushError> {
+    let repositories: BTreeMap<String, &Reference> =
+        moves.iter().map(|planned| (planned.tag.name.name(), &planned.tag.name)).collect();
+    let surveyed = repositories.into_iter().map(|(name, repository)| async move {
+        let journals = Journals::new(registry, repository);
+        let here = moves.iter().filter(|planned| planned.tag.name.name() == name);
+        let old: BTreeMap<Digest, &Descriptor> =
+            here.filter_map(|planned| planned.old.as_ref()).map(|old| (old.digest, old)).collect();
+        let looks = try_join_all(old.values().map(|old| Standing::read(registry, repository, old)));
+        let (listed, looks) = futures_util::future::try_join(journals.list(), looks).await?;
+        let standing = looks.into_iter().flatten().map(|standing| (standing.descriptor.digest, standing));
+        let standing = standing.collect();
+        Ok::<_, PushError>((name, Side { journals, listed, standing }))
+    });
+    Ok(try_join_all(surveyed).await?.into_iter().collect())
+}
+
+/// No live tag loses a platform by mistake.
+fn check_platforms(
+    moves: &[Planned],
+    sides: &BTreeMap<String, Side<'_>>,
+    pushes: &[ImagePush<'_>],
+    contents: &[Content],
+    about: &About,
+) -> Result<(), PushError> {
+    if about.allows_fewer_platforms {
+        return Ok(());
+    }
+    for planned in moves {
+        let old = planned.tag.old.and_then(|old| sides.get(&planned.tag.name.name())?.standing.get(&old));
+        let own = platforms(pushes[planned.push].image, &contents[planned.push]);
+        let Some((old, own)) = old.zip(own) else { continue };
+        let lost: Vec<Platform> =
+            old.platforms.iter().filter(|platform| !own.contains(platform)).cloned().collect();
+        if !lost.is_empty() {
+            return Err(PushError::FewerPlatforms { name: planned.tag.name.familiar(), lost });
+        }
+    }
+    Ok(())
+}
+
+/// `None` where an image does not say it.
+fn platforms(image: &Descriptor, content: &Content) -> Option<Vec<Platform>> {
+    let root = content.root();
+    if media_type::is_index(&root.descriptor.media_type) {
+        return Index::parse(&root.bytes).ok().map(|index| index.platforms());
+    }
+    image.platform().map(|platform| vec![platform])
+}
+
+struct Publication<'a> {
+    registry: &'a Registry,
+    blobs: &'a dyn PushSource,
+    pushes: &'a [ImagePush<'a>],
+    contents: &'a [Content],
+    about: &'a About,
+    report: PushReport<'a>,
+}
+
+impl Publication<'_> {
+    async fn finish(
+        &self,
+        mut standing: Vec<Vec<Option<Descriptor>>>,
+        mut moves: Vec<Planned>,
+        mut sides: BTreeMap<String, Side<'_>>,
+        filled: Instant,
+    ) -> Result<Vec<Vec<PushedName>>, PushError> {
+        let mut kept = Vec::new();
+        if !self.about.is_rehearsal {
+            let resumed = self.resume(&sides).await?;
+            if !resumed.is_empty() {
+                standing = self.look_again().await?;
+                moves = self::moves(self.pushes, &standing, self.about);
+                sides = survey(self.registry, &moves).await?;
+                check_platforms(&moves, &sides, self.pushes, self.contents, self.about)?;
+                kept = self.leave_to(&resumed, &mut moves);
+                sides.retain(|name, _| moves.iter().any(|planned| planned.tag.name.name() == *name));
+            }
+        }
+        if !moves.is_empty() {
+            kept.extend(match self.about.is_rehearsal {
+                true => self.rehearse(&moves, &sides).await?,
+                false => self.move_tags(&moves, &mut sides, filled).await?,
+            });
+        }
+        Ok(self.told(&standing, &kept))
+    }
+
+    /// Ends what was cut in the repositories of this publication.
+    async fn resume(&self, sides: &BTreeMap<String, Side<'_>>) -> Result<Vec<Resumed>, PushError> {
+        let hosts: BTreeSet<&str> =
+            sides.values().map(|side| side.journals.repository().registry()).collect();
+        let mut resumed: Vec<Resumed> = Vec::new();
+        // One after the other: a publication may be open in several of them.
+        for side in sides.values().filter(|side| !side.listed.open.is_empty()) {
+            let about = About { allows_older: false, ..self.about.clone() };
+            let resume = Resume { registry: self.registry, about: &about, hosts: hosts.clone() };
+            let listed = if resumed.is_empty() { side.listed.clone() } else { side.journals.list().await? };
+            resumed.extend(resume.all(&side.journals, &listed).await?);
+        }
+        for Resumed { journal, moved } in resumed.iter().filter(|resumed| !resumed.moved.is_empty()) {
+            let tags: Vec<String> = moved.iter().map(|tag| format!("`{}`", tag.name.familiar())).collect();
+            let message = format!(
+                "a publication of {} was cut, and is ended now: {} moved to what it had pushed",
+                journal.started,
+                tags.join(", ")
+            );
+            self.notice(Problem::warning("publish::resumed", message));
+        }
+        Ok(resumed)
+    }
+
+    async fn look_again(&self) -> Result<Vec<Vec<Option<Descriptor>>>, PushError> {
+        let looks = self.pushes.iter().map(|push| {
+            try_join_all(push.names.iter().map(|name| async {
+                match tag_of(name) {
+                    Some(tag) => visible(self.registry.head(&tag).await),
+                    None => Ok(None),
+                }
+            }))
+        });
+        Ok(try_join_all(looks).await?)
+    }
+
+    /// What was cut of the same release had its digests first: they stay.
+    fn leave_to(&self, resumed: &[Resumed], moves: &mut Vec<Planned>) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        moves.retain(|planned| {
+            let of_same = |tag: &&Move| {
+                tag.name == planned.tag.name
+                    && tag.release.is_same(&planned.tag.release)
+                    && planned.tag.old == Some(tag.new)
+            };
+            let Some(tag) = resumed.iter().flat_map(|resumed| &resumed.journal.moves).find(of_same) else {
+                return true;
+            };
+            let message = format!(
+                "`{}` stays at {}, which is what version {} was published as first; this run's {} is another build of it",
+                tag.name.familiar(),
+                tag.new,
+                tag.release,
+                planned.tag.new
+            );
+            self.notice(Problem::warning("publish::published-first", message).help(
+                "builds with `SOURCE_DATE_EPOCH` or `source-date-epoch` have the same digest on every machine",
+            ));
+            kept.push(Kept { name: tag.name.clone(), digest: tag.new, release: tag.release.clone() });
+            false
+        });
+        kept
+    }
+
+    /// What would stay where it is.
+    async fn rehearse(
+        &self,
+        moves: &[Planned],
+        sides: &BTreeMap<String, Side<'_>>,
+    ) -> Result<Vec<Kept>, PushError> {
+        let mut kept = Vec::new();
+        for planned in moves.iter().filter(|planned| !is_version(&planned.tag)) {
+            let side = &sides[&planned.tag.name.name()];
+            kept.extend(self.tags(side).newer(&planned.tag, &side.listed).await?);
+        }
+        self.tell_of_kept(moves, &kept);
+        Ok(kept)
+    }
+
+    async fn move_tags(
+        &self,
+        moves: &[Planned],
+        sides: &mut BTreeMap<String, Side<'_>>,
+        filled: Instant,
+    ) -> Result<Vec<Kept>, PushError> {
+        if filled.elapsed() > FRESH {
+            self.check_contents(moves).await?;
+        }
+        let mut journal = self.journal(moves);
+        self.write(&journal, moves, sides, None).await?;
+        let versions = moves.iter().filter(|planned| is_version(&planned.tag)).map(|planned| async {
+            let side = &sides[&planned.tag.name.name()];
+            self.tags(side).put(&planned.tag.name, &self.document(planned)).await
+        });
+        if let Err(error) = try_join_all(versions).await {
+            if matches!(error, PushError::Immutable { .. }) {
+                self.write(&journal, moves, sides, Some(End::Abandoned)).await?;
+            }
+            return Err(error);
+        }
+        let floats = sides.values().map(|side| self.float(side, moves));
+        let kept: Vec<Kept> = try_join_all(floats).await?.into_iter().flatten().collect();
+        for tag in &mut journal.moves {
+            tag.is_kept = kept.iter().any(|kept| kept.name == tag.name);
+        }
+        self.write(&journal, moves, sides, Some(End::Done)).await?;
+        self.tell_of_kept(moves, &kept);
+        Ok(kept)
+    }
+
+    async fn float(&self, side: &Side<'_>, moves: &[Planned]) -> Result<Vec<Kept>, PushError> {
+        let name = side.journals.repository().name();
+        let here =
+            moves.iter().filter(|planned| planned.tag.name.name() == name && !is_version(&planned.tag));
+        let wanted: Vec<Wanted<'_>> =
+            here.map(|planned| Wanted { tag: &planned.tag, document: self.document(planned) }).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.tags(side).float(&wanted, &side.listed).await
+    }
+
+    fn tags<'s>(&'s self, side: &'s Side<'_>) -> Tags<'s> {
+        Tags {
+            registry: self.registry,
+            journals: &side.journals,
+            about: self.about,
+            seen: Some(&side.standing),
+        }
+    }
+
+    fn document(&self, planned: &Planned) -> floating::Document {
+        let root = self.contents[planned.push].root();
+        floating::Document { media_type: root.descriptor.media_type.clone(), bytes: root.bytes.clone() }
+    }
+
+    fn journal(&self, moves: &[Planned]) -> Journal {
+        Journal {
+            action: self.about.action,
+            started: self.about.started,
+            by: concat!("mab ", env!("CARGO_PKG_VERSION")).to_string(),
+            run_url: self.about.run_url.clone(),
+            moves: moves.iter().map(|planned| planned.tag.clone()).collect(),
+        }
+    }
+
+    /// Into every repository; what it names there are its own images, before and after.
+    async fn write(
+        &self,
+        journal: &Journal,
+        moves: &[Planned],
+        sides: &BTreeMap<String, Side<'_>>,
+        end: Option<End>,
+    ) -> Result<(), PushError> {
+        let written = sides.iter().map(|(name, side)| async move {
+            let mut members: Vec<Descriptor> = Vec::new();
+            for planned in moves.iter().filter(|planned| planned.tag.name.name() == *name) {
+                let image = &self.contents[planned.push].root().descriptor;
+                let new = Descriptor::new(&image.media_type, image.digest, image.size);
+                for image in [Some(new), planned.old.clone()].into_iter().flatten() {
+                    if !members.iter().any(|known| known.digest == image.digest) {
+                        members.push(image);
+                    }
+                }
+            }
+            side.journals.write(journal, &members, end).await
+        });
+        try_join_all(written).await?;
+        Ok(())
+    }
+
+    /// That everything is there still, after other repositories took their time.
+    async fn check_contents(&self, moves: &[Planned]) -> Result<(), PushError> {
+        for planned in moves {
+            let (content, name) = (&self.contents[planned.push], planned.tag.name.without_tag());
+            let missing = || async {
+                let looks =
+                    content.documents.iter().map(|document| {
+                        let by_digest = name.with_digest(document.descriptor.digest);
+                        async move {
+                            Ok::<_, PushError>((document, self.registry.head(&by_digest).await?.is_some()))
+                        }
+                    });
+                let looks = try_join_all(looks).await?;
+                Ok::<_, PushError>(looks.into_iter().find(|(_, is_there)| !is_there).map(|(lost, _)| lost))
+            };
+            if missing().await?.is_none() {
+                continue;
+            }
+            let work = Work { registry: self.registry, blobs: self.blobs, content, report: self.report };
+            work.push_content(&name, &[]).await?;
+            if let Some(lost) = missing().await? {
+                let digest = lost.descriptor.digest;
+                return Err(PushError::Vanished { repository: name.familiar(), digest });
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_of_kept(&self, moves: &[Planned], kept: &[Kept]) {
+        for kept in kept {
+            let own = moves.iter().find(|planned| planned.tag.name == kept.name);
+            let own = own.map(|planned| planned.tag.release.to_string()).unwrap_or_default();
+            let message =
+                format!("`{}` stays with {}, which is newer than {own}", kept.name.familiar(), kept.release);
+            let help = "`--allow-older-release` moves it back; `mab rollback` does for a release that is bad";
+            self.notice(Problem::warning("publish::older-release", message).help(help));
+        }
+    }
+
+    fn notice(&self, problem: Problem) {
+        (self.report)(PushEvent::Notice(Box::new(problem)));
+    }
+
+    fn told(&self, standing: &[Vec<Option<Descriptor>>], kept: &[Kept]) -> Vec<Vec<PushedName>> {
+        let of_push = |(push, standing): (&ImagePush<'_>, &Vec<Option<Descriptor>>)| {
+            let names = push.names.iter().zip(standing).map(|(name, old)| {
+                let kept = tag_of(name).and_then(|tag| kept.iter().find(|kept| kept.name == tag));
+                let pushed = PushedName {
+                    reference: name.clone(),
+                    old: old.as_ref().map(|old| old.digest),
+                    digest: kept.map_or(push.image.digest, |kept| kept.digest),
+                    unchanged: is_right(old.as_ref(), push.image),
+                    is_kept: kept.is_some(),
+                };
+                (self.report)(PushEvent::Name(pushed.clone()));
+                pushed
+            });
+            names.collect()
+        };
+        self.pushes.iter().zip(standing).map(of_push).collect()
+    }
+}
+
+fn is_version(tag: &Move) -> bool {
+    is_version_tag(tag.name.tag().unwrap_or_default(), &tag.release)
+}

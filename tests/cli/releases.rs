@@ -1,0 +1,200 @@
+//! Publications that are cut, that run into each other, and that would go back.
+
+use std::thread;
+
+use crate::support::{Project, Registry};
+
+/// One target that needs no base, with a version and what is in it.
+fn project(repository: &str, version: &str, content: &str) -> Project {
+    Project::of(&format!(
+        "[target.app]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\nimage = \"{repository}\"\n\
+         tags = [\"{version}\", \"latest\"]\ndockerfile-inline = \"\"\"\nFROM scratch\nCOPY content /\n\"\"\"\n"
+    ))
+    .file("content", content)
+}
+
+/// Retries pause in a run; what is cut stays cut.
+fn push(project: &Project) -> crate::support::mab::Ran {
+    project.mab(&["bake", "app", "--push"]).run()
+}
+
+fn digest_of(registry: &Registry, repository: &str, tag: &str) -> Option<String> {
+    registry.tags(repository).iter().any(|known| known == tag).then(|| registry.index(repository, tag).0)
+}
+
+#[test]
+fn what_is_cut_moves_no_tag_before_the_journal_and_is_ended_after_it() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let whole = registry.repository("whole");
+    push(&project(&whole, "1.4.0", "one")).succeeded();
+    let requests = registry.requests().len();
+    assert!((8..60).contains(&requests), "{requests}");
+    // Whether there was a journal when it was cut there.
+    let cut = |left: usize| -> Option<bool> {
+        let registry = Registry::of_this_run().expect("it was there a moment ago");
+        let name = registry.repository(&format!("cut-{left}"));
+        let first = project(&name, "1.4.0", "one");
+        registry.cut_after(left);
+        let ran = push(&first);
+        registry.mend();
+        if ran.code == Some(0) {
+            return None;
+        }
+        let tags = registry.tags(&name);
+        let has_journal = !registry.journals(&name).is_empty();
+        // Another machine, with another build of the same version.
+        let second = project(&name, "1.4.0", "another");
+        let ended = push(&second).succeeded();
+        let version = digest_of(&registry, &name, "1.4.0").expect("it stands");
+        assert_eq!(digest_of(&registry, &name, "latest").as_ref(), Some(&version), "after {left}");
+        let expected = if has_journal { &first } else { &second };
+        assert_eq!(version, own_digest(expected), "after {left}: {}", ended.stderr);
+        if !has_journal {
+            assert_eq!(tags, [""; 0], "no tag without a journal, after {left}");
+        }
+        Some(has_journal)
+    };
+    let ends: Vec<Option<bool>> = thread::scope(|scope| {
+        let cut = &cut;
+        let runs: Vec<_> = (0..requests).map(|left| scope.spawn(move || cut(left))).collect();
+        runs.into_iter().map(|run| run.join().expect("no run panicked")).collect()
+    });
+    let count = |wanted| ends.iter().filter(|end| **end == wanted).count();
+    assert!(count(Some(false)) > 3 && count(Some(true)) > 2, "{ends:?}");
+}
+
+/// What a project's own build comes to.
+fn own_digest(project: &Project) -> String {
+    project.bake(&["app", "--metadata-file", "metadata.json"]);
+    let metadata: serde_json::Value =
+        serde_json::from_str(&project.read("metadata.json")).expect("it is JSON");
+    metadata["app"]["containerimage.digest"].as_str().expect("it has a digest").to_string()
+}
+
+#[test]
+fn a_cut_publication_is_told_of_and_keeps_its_digest() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let name = registry.repository("told");
+    let first = project(&name, "1.4.0", "one");
+    registry.refuse(&format!("PUT {}/manifests/latest", registry.url_path(&name)), 400, "{}");
+    push(&first).failed(4);
+    registry.mend();
+    let (digest, own) = (own_digest(&first), project(&name, "1.4.0", "two"));
+    let ran = push(&own).succeeded();
+    let resumed = format!("was cut, and is ended now: `{name}:latest` moved to what it had pushed");
+    assert!(ran.stderr.contains(&resumed), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("`{name}:1.4.0` stays at {digest}")), "{}", ran.stderr);
+    assert_eq!(digest_of(&registry, &name, "latest"), Some(digest.clone()));
+    // It is over: the next one is a publication of its own.
+    push(&own).succeeded().does_not_say("was cut");
+    assert_ne!(digest_of(&registry, &name, "latest"), Some(digest));
+}
+
+#[test]
+fn an_older_release_overtakes_no_newer_one() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let name = registry.repository("older");
+    push(&project(&name, "1.10.0", "new")).succeeded();
+    let newest = digest_of(&registry, &name, "latest");
+    let old = project(&name, "1.9.0", "old");
+    push(&old)
+        .succeeded()
+        .says(&format!("`{name}:latest` stays with 1.10.0, which is newer than 1.9.0"))
+        .says("--allow-older-release");
+    assert_eq!(digest_of(&registry, &name, "latest"), newest);
+    assert_eq!(registry.tags(&name), ["1.10.0", "1.9.0", "latest"]);
+    old.bake(&["app", "--push", "--allow-older-release"]);
+    assert_eq!(digest_of(&registry, &name, "latest"), digest_of(&registry, &name, "1.9.0"));
+}
+
+#[test]
+fn a_live_tag_loses_no_platform_unless_that_is_said() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let name = registry.repository("fewer");
+    let project = project(&name, "1.4.0", "one");
+    push(&project).succeeded();
+    let before = digest_of(&registry, &name, "latest");
+    let fewer = ["bake", "app", "--push", "--platform", "linux/amd64"];
+    let ran = project.mab(&fewer).run().failed(2);
+    assert!(ran.stderr.contains(&format!("`{name}:1.4.0` would lose `linux/arm64`")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--allow-fewer-platforms"), "{}", ran.stderr);
+    assert_eq!((digest_of(&registry, &name, "latest"), registry.journals(&name).len()), (before, 2));
+    project.mab(&fewer).with(&["--allow-fewer-platforms"]).run().succeeded();
+}
+
+#[test]
+fn a_version_that_cannot_move_is_refused_with_both_digests() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let name = registry.repository("immutable");
+    let first = project(&name, "1.4.0", "one");
+    push(&first).succeeded();
+    let body = "{\"errors\":[{\"code\":\"TAG_INVALID\",\"message\":\"the tag is immutable\"}]}";
+    registry.refuse(&format!("PUT {}/manifests/1.4.0", registry.url_path(&name)), 400, body);
+    let second = project(&name, "1.4.0", "two");
+    let ran = push(&second).failed(4);
+    let (old, new) = (own_digest(&first), own_digest(&second));
+    let message = format!("`{name}:1.4.0` stays at {old}: the registry does not let it move to {new}");
+    assert!(ran.stderr.contains(&message), "{}", ran.stderr);
+    assert_eq!(digest_of(&registry, &name, "latest"), Some(old));
+    // What stands already needs no writing, and nothing is left to be ended.
+    push(&first).succeeded().does_not_say("was cut");
+}
+
+#[test]
+fn ten_releases_at_once_leave_every_version_and_the_highest_on_top() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let name = registry.repository("ten");
+    let versions =
+        ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0", "1.6.0", "1.10.0", "1.10.0", "1.9.0"];
+    let projects: Vec<Project> = versions
+        .iter()
+        .enumerate()
+        .map(|(at, version)| project(&name, version, &format!("{version} {}", at == 8)))
+        .collect();
+    // Built before, so that all of them publish at one time.
+    projects.iter().for_each(|project| drop(project.bake(&["app"])));
+    thread::scope(|scope| {
+        for project in &projects {
+            scope.spawn(move || push(project).succeeded());
+        }
+    });
+    for version in versions {
+        for architecture in ["amd64", "arm64"] {
+            let image = registry.image(&name, version, architecture);
+            assert!(image.text("content").starts_with(version), "{version}");
+        }
+    }
+    assert!(registry.image(&name, "latest", "amd64").text("content").starts_with("1.10.0"));
+    let journals = registry.journals(&name);
+    let done = journals.iter().filter(|name| name.ends_with(".done")).count();
+    assert_eq!(done * 2, journals.len(), "every journal is closed: {journals:?}");
+}
+
+#[test]
+fn all_repositories_that_refuse_are_told_before_anything_is_built() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let names = ["one", "two"].map(|name| registry.repository(name));
+    let file = names.iter().enumerate().map(|(at, name)| {
+        format!(
+            "[target.t{at}]\ntags = [\"{name}:1\"]\ndockerfile-inline = \"\"\"\nFROM scratch\nCOPY multiarch.toml /\n\"\"\"\n"
+        )
+    });
+    let project = Project::of(&file.collect::<String>());
+    let body = "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"read only\"}]}";
+    registry.refuse("POST ", 403, body);
+    let ran = project.mab(&["bake", "t0", "t1", "--push"]).run().failed(4);
+    for name in &names {
+        assert!(
+            ran.stderr.contains(&format!("denies access to pushing to `{name}`: read only")),
+            "{}",
+            ran.stderr
+        );
+    }
+    let writes = |requests: Vec<String>| requests.into_iter().filter(|line| line.starts_with("P")).count();
+    assert_eq!(writes(registry.requests()), 2, "one try for each repository");
+    registry.mend();
+    project.bake(&["t0", "t1", "--push"]).says("1 built, 0 reused");
+    registry.requests();
+    project.bake(&["t0", "t1", "--push"]).says("nothing had to be done");
+    assert_eq!(writes(registry.requests()), 0, "nothing is tried where nothing is to do");
+}
