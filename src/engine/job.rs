@@ -8,12 +8,13 @@ use super::base::Base;
 use super::forwarded::Forwarded;
 use super::recipe::Recipe;
 use crate::base::payload::{Outcome, StepCounts, Stream, WorkerName};
-use crate::base::{Digest, NodeId, PinnedSource, Platform, StepId};
+use crate::base::{Digest, NodeId, PinnedSource, Platform, Reference, StepId};
 use crate::cache::Access;
 use crate::context::Context;
 use crate::diag::Problem;
 use crate::event::{Event, EventSink, Transfer};
 use crate::layer::Compression;
+use crate::model::CacheEntry;
 use crate::oci::Descriptor;
 use crate::source::SourceAuth;
 use crate::steps::{Lowered, Step};
@@ -53,9 +54,27 @@ pub struct BuildJob {
     pub no_cache_stages: Vec<String>,
     /// Where other machines' results are, and where this one's go.
     pub caches: Access,
+    /// The same for engines that cache steps in a form of their own.
+    pub step_caches: Arc<StepCaches>,
     /// What steps may use of the user's own.
     pub forwarded: Forwarded,
     pub events: JobEvents,
+}
+
+/// The caches of a target as its file has them.
+#[derive(Clone, Debug, Default)]
+pub struct StepCaches {
+    pub from: Vec<StepCache>,
+    pub to: Vec<StepCache>,
+    /// What the image is called where it is published.
+    pub images: Vec<Reference>,
+}
+
+#[derive(Clone, Debug)]
+pub struct StepCache {
+    pub entry: CacheEntry,
+    /// Several targets may use it.
+    pub is_of_many: bool,
 }
 
 /// A build context with its walk.

@@ -13,7 +13,7 @@ pub mod reached;
 mod recipe;
 pub mod selection;
 
-pub use job::{BuildJob, BuildOutcome, JobContext, JobEvents, SEMANTICS};
+pub use job::{BuildJob, BuildOutcome, JobContext, JobEvents, SEMANTICS, StepCache, StepCaches};
 pub use machine::{blocking, io_problem};
 pub use recipe::Recipe;
 

@@ -213,6 +213,7 @@ impl<E: Engine> PlanWorker<E> {
             no_cache: node.variant.no_cache,
             no_cache_stages: node.variant.no_cache_filter.clone(),
             caches: self.access(node)?,
+            step_caches: Arc::new(self.step_caches(node)),
             forwarded: prepared.forwarded.clone(),
             events: self.job_events(id),
         })

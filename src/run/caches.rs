@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::worker::PlanWorker;
 use crate::base::{NodeId, Reference};
 use crate::cache::Access;
-use crate::diag::Problem;
-use crate::engine::{BuildOutcome, Engine};
+use crate::diag::{Located, Problem};
+use crate::engine::{BuildOutcome, Engine, StepCache, StepCaches};
 use crate::event::Event;
-use crate::model::{Cache, ExportOptions, Output};
+use crate::model::{Cache, CacheEntry, ExportOptions, Output};
 use crate::oci::Descriptor;
 use crate::plan::{BuildNode, Node};
 use crate::publish::export::is_in_form;
@@ -25,9 +25,28 @@ pub type NamedCaches = std::collections::BTreeMap<String, Cache>;
 impl<E: Engine> PlanWorker<E> {
     /// The caches of a node's target. What is released is made of nothing that others could have put there.
     pub(super) fn access(&self, node: &BuildNode) -> Result<Access, Box<Problem>> {
+        self.tools.caches.access(&node.caches, &self.tools.named_caches, &node.images, self.is_release())
+    }
+
+    /// The same as the file has it, for engines that cache steps in a form of their own.
+    pub(super) fn step_caches(&self, node: &BuildNode) -> StepCaches {
+        let named = node.caches.named.iter().filter_map(|name| self.tools.named_caches.get(&name.value));
+        let step_cache = |entry: &CacheEntry, is_of_many| StepCache { entry: entry.clone(), is_of_many };
+        let may_read = |cache: &&Cache| cache.trust == Some(true) || !self.is_release();
+        let mut caches = StepCaches {
+            from: named.clone().filter(may_read).map(|cache| step_cache(&cache.entry, true)).collect(),
+            to: named.map(|cache| step_cache(&cache.entry, true)).collect(),
+            images: self.published(node).cloned().collect(),
+        };
+        let plain = |entry: &Located<CacheEntry>| step_cache(&entry.value, false);
+        caches.from.extend(node.caches.from.iter().filter(|_| !self.is_release()).map(plain));
+        caches.to.extend(node.caches.to.iter().map(plain));
+        caches
+    }
+
+    fn is_release(&self) -> bool {
         let publish = self.plan.nodes().last().map(|(_, node)| node);
-        let is_release = matches!(publish, Some(Node::Publish(publish)) if publish.is_release);
-        self.tools.caches.access(&node.caches, &self.tools.named_caches, &node.images, is_release)
+        matches!(publish, Some(Node::Publish(publish)) if publish.is_release)
     }
 
     /// Makes sure that whoever needs bytes of an image gets them: they come here where a file is written of them,
@@ -78,16 +97,20 @@ impl<E: Engine> PlanWorker<E> {
 
     /// The repositories that the target's image goes to.
     fn destinations(&self, node: &BuildNode) -> Vec<Reference> {
-        let published = self.plan.nodes().filter_map(|(_, other)| match other {
-            Node::Publish(publish) => Some(publish),
-            _ => None,
-        });
-        let mine = published.flat_map(|publish| &publish.targets).filter(|to| to.target == node.target);
-        let mut repositories: Vec<Reference> =
-            mine.flat_map(|to| &to.names).map(Reference::without_tag).collect();
+        let mut repositories: Vec<Reference> = self.published(node).map(Reference::without_tag).collect();
         repositories.sort();
         repositories.dedup();
         repositories
+    }
+
+    /// What the target's image is called where it goes.
+    fn published(&self, node: &BuildNode) -> impl Iterator<Item = &Reference> {
+        let published = self.plan.nodes().filter_map(|(_, other)| match other {
+            Node::Publish(publish) => Some(publish),
+            Node::Resolve(_) | Node::Build(_) | Node::Merge(_) => None,
+        });
+        let mine = published.flat_map(|publish| &publish.targets).filter(|to| to.target == node.target);
+        mine.flat_map(|to| &to.names)
     }
 
     /// Waits for what is still being written to caches, and says so if that takes its time.

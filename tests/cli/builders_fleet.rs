@@ -10,7 +10,7 @@ use crate::builders::{configure, fleet, foreign, sockets, worker};
 use crate::support::daemon::Daemon;
 use crate::support::project::native;
 use crate::support::proxy::Proxy;
-use crate::support::{Layout, Project, Ran, base};
+use crate::support::{Layout, Project, Ran, Registry, base};
 
 /// Who was given which node, as (target, endpoint).
 fn assigned(ran: &Ran) -> Vec<(String, String)> {
@@ -63,14 +63,16 @@ fn whoever_runs_dry_takes_what_waits() {
     let (Some(base), Some([socket, _])) = (base(), sockets()) else { return };
     let proxy = Proxy::plain(&socket);
     let id = format!("fleet-{}-{}", std::process::id(), proxy.port);
+    // The id of a mount tells no steps apart.
     let mount = format!("RUN --mount=type=cache,id={id},target=/c");
     let wait = "for i in $(seq 600); do [ $(ls /c | wc -l) = 5 ] && exit 0; sleep 0.1; done; exit 1";
     let mut text = String::from("[group.default]\ntargets = [\"all\", \"a\", \"b\", \"c\", \"d\", \"e\"]\n");
     for target in ["all", "a", "b", "c", "d", "e"] {
         let command = if target == "all" { wait.to_string() } else { format!("touch /c/{target}") };
         text.push_str(&format!(
-            "[target.{target}]\nplatforms = [\"{}\"]\ncontexts = {{ busybox = \"oci-layout://{}\" }}\n\
-             dockerfile-inline = \"FROM busybox\\n{mount} {command}\\n\"\n",
+            "[target.{target}]\nplatforms = [\"{}\"]\n\
+             contexts = {{ busybox = \"oci-layout://{}\" }}\n\
+             dockerfile-inline = \"FROM busybox\\n{mount} echo {id}; {command}\\n\"\n",
             native(),
             base.display()
         ));
@@ -132,4 +134,67 @@ fn a_daemon_that_ends_or_falls_silent_is_replaced() {
     // Alone, it is the end of the build.
     let Some(ran) = check(Signal::KILL, &[], "builder::lost") else { return };
     ran.failed(4).does_not_say("another worker");
+}
+
+const CACHED: &str = "\
+[cache.ci]
+type = \"registry\"
+ref = \"CACHE/shared\"
+mode = \"max\"
+
+[target.app]
+platforms = [\"OWN\", \"OTHER\"]
+contexts = { busybox = \"oci-layout://BASE\" }
+dockerfile-inline = \"\"\"
+FROM busybox
+RUN echo NEWS > /news
+\"\"\"
+images = [\"CACHE/app\"]
+tags = [\"1\"]
+";
+
+#[test]
+fn steps_are_cached_elsewhere_under_a_name_for_every_platform() {
+    let (Some(base), Some([_, socket]), Some(registry)) = (base(), sockets(), Registry::of_this_run()) else {
+        return;
+    };
+    let cache = registry.repository("steps");
+    let check = |name: &str, place: &str, expected: &[&str]| {
+        // Steps that no worker has seen.
+        let text = CACHED.replace("CACHE", &cache).replace("OWN", &native()).replace("OTHER", foreign());
+        let text =
+            text.replace("BASE", &base.display().to_string()).replace("NEWS", &format!("{cache} {name}"));
+        let project = Project::of(&format!("{text}{}\n", place.replace("CACHE", &cache)));
+        configure(
+            &project,
+            &[worker(format!("unix://{}", socket.display()), &["linux/amd64", "linux/arm64"])],
+        );
+        let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain", "--push"];
+        project.mab(&bake).run().succeeded().does_not_say("cache::steps").does_not_say("· reused");
+        let tags = registry.tags(&format!("{cache}/{name}"));
+        let tags: Vec<&String> = tags.iter().filter(|tag| !tag.starts_with("mab-")).collect();
+        assert_eq!(tags, expected, "{name}");
+
+        // A worker that knows nothing, asked by a machine that does not either, takes the step from there.
+        let Some(daemon) = Daemon::start() else { return };
+        let fresh = Project::of(&project.read("multiarch.toml").replace("> /news", "> /news\nLABEL a=b"));
+        configure(&fresh, &[worker(format!("unix://{}", daemon.socket.display()), &[&native()])]);
+        let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain", "--platform", &native()];
+        let ran = fresh.mab(&bake).run().succeeded();
+        let step = ran.stderr.lines().find(|line| line.contains("RUN echo")).unwrap_or_default();
+        assert!(step.ends_with("· reused"), "{name}: {}", ran.stderr);
+    };
+    let own = "cache-from = [\"type=registry,ref=CACHE/bake:v1\"]\n\
+         cache-to = [\"type=registry,ref=CACHE/bake:v1,mode=max\"]";
+    check("bake", own, &["v1-linux-amd64", "v1-linux-arm64"]);
+    let named = "cache = [\"ci\"]";
+    check("shared", named, &["latest-app-linux-amd64", "latest-app-linux-arm64"]);
+    let inline = "cache-from = [\"type=registry,ref=CACHE/app:1\"]\ncache-to = [\"type=inline\"]";
+    check("app", inline, &["1"]);
+    // The entries of others are under the plain name.
+    let plain = "cache-from = [\"type=registry,ref=CACHE/plain:v1-linux-amd64\"]\n\
+         cache-to = [\"type=registry,ref=CACHE/plain:v1\"]";
+    if native() == "linux/amd64" {
+        check("plain", plain, &["v1-linux-amd64", "v1-linux-arm64"]);
+    }
 }

@@ -21,6 +21,7 @@ mod session;
 mod solve;
 mod ssh;
 mod status;
+mod step_caches;
 mod survey;
 mod turns;
 

@@ -19,6 +19,7 @@ use super::secrets::Secrets;
 use super::session::{Failures, Services, Session};
 use super::ssh::Ssh;
 use super::status::Progress;
+use super::step_caches::StepCaches;
 use crate::base::{Platform, Secret};
 use crate::diag::Problem;
 use crate::engine::embedded::mask::Mask;
@@ -56,7 +57,10 @@ pub(super) async fn solve(
         events: job.events.clone(),
         failures: failures.clone(),
     });
-    let asked = Asked::new(job, &mut content)?;
+    let mut asked = Asked::new(job, &mut content)?;
+    let caches = StepCaches::new(job, &tools.surroundings);
+    asked.repositories.extend(caches.repositories.iter().cloned());
+    asked.options.extend(caches.frontend_imports().map(|imports| ("cache-imports".to_string(), imports)));
     let result = Receiver::new(tools.store.clone(), job.events.clone(), failures.clone());
     let services = Services {
         files: FileSync { folders: asked.folders, failures: failures.clone() },
@@ -84,7 +88,7 @@ pub(super) async fn solve(
         exporter_attrs_deprecated: exporter(job).attrs,
         entitlements: asked.entitlements,
         source_policy: asked.policy,
-        cache: Some(proto::CacheOptions::default()),
+        cache: Some(caches.options()),
         ..proto::SolveRequest::default()
     };
     let secrets = secrets(job)?;

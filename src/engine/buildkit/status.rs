@@ -23,6 +23,8 @@ const TAIL_LINES: usize = 20;
 const LONGEST_LINE: usize = 64 << 10;
 /// What the worker says of steps that others' failure ended.
 const CANCELLED: &str = "context canceled";
+/// How vertices begin that send steps to a cache.
+const CACHE_EXPORT: &str = "exporting cache";
 
 /// What has been heard of a build.
 pub(super) struct Progress<'a> {
@@ -78,11 +80,15 @@ impl<'a> Progress<'a> {
 
     fn vertex(&mut self, told: &proto::Vertex) {
         let job = self.job;
+        let is_failed = !told.error.is_empty() && !told.error.contains(CANCELLED);
+        if is_failed && of_cache(&told.name) {
+            return self.cache_failed(&told.name, &told.error);
+        }
         let seen = self.vertices.entry(told.digest.clone()).or_insert_with(|| Vertex {
             step: find(&job.steps.steps, &told.name).map(|step| step.id),
             ..Vertex::default()
         });
-        if !told.error.is_empty() && !told.error.contains(CANCELLED) && self.failed.is_none() {
+        if is_failed && self.failed.is_none() {
             self.failed = Some((told.digest.clone(), told.error.clone()));
         }
         let Some(step) = seen.step else { return };
@@ -105,6 +111,16 @@ impl<'a> Progress<'a> {
         }
         self.flush(&told.digest);
         job.events.step_finished(step, outcome, elapsed);
+    }
+
+    /// What cannot be imported is built; what cannot be exported is missing for others.
+    fn cache_failed(&self, name: &str, error: &str) {
+        if name.starts_with(CACHE_EXPORT) {
+            let error = String::from_utf8_lossy(&self.mask.hide(error.as_bytes())).into_owned();
+            let message =
+                format!("steps of `{}` for {} are not cached: {error}", self.job.target, self.job.platform);
+            self.job.events.notice(Problem::warning("cache::steps", message));
+        }
     }
 
     fn log(&mut self, log: &proto::VertexLog) {
@@ -201,6 +217,11 @@ impl<'a> Progress<'a> {
             None => problem,
         }
     }
+}
+
+/// Whether a vertex is about caches, which are never why a build fails.
+fn of_cache(name: &str) -> bool {
+    name.starts_with(CACHE_EXPORT) || name.starts_with("importing cache manifest")
 }
 
 fn makes_layer(step: &&Step) -> bool {

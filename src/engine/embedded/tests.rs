@@ -107,6 +107,7 @@ impl Place {
             no_cache: false,
             no_cache_stages: Vec::new(),
             caches: Access::none(),
+            step_caches: Arc::default(),
             forwarded: Forwarded::default(),
             events: JobEvents { node: NodeId(0), sink: Arc::new(Silent) },
         }
