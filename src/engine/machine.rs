@@ -2,8 +2,9 @@
 
 use std::io;
 
-use crate::diag::{Kind, Problem};
+use crate::diag::Problem;
 use crate::layer::LayerError;
+use crate::store::act_problem;
 
 /// Runs blocking work on the blocking pool.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -22,8 +23,5 @@ pub fn io_problem(action: &str, error: &io::Error) -> Problem {
     if error.get_ref().is_some_and(|inner| inner.is::<LayerError>()) {
         return Problem::input("layer::entry", format!("cannot {action}: {error}"));
     }
-    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let code = if is_full { "store::full" } else { "host::io" };
-    let problem = Problem::new(Kind::Host, code, format!("cannot {action}: {error}"));
-    if is_full { problem.help("free space, or move the store with `--store`") } else { problem }
+    act_problem(action, error)
 }

@@ -18,7 +18,7 @@ use crate::layer::{
 };
 use crate::model::{ExportOptions, LayerCompression};
 use crate::oci::{Descriptor, ImageConfig, Manifest, media_type};
-use crate::store::{KeyKind, NewRecord, Store};
+use crate::store::{KeyKind, NewRecord, Store, act_problem};
 
 /// An image as an engine made it.
 #[derive(Clone, Debug)]
@@ -208,10 +208,10 @@ fn in_form(
 }
 
 fn make(store: &Store, blob: &Descriptor, diff_id: Digest, form: Form) -> Result<LayerRecord, Box<Problem>> {
-    let unreadable = |error: io::Error| store_problem("read a layer", &error);
+    let unreadable = |error: io::Error| Box::new(act_problem("read a layer", &error));
     let source = store.blobs().open(&blob.digest).map_err(unreadable)?;
     let writer = store.blobs().writer().map_err(|error| Box::new(error.problem()))?;
-    let out = writer.file().try_clone().map_err(|error| store_problem("write a layer", &error))?;
+    let out = writer.file().try_clone().map_err(|error| Box::new(act_problem("write a layer", &error)))?;
     let said = |error: LayerError| layer_problem(&blob.digest, error);
     let record = match form {
         Form::Recompressed(compression) => {
@@ -253,7 +253,8 @@ fn index(store: &Store, blob: &Descriptor) -> Result<Index, Box<Problem>> {
     if let Some(index) = stored.and_then(|bytes| Index::from_bytes(&bytes).ok()) {
         return Ok(index);
     }
-    let file = store.blobs().open(&blob.digest).map_err(|error| store_problem("read a layer", &error))?;
+    let file =
+        store.blobs().open(&blob.digest).map_err(|error| Box::new(act_problem("read a layer", &error)))?;
     let scanned = Index::scan(file, &blob.media_type);
     scanned.map(|(index, _)| index).map_err(|error| layer_problem(&blob.digest, error))
 }
@@ -313,14 +314,7 @@ fn clamp(config: &mut ImageConfig, epoch: i64) {
 
 fn layer_problem(blob: &Digest, error: LayerError) -> Box<Problem> {
     match error {
-        LayerError::Io(error) => store_problem("write a layer", &error),
+        LayerError::Io(error) => Box::new(act_problem("write a layer", &error)),
         error => Box::new(Problem::input("output::layer", format!("layer {blob}: {error}"))),
     }
-}
-
-fn store_problem(action: &str, error: &io::Error) -> Box<Problem> {
-    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let code = if is_full { "store::full" } else { "host::io" };
-    let problem = Problem::new(Kind::Host, code, format!("cannot {action}: {error}"));
-    Box::new(if is_full { problem.help("free space, or move the store with `--store`") } else { problem })
 }

@@ -8,8 +8,8 @@ use crate::diag::{Kind, Problem};
 use crate::http::Transient;
 use crate::layer::LayerError;
 use crate::lock::Unlocked;
-use crate::store::StoreError;
 use crate::store::free_space::Shortage;
+use crate::store::{MAKE_SPACE, StoreError};
 
 /// `what` is a URL without its credentials, or a file.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +154,7 @@ impl SourceError {
             Self::Archive { .. } | Self::ArchiveEntry { .. } => {
                 "give a tar archive, plain or compressed with gzip, bzip2, xz or zstd"
             }
-            Self::Full { .. } => "free space, or move the store with `--store`",
+            Self::Full { .. } => MAKE_SPACE,
             Self::Offline { .. } => OFFLINE_HELP,
             Self::StdinTwice => "only one of `context` and `dockerfile` can be `-`",
             Self::Status { .. }

@@ -76,7 +76,7 @@ impl StoreError {
                 Some("name a folder you may write to with `--store` or `MAB_STORE`".into())
             }
             Self::Newer { .. } => Some("use the newer mab, or another folder with `--store`".into()),
-            Self::Full { .. } => Some("free space with `mab prune`, or move the store with `--store`".into()),
+            Self::Full { .. } => Some(MAKE_SPACE.into()),
             Self::Database { path, .. } => Some(format!(
                 "when this stays, remove `{}`: it only holds what can be computed again",
                 path.display()
@@ -84,6 +84,17 @@ impl StoreError {
             Self::Io { .. } | Self::Size { .. } | Self::Random(_) => None,
         }
     }
+}
+
+/// What a full disk asks for.
+pub const MAKE_SPACE: &str = "free space with `mab prune`, or move the store with `--store`";
+
+/// A failed act of the machine on files of the store; `action` is a phrase after "cannot".
+pub fn act_problem(action: &str, error: &io::Error) -> Problem {
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let code = if is_full { "store::full" } else { "host::io" };
+    let problem = Problem::new(Kind::Host, code, format!("cannot {action}: {error}"));
+    if is_full { problem.help(MAKE_SPACE) } else { problem }
 }
 
 fn is_full(error: &io::Error) -> bool {

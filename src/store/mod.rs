@@ -59,7 +59,7 @@ use crate::diag::Problem;
 
 pub use blobs::{BlobPart, BlobWriter, Blobs};
 pub use caches::{CacheFolder, CacheUse, Caches, FoundFolder, Occupancy};
-pub use error::StoreError;
+pub use error::{MAKE_SPACE, StoreError, act_problem};
 pub use flights::Flight;
 pub use holding::{FoundTree, Holding};
 pub use indexes::Indexes;

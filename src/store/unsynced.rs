@@ -1,7 +1,7 @@
 //! Which content is not yet known to be on disk.
 //!
 //! Content gets a mark before it gets its final name, so where the name survived a loss of power the mark did
-//! too (file systems keep the order of such changes). [`Unsynced::sync`] syncs what is marked, a few files one by one
+//! too (file systems keep the order of such changes). [`Unsynced::sync`] syncs what is marked, a few files by themselves
 //! and more with the whole file system at once, and clears the marks; marks of an earlier boot say what must not be believed without looking.
 
 use std::collections::BTreeSet;
@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::thread;
 
 use super::leases::{random_name, remove_if_there};
 use super::lock::Gate;
@@ -125,7 +126,15 @@ impl Unsynced {
     }
 }
 
-/// More files than this are not synced one by one.
+fn sync_file(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        // What says how a blob is composed goes when the blob gets a file.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        opened => opened?.sync_all(),
+    }
+}
+
+/// More files than this are not synced by themselves.
 const FEW: usize = 16;
 
 /// Makes durable what has these marks. Syncing the file system is simple, but it waits for everybody's writes.
@@ -138,13 +147,12 @@ fn write_out(store: &Path, marks: &[String]) -> io::Result<()> {
     let Some(files) = few.filter(|files| files.len() <= FEW) else {
         return Ok(rustix::fs::syncfs(File::open(store)?)?);
     };
-    for file in &files {
-        match File::open(file) {
-            // What says how a blob is composed goes when the blob gets a file.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => opened?.sync_all()?,
-        }
-    }
+    // Side by side, so that one turn of the disk serves several.
+    thread::scope(|scope| {
+        let syncing: Vec<_> = files.iter().map(|file| scope.spawn(|| sync_file(file))).collect();
+        let ended = syncing.into_iter().map(|one| one.join().expect("syncing a file does not panic"));
+        ended.collect::<io::Result<()>>()
+    })?;
     let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
     folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
 }

@@ -23,7 +23,7 @@ use crate::layer::{FinishedLayer, LayerOptions, LayerWriter};
 use crate::model::{Network, Ulimit};
 use crate::steps::RunOp;
 use crate::store::free_space::{self, Shortage};
-use crate::store::{BlobWriter, KeyKind, PendingSnapshot};
+use crate::store::{BlobWriter, KeyKind, MAKE_SPACE, PendingSnapshot};
 
 /// Lines of a failed command's output that its problem shows.
 const TAIL_LINES: usize = 20;
@@ -236,7 +236,7 @@ fn describe(exit: &RunExit) -> String {
 fn out_of_space(task: &Task, shortage: &Shortage) -> Arc<Problem> {
     let message = format!("`{}` for {} was stopped: {shortage}", task.step.text, task.step.platform);
     let problem = Problem::new(Kind::Host, "store::full", message);
-    at(task, problem.help("free space with `mab prune`, or move the store with `--store`"))
+    at(task, problem.help(MAKE_SPACE))
 }
 
 /// Gives a stream's lines to whoever shows them, without the secrets in them.
