@@ -95,6 +95,8 @@ pub struct BuildOutcome {
     pub config: Digest,
     /// Of each layer of the manifest how it is compressed; `None` for what others made.
     pub compressions: Vec<Option<Compression>>,
+    /// Statements about it, as layers of a manifest that goes along with it.
+    pub attestations: Vec<Descriptor>,
     pub counts: StepCounts,
     /// Who built it in this run; nobody, where it was there.
     pub worker: Option<WorkerName>,

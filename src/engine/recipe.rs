@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::buildkit::Need;
 use crate::base::Platform;
 use crate::dockerfile::Dockerfile;
-use crate::model::{Emulate, Entitlement, Network, Ulimit};
+use crate::model::{Attestation, Emulate, Entitlement, Network, Ulimit};
 use crate::steps::Setting;
 
 /// A Dockerfile and its setting. The steps of a job were lowered from the same.
@@ -29,6 +29,8 @@ pub struct Recipe {
     pub worker_labels: BTreeMap<String, String>,
     /// What a worker must be able to do to build it.
     pub needs: Vec<Need>,
+    /// What is to be stated about the image.
+    pub attestations: Vec<Attestation>,
 }
 
 impl Recipe {
@@ -48,7 +50,12 @@ impl Recipe {
             emulate,
             worker_labels: BTreeMap::new(),
             needs: Vec::new(),
+            attestations: Vec::new(),
         }
+    }
+
+    pub fn with_attestations(self, attestations: Vec<Attestation>) -> Self {
+        Self { attestations, ..self }
     }
 
     pub fn with_demands(self, worker_labels: BTreeMap<String, String>, needs: Vec<Need>) -> Self {

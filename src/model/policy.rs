@@ -18,6 +18,18 @@ pub enum AttestationKind {
     Provenance,
 }
 
+impl Attestation {
+    /// Its attributes as BuildKit reads them: a line of comma-separated values.
+    pub fn words(&self) -> String {
+        let word = |(key, value): (&String, &String)| {
+            let word = format!("{key}={value}");
+            let is_plain = !word.contains([',', '"', '\n', '\r']) && !word.starts_with(' ');
+            if is_plain { word } else { format!("\"{}\"", word.replace('"', "\"\"")) }
+        };
+        self.attributes.iter().map(word).collect::<Vec<_>>().join(",")
+    }
+}
+
 /// Rules about the sources of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

@@ -5,12 +5,14 @@
 //! are ordered, fields keep the order of the specification. Follows image-spec 1.1 and, where noted,
 //! Docker's image specification 1.3. No network, no disk.
 
+mod attestation;
 pub mod config;
 pub mod descriptor;
 pub mod index;
 pub mod manifest;
 pub mod media_type;
 
+pub use attestation::{ATTESTATION, EMPTY, REFERENCE_TYPE, attestation, attestation_entry};
 pub use config::{ContainerConfig, History, ImageConfig, RootFs};
 pub use descriptor::{Descriptor, PlatformDescription};
 pub use index::Index;

@@ -159,6 +159,8 @@ impl<'a> Compiler<'a> {
             // A file that could not be read or parsed was reported by whoever did it.
             let Some(dockerfile) = self.dockerfiles.get(&target.name, platform) else { continue };
             let labels = target.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            let attestations = target.attestations.iter().map(|attestation| &attestation.value);
+            let enabled = attestations.filter(|attestation| !attestation.is_disabled);
             let node = BuildNode {
                 target: target.name.clone(),
                 platform: platform.clone(),
@@ -169,6 +171,7 @@ impl<'a> Compiler<'a> {
                 export: export.clone(),
                 caches: target.cache.clone(),
                 images: target.images.iter().map(|image| image.value.clone()).collect(),
+                attestations: enabled.cloned().collect(),
             };
             let node = self.plan.add(Node::Build(Box::new(node)));
             self.builds.insert(&target.name, platform, node);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::{Digest, Parts, StepId};
+use crate::model::Attestation;
 use crate::steps::{Lowered, lowered_parts};
 
 /// What decides a build node's result.
@@ -24,6 +25,8 @@ pub struct NodeKeyInputs<'a> {
     pub emulators: &'a BTreeMap<String, String>,
     /// Which of the secrets and agents that commands ask for there are. Never what they are.
     pub forwarded: Parts,
+    /// What is stated about the result.
+    pub attestations: &'a [Attestation],
 }
 
 pub fn node_key(inputs: &NodeKeyInputs<'_>) -> Parts {
@@ -44,6 +47,9 @@ pub fn node_key(inputs: &NodeKeyInputs<'_>) -> Parts {
     }
     parts.parts("emulators", emulators);
     parts.parts("forwarded", inputs.forwarded.clone());
+    for attestation in inputs.attestations {
+        parts.text(format!("attestation {}", attestation.kind.name()), attestation.words());
+    }
     if let Some(epoch) = inputs.epoch {
         parts.text("epoch", epoch.to_string());
     }

@@ -8,7 +8,7 @@ use crate::base::{Digest, NodeId, Platform, Reference};
 use crate::diag::{Located, Place};
 use crate::dockerfile::Dockerfile;
 use crate::event::{NodeInfo, NodeKind};
-use crate::model::{Annotation, CacheUse, ExportOptions, Output, Variant};
+use crate::model::{Annotation, Attestation, CacheUse, ExportOptions, Output, Variant};
 
 #[derive(Clone, Debug)]
 pub enum Node {
@@ -48,6 +48,8 @@ pub struct BuildNode {
     pub caches: CacheUse,
     /// The repositories of the target's images, where an inline cache is.
     pub images: Vec<Reference>,
+    /// What is to be stated about its image.
+    pub attestations: Vec<Attestation>,
 }
 
 /// Joins a target's platform images into an index and writes the outputs that are files.

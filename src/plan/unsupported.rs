@@ -15,9 +15,12 @@ fn of_target(target: &Target, has_workers: bool) -> Vec<Problem> {
     let mut add = |key: &str, what: &str, help: &str, place: Option<&Place>| {
         found.push(problem(target, key, what, help, place));
     };
-    if let Some(attestation) = target.attestations.iter().find(|one| !one.value.is_disabled) {
+    let attestation = target.attestations.iter().find(|one| !one.value.is_disabled);
+    if let Some(attestation) = attestation.filter(|_| !has_workers) {
         let what = "the embedded engine does not write attestations yet";
-        add("attest", what, "take it out, or give it `disabled=true`", attestation.place.as_ref());
+        let help =
+            "bake with `--builder NAME`: BuildKit workers do; or take it out, or give it `disabled=true`";
+        add("attest", what, help, attestation.place.as_ref());
     }
     if let Some(policy) = target.policies.iter().find(|one| !one.value.is_disabled) {
         let what = "the embedded engine does not evaluate policies yet";

@@ -3,7 +3,7 @@
 use crate::base::Platform;
 use crate::diag::{Kind, Problem};
 use crate::model::{Annotation, AnnotationLevel, ExportOptions};
-use crate::oci::{Descriptor, Index, Manifest, media_type};
+use crate::oci::{Descriptor, EMPTY, Index, Manifest, attestation, attestation_entry, media_type};
 use crate::store::Store;
 
 /// An image that is ready to go anywhere: an index, or the only platform's manifest.
@@ -42,6 +42,30 @@ pub fn merge(
     let is_new = !store.blobs().contains(&root.digest);
     store.blobs().put_bytes(&bytes).map_err(|error| Box::new(error.problem()))?;
     Ok(Merged { root, images, is_new })
+}
+
+/// The image with what is stated about each of its platforms: an index, if there is anything.
+pub fn attest(store: &Store, merged: Merged, statements: &[Vec<Descriptor>]) -> Result<Merged, Box<Problem>> {
+    if statements.iter().all(Vec::is_empty) {
+        return Ok(merged);
+    }
+    let put = |bytes: &[u8]| store.blobs().put_bytes(bytes).map_err(|error| Box::new(error.problem()));
+    put(EMPTY)?;
+    let mut index = match media_type::is_index(&merged.root.media_type) {
+        true => read_index(store, &merged.root)?,
+        false => Index::new(merged.images.clone()),
+    };
+    for (image, statements) in merged.images.iter().zip(statements).filter(|(_, some)| !some.is_empty()) {
+        let bytes = attestation(image, statements).to_bytes();
+        put(&bytes)?;
+        let written = Descriptor::of(media_type::OCI_MANIFEST, &bytes);
+        index.manifests.push(attestation_entry(written, &image.digest));
+    }
+    let bytes = index.to_bytes();
+    let root = Descriptor::of(&index.media_type, &bytes);
+    let is_new = !store.blobs().contains(&root.digest);
+    put(&bytes)?;
+    Ok(Merged { root, images: merged.images, is_new })
 }
 
 /// The image with the media types that an output asks for: as it is, or with Docker's names for the same
@@ -109,21 +133,24 @@ fn annotate_image(
     Ok(annotated)
 }
 
+fn read_index(store: &Store, root: &Descriptor) -> Result<Index, Box<Problem>> {
+    const LARGEST_INDEX: u64 = 4 << 20;
+    let bytes = store.blobs().read(&root.digest, LARGEST_INDEX);
+    bytes.ok().and_then(|bytes| Index::parse(&bytes).ok()).ok_or_else(|| lost(root))
+}
+
 /// A manifest that is in the store.
 pub fn read_manifest(store: &Store, image: &Descriptor) -> Result<Manifest, Box<Problem>> {
     const LARGEST_MANIFEST: u64 = 4 << 20;
     let bytes = store.blobs().read(&image.digest, LARGEST_MANIFEST);
     let manifest = bytes.ok().and_then(|bytes| Manifest::parse(&bytes).ok());
-    manifest.ok_or_else(|| {
-        Box::new(
-            Problem::new(
-                Kind::Host,
-                "store::missing-blob",
-                format!("the store has lost the manifest {}", image.digest),
-            )
-            .help("run again: what is missing is built again"),
-        )
-    })
+    manifest.ok_or_else(|| lost(image))
+}
+
+fn lost(document: &Descriptor) -> Box<Problem> {
+    let message = format!("the store has lost the manifest {}", document.digest);
+    let problem = Problem::new(Kind::Host, "store::missing-blob", message);
+    Box::new(problem.help("run again: what is missing is built again"))
 }
 
 /// The annotations of one level that hold for `platform`.

@@ -154,7 +154,8 @@ impl<E: Engine> PlanWorker<E> {
         let (lowered, bases) = self.lower(node, &setting).await?;
         let labels = node.variant.worker_labels.iter().map(|(key, label)| (key.clone(), label.value.clone()));
         let recipe = Recipe::new(node.dockerfile.clone(), &setting, node.variant.emulate)
-            .with_demands(labels.collect(), needs(&node.dockerfile, &node.variant));
+            .with_demands(labels.collect(), needs(&node.dockerfile, &node.variant))
+            .with_attestations(node.attestations.clone());
         let recipe = Arc::new(recipe);
         let pinned = self.pinned(&lowered, &auth).await?;
         let contexts = self.contexts(node, &lowered, &auth).await?;
@@ -174,6 +175,7 @@ impl<E: Engine> PlanWorker<E> {
             epoch,
             emulators: &emulators,
             forwarded: forwarded.presence_in(&lowered),
+            attestations: &node.attestations,
         });
         let key = parts.digest();
         let is_forced = forced(node, &lowered);

@@ -7,7 +7,7 @@ use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::model::ExportOptions;
 use crate::plan::{MergeNode, Node};
 use crate::publish::export::{BuiltImage, ExportedImage, as_it_is, export_image};
-use crate::publish::merge::{Merged, merge, typed};
+use crate::publish::merge::{Merged, attest, merge, typed};
 
 impl<E: Engine> PlanWorker<E> {
     /// One platform's image in that form.
@@ -46,7 +46,11 @@ impl<E: Engine> PlanWorker<E> {
         let annotations: Vec<_> = node.annotations.iter().chain(&options.annotations).cloned().collect();
         // A few small documents, most of which are there.
         let store = &self.tools.store;
-        typed(store, &merge(store, &images, &annotations)?, options)
+        let merged = typed(store, &merge(store, &images, &annotations)?, options)?;
+        let built = node.platforms.iter().map(|platform| self.image(&node.target, platform));
+        let statements: Vec<_> =
+            built.map(|image| image.map_or(Vec::new(), |image| image.attestations)).collect();
+        attest(store, merged, &statements)
     }
 
     /// The node that merges a target.

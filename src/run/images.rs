@@ -24,6 +24,8 @@ struct NodeRecord {
     /// Of each layer, as [`crate::layer::Compression`] is written; nothing for what others made.
     compressions: Vec<Option<String>>,
     format: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attestations: Vec<Descriptor>,
 }
 
 /// The same as it travels, with the documents themselves.
@@ -61,6 +63,7 @@ impl NodeRecord {
             config: image.config,
             compressions: compressions.collect(),
             format: FORMAT,
+            attestations: image.attestations.clone(),
         }
     }
 
@@ -71,6 +74,7 @@ impl NodeRecord {
             manifest: self.manifest,
             config: self.config,
             compressions: self.compressions.into_iter().map(compression).collect(),
+            attestations: self.attestations,
             counts: StepCounts { reused: lowered.new_layers(), ..StepCounts::default() },
             worker: None,
         })
@@ -147,7 +151,9 @@ impl<E: Engine> PlanWorker<E> {
     ) -> Result<(), Box<Problem>> {
         let manifest = read_manifest(&self.tools.store, &image.manifest)?;
         let layers = manifest.layers.iter().map(|layer| layer.digest);
-        let blobs: Vec<Digest> = layers.chain([image.manifest.digest, image.config]).collect();
+        let statements = image.attestations.iter().map(|statement| statement.digest);
+        let blobs: Vec<Digest> =
+            layers.chain(statements).chain([image.manifest.digest, image.config]).collect();
         let value = serde_json::to_vec(&NodeRecord::of(image)).expect("a node's record is plain data");
         let record = NewRecord {
             kind: KeyKind::Node,
@@ -163,7 +169,9 @@ impl<E: Engine> PlanWorker<E> {
     /// Whether there is more to tell caches of the node than its image: its steps, which are solved for it.
     pub(super) fn is_news(&self, node: &BuildNode, prepared: &Prepared) -> Result<bool, Box<Problem>> {
         let access = self.access(node)?;
-        Ok(access.writes() && !self.tools.caches.all_have(&access, EntryKind::Node, &prepared.key))
+        Ok(access.writes()
+            && node.attestations.is_empty()
+            && !self.tools.caches.all_have(&access, EntryKind::Node, &prepared.key))
     }
 
     /// Tells caches of the node's image, if they want to know.
@@ -174,6 +182,10 @@ impl<E: Engine> PlanWorker<E> {
         image: &BuildOutcome,
     ) -> Result<(), Box<Problem>> {
         let access = self.access(node)?;
+        // Statements tell of one build and stay where it was.
+        if !image.attestations.is_empty() {
+            return Ok(());
+        }
         if !access.writes() || self.tools.caches.all_have(&access, EntryKind::Node, key) {
             return Ok(());
         }

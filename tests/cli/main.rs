@@ -9,6 +9,7 @@ mod bad_input;
 mod border;
 mod build_platform;
 mod builders;
+mod builders_attest;
 mod builders_engine;
 mod builders_fleet;
 mod builders_kept;

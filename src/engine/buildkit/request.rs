@@ -111,6 +111,8 @@ fn options(job: &BuildJob) -> HashMap<String, String> {
     } else if !job.no_cache_stages.is_empty() {
         options.insert("no-cache".to_string(), job.no_cache_stages.join(","));
     }
+    let attestations = recipe.attestations.iter();
+    options.extend(attestations.map(|asked| (format!("attest:{}", asked.kind.name()), asked.words())));
     match recipe.network {
         Network::Default => {}
         Network::None => drop(options.insert("force-network-mode".to_string(), "none".to_string())),

@@ -17,7 +17,7 @@ use crate::diag::{Kind, Problem};
 use crate::engine::{BuildJob, BuildOutcome, JobEvents, blocking};
 use crate::event::Transfer;
 use crate::layer::Compression;
-use crate::oci::{Descriptor, ImageConfig, Index, Manifest, media_type};
+use crate::oci::{ATTESTATION, Descriptor, ImageConfig, Index, Manifest, REFERENCE_TYPE, media_type};
 use crate::store::Store;
 
 /// More than documents of honest images have.
@@ -46,6 +46,8 @@ enum ResultError {
     Missing(Digest),
     #[error("its image is for {found}")]
     OtherPlatform { found: String },
+    #[error("it makes no attestations")]
+    NothingStated,
     #[error("its archive has {0} images")]
     Count(usize),
 }
@@ -68,7 +70,7 @@ impl Receiver {
     pub fn outcome(&self, job: &BuildJob, counts: StepCounts) -> Result<BuildOutcome, Box<Problem>> {
         let index = self.received.lock().unwrap_or_else(PoisonError::into_inner).take();
         let image = index.ok_or(ResultError::Nothing).and_then(|index| image(&self.store, job, &index));
-        let (config, manifest) = image.map_err(|error| Box::new(refused(&error)))?;
+        let Received { config, manifest, attestations } = image.map_err(|error| Box::new(refused(&error)))?;
         let manifest_bytes = manifest.to_bytes();
         self.store.blobs().put_bytes(&manifest_bytes).map_err(|error| Box::new(error.problem()))?;
         // Once per build, before any record names what was written.
@@ -78,6 +80,7 @@ impl Receiver {
             manifest: descriptor.with_platform(&job.platform),
             config,
             compressions: compressions(job, &manifest),
+            attestations,
             counts,
             worker: None,
         })
@@ -196,12 +199,43 @@ fn read_blob(store: &Store, name: &str, entry: &mut impl Read) -> Result<(), Box
     writer.commit(&digest, size).map_err(|error| Box::new(error.problem()))
 }
 
-/// The one image of an index: its config, and a manifest of nothing but config and layers.
-fn image(store: &Store, job: &BuildJob, index: &Index) -> Result<(Digest, Manifest), ResultError> {
-    let [root] = &index.manifests[..] else { return Err(ResultError::Count(index.manifests.len())) };
+/// An image that a worker sent.
+struct Received {
+    config: Digest,
+    /// Of nothing but config and layers.
+    manifest: Manifest,
+    attestations: Vec<Descriptor>,
+}
+
+/// The one image of an index, and what is stated about it.
+fn image(store: &Store, job: &BuildJob, index: &Index) -> Result<Received, ResultError> {
     let read = |digest: &Digest| {
         store.blobs().read(digest, LARGEST_DOCUMENT).map_err(|_| ResultError::Missing(*digest))
     };
+    // With statements, the archive's one entry is an index of its own.
+    let inner = match &index.manifests[..] {
+        [only] if media_type::is_index(&only.media_type) => {
+            Some(Index::parse(&read(&only.digest)?).map_err(|error| document("index", &error))?)
+        }
+        _ => None,
+    };
+    let listed = inner.as_ref().unwrap_or(index).manifests.iter();
+    let (statements, images): (Vec<_>, Vec<_>) = listed
+        .partition(|entry| entry.annotations.get(REFERENCE_TYPE).is_some_and(|kind| kind == ATTESTATION));
+    let [root] = images[..] else { return Err(ResultError::Count(images.len())) };
+    let mut attestations = Vec::new();
+    for entry in statements {
+        let manifest = Manifest::parse(&read(&entry.digest)?);
+        for layer in manifest.map_err(|error| document("attestation", &error))?.layers {
+            if !store.blobs().contains(&layer.digest) {
+                return Err(ResultError::Missing(layer.digest));
+            }
+            attestations.push(layer);
+        }
+    }
+    if attestations.is_empty() && !job.recipe.attestations.is_empty() {
+        return Err(ResultError::NothingStated);
+    }
     let manifest = Manifest::parse(&read(&root.digest)?).map_err(|error| document("manifest", &error))?;
     let config_bytes = read(&manifest.config.digest)?;
     let config = ImageConfig::parse(&config_bytes).map_err(|error| document("config", &error))?;
@@ -218,7 +252,12 @@ fn image(store: &Store, job: &BuildJob, index: &Index) -> Result<(Digest, Manife
         false => Err(ResultError::Missing(layer.digest)),
     });
     let described = Descriptor::of(media_type::OCI_CONFIG, &config_bytes);
-    Ok((manifest.config.digest, Manifest::new(described, layers.collect::<Result<_, _>>()?)))
+    let config = manifest.config.digest;
+    Ok(Received {
+        config,
+        manifest: Manifest::new(described, layers.collect::<Result<_, _>>()?),
+        attestations,
+    })
 }
 
 /// How layers that are not a base's are compressed: as was asked for, unless the worker had them already.

@@ -35,6 +35,7 @@ pub(super) fn write(
         manifest: Descriptor::of(media_type::OCI_MANIFEST, &manifest_bytes).with_platform(&job.platform),
         config: config.digest,
         compressions: files.layers.iter().map(|layer| layer.compression).collect(),
+        attestations: Vec::new(),
         counts,
         worker: Some(WorkerName::here()),
     })
