@@ -13,6 +13,7 @@ use super::import::ImportArguments;
 use super::init::InitArguments;
 use super::lock::{LockArguments, LockRules};
 use super::prune::PruneArguments;
+use super::release::{PromoteArguments, ReleaseArguments, ReleaseVerb, RollbackArguments};
 use super::tags::TagsArguments;
 use crate::base::Platform;
 use crate::command::bake::{BakeOptions, Publishing};
@@ -59,6 +60,9 @@ pub enum Verb {
     Builder(BuilderArguments),
     Lock(LockArguments),
     Tags(TagsArguments),
+    Promote(PromoteArguments),
+    Rollback(RollbackArguments),
+    Release(ReleaseArguments),
 }
 
 impl Verb {
@@ -71,7 +75,12 @@ impl Verb {
             Self::Lock(arguments) => Some(&arguments.project.file),
             Self::Tags(arguments) => Some(&arguments.project.file),
             Self::Explain(arguments) => Some(&arguments.file),
+            Self::Rollback(arguments) => Some(&arguments.project.file),
+            Self::Release(ReleaseArguments { verb: ReleaseVerb::Log(arguments) }) => {
+                Some(&arguments.project.file)
+            }
             Self::Import(_)
+            | Self::Promote(_)
             | Self::Init(_)
             | Self::Schema(_)
             | Self::Prune(_)
@@ -143,6 +152,12 @@ pub struct BakeArguments {
     /// Pushes every requested image to its tags, after all of them are built
     #[arg(long)]
     push: bool,
+    /// Builds, pushes nothing, and prints where each tag would move: old → new digest
+    ///
+    /// Outputs that are files are written; what a cache is given is given. Tags that would be left to a newer release, and
+    /// platforms that would be lost, are told as they would be.
+    #[arg(long, conflicts_with_all = ["print", "list", "watch"])]
+    dry_run: bool,
     /// Lets a tag that is there come to have fewer platforms than it has
     #[arg(long)]
     allow_fewer_platforms: bool,
@@ -218,6 +233,7 @@ Examples:
   mab bake api --load --watch                  again after every change of its files
   mab bake --set '*.args.GO=1.24'              with a value that is not in the file
   mab bake --changed=origin/main               what this branch changes, and what builds on it
+  mab bake release --push --dry-run            where its tags would move
   mab bake release --push                      a group, pushed to its tags when all of it is built
   mab bake api -o type=oci,dest=api.tar        one image with all platforms as an OCI archive
   mab bake release --locked --push             nothing that `mab lock` has not seen
@@ -432,6 +448,7 @@ impl BakeArguments {
             publishing: Publishing {
                 allows_fewer_platforms: self.allow_fewer_platforms,
                 allows_older: self.allow_older_release,
+                is_rehearsal: self.dry_run,
             },
         })
     }

@@ -11,6 +11,7 @@ mod import;
 mod init;
 mod lock;
 mod prune;
+mod release;
 mod signals;
 mod tags;
 mod watch;
@@ -83,6 +84,9 @@ pub fn main() -> ExitCode {
         Verb::Builder(arguments) => builder::builder(&arguments, &mut facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
         Verb::Tags(arguments) => tags::tags(&arguments, &mut facts),
+        Verb::Promote(arguments) => release::promote(&arguments, &facts),
+        Verb::Rollback(arguments) => release::rollback(&arguments, &mut facts),
+        Verb::Release(arguments) => release::release(&arguments, &mut facts),
     }
 }
 
@@ -172,6 +176,11 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
             "{} warning{plural} about Dockerfiles: `mab check` explains",
             baked.advice
         );
+    }
+    if let Some(text) = &baked.rehearsed
+        && let Some(code) = print_text(text, facts, progress)
+    {
+        return code;
     }
     failed(&baked.repaired, progress, Some(facts));
     if let Some(pruned) = &baked.pruned

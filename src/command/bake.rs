@@ -17,6 +17,7 @@ use super::engines::Engines;
 use super::outline;
 use super::project::{self, Planned, ProjectOptions};
 use super::prune::{self, PrunedStore};
+use super::release;
 use super::session::{self, Session, SessionOptions};
 use crate::diag::{Kind, Problem};
 use crate::event::{Event, EventSink, RunEnd};
@@ -52,6 +53,8 @@ pub struct Publishing {
     pub allows_fewer_platforms: bool,
     /// `--allow-older-release`
     pub allows_older: bool,
+    /// `--dry-run`
+    pub is_rehearsal: bool,
 }
 
 /// How a bake ended.
@@ -71,6 +74,8 @@ pub struct Baked {
     pub changed: Option<Changed>,
     /// What was removed from the store afterwards, where the user's configuration bounds it.
     pub pruned: Option<PrunedStore>,
+    /// Where tags would move, of a run that only tells.
+    pub rehearsed: Option<String>,
     /// What of the store had to be repaired during the run.
     pub repaired: Vec<Problem>,
 }
@@ -163,7 +168,8 @@ pub async fn bake(
     };
     let late = store.notices().into_iter().filter(|notice| !told.contains(notice));
     let repaired = late.map(|notice| notice.problem()).collect();
-    Ok(Baked { checked, described, advice, end: Some(end), failures, changed, pruned, repaired })
+    let rehearsed = worker.rehearsed().map(release::moves_text);
+    Ok(Baked { checked, described, advice, end: Some(end), failures, changed, pruned, rehearsed, repaired })
 }
 
 /// Asks a builder's workers, if there is something that one of them will have to build.
@@ -189,6 +195,7 @@ fn about(publishing: &Publishing, usual: &About, facts: &Facts) -> About {
         checkout: git.map(|git| git.root.clone()),
         allows_fewer_platforms: publishing.allows_fewer_platforms,
         allows_older: publishing.allows_older,
+        is_rehearsal: publishing.is_rehearsal,
         ..usual.clone()
     }
 }

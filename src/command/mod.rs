@@ -30,6 +30,7 @@ mod overlay;
 pub mod plan;
 mod project;
 pub mod prune;
+pub mod release;
 pub mod remote;
 mod session;
 pub mod tags;

@@ -2,6 +2,7 @@
 
 pub mod about;
 pub mod access;
+mod elsewhere;
 pub mod export;
 mod floating;
 pub mod journal;
@@ -14,6 +15,7 @@ pub mod publication;
 pub mod push;
 pub mod release;
 mod resume;
+pub mod retag;
 mod standing;
 
 use std::fs::File;

@@ -26,6 +26,7 @@ use crate::publish::about::About;
 use crate::publish::export::ExportedImage;
 use crate::publish::looks::TagLooks;
 use crate::publish::merge::Merged;
+use crate::publish::push::PushedName;
 use crate::registry::Registry;
 use crate::source::Sources;
 use crate::store::Store;
@@ -72,6 +73,8 @@ pub struct PlanWorker<E> {
     pub(super) turns: Semaphore,
     /// What repositories have against being pushed to.
     pub(super) access: OnceCell<Vec<Problem>>,
+    /// Where tags would move.
+    pub(super) rehearsed: OnceCell<Vec<PushedName>>,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
     /// Images that are there, where nothing is built.
@@ -94,9 +97,23 @@ impl<E: Engine> PlanWorker<E> {
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
-        let (access, images, merged, foreseen) = Default::default();
+        let (access, rehearsed, images, merged, foreseen) = Default::default();
         let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
-        Self { plan, tools, bases, builder, blobs, explainer, looks, turns, access, images, merged, foreseen }
+        Self {
+            plan,
+            tools,
+            bases,
+            builder,
+            blobs,
+            explainer,
+            looks,
+            turns,
+            access,
+            rehearsed,
+            images,
+            merged,
+            foreseen,
+        }
     }
 
     /// The image of a target for a platform, once its node is done.
@@ -122,6 +139,11 @@ impl<E: Engine> PlanWorker<E> {
     ) {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         images.insert((node.target.clone(), node.platform.clone()), Built { image, exported, is_made });
+    }
+
+    /// Where tags would move, of a run that only tells.
+    pub fn rehearsed(&self) -> Option<&[PushedName]> {
+        self.rehearsed.get().map(Vec::as_slice)
     }
 
     /// The manifests of the images that were made in this run.

@@ -198,3 +198,79 @@ fn all_repositories_that_refuse_are_told_before_anything_is_built() {
     project.bake(&["t0", "t1", "--push"]).says("nothing had to be done");
     assert_eq!(writes(registry.requests()), 0, "nothing is tried where nothing is to do");
 }
+
+/// A line as it is told, with the parts that differ between runs by their names.
+fn redacted(text: &str, names: &[(&str, &str)]) -> String {
+    names.iter().fold(text.to_string(), |text, (value, name)| text.replace(value, name))
+}
+
+#[test]
+fn a_dry_run_tells_where_tags_would_move_and_moves_none() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let name = registry.repository("dry");
+    let (first, second) = (project(&name, "1.4.0", "one"), project(&name, "1.5.0", "two"));
+    let (one, two) = (own_digest(&first), own_digest(&second));
+    let dry = |project: &Project| {
+        let ran = project.mab(&["bake", "app", "--push", "--dry-run"]).run().succeeded();
+        redacted(&ran.stdout, &[(&name, "NAME"), (&one, "ONE"), (&two, "TWO")])
+    };
+    registry.requests();
+    assert_eq!(dry(&first), "NAME:1.4.0  new → ONE\nNAME:latest  new → ONE\n");
+    let requests = registry.requests();
+    assert!(requests.iter().all(|line| line.starts_with("GET") || line.starts_with("HEAD")), "{requests:#?}");
+    push(&first).succeeded();
+    assert_eq!(dry(&first), "NAME:1.4.0  ONE (unchanged)\nNAME:latest  ONE (unchanged)\n");
+    assert_eq!(dry(&second), "NAME:1.5.0  new → TWO\nNAME:latest  ONE → TWO\n");
+    push(&second).succeeded();
+    let old = project(&name, "1.4.0", "three");
+    let three = own_digest(&old);
+    assert_eq!(dry(&old).replace(&three, "THREE"), "NAME:1.4.0  ONE → THREE\nNAME:latest  TWO (kept)\n");
+    assert_eq!(digest_of(&registry, &name, "1.4.0"), Some(one.clone()));
+}
+
+#[test]
+fn releases_are_promoted_told_and_rolled_back() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let (name, live) = (registry.repository("staging"), registry.repository("live"));
+    let (first, second) = (project(&name, "1.4.0", "one"), project(&name, "1.5.0", "two"));
+    let (one, two) = (own_digest(&first), own_digest(&second));
+    let run = |arguments: &[&str]| {
+        let ran = first.mab(arguments).run().succeeded();
+        let by = format!("mab {}", env!("CARGO_PKG_VERSION"));
+        redacted(&ran.stdout, &[(&name, "NAME"), (&live, "LIVE"), (&one, "ONE"), (&two, "TWO"), (&by, "BY")])
+    };
+    let at = |day: usize| format!("2026-03-0{day}");
+    first.bake(&["app", "--push", "--now", &at(1)]);
+    second.bake(&["app", "--push", "--now", &at(2)]);
+    // The name of a repository, a tag, or a target.
+    let back = "NAME:latest  TWO → ONE\n";
+    assert_eq!(run(&["rollback", &name, "--dry-run"]), back);
+    assert_eq!(run(&["rollback", "app", "--now", &at(3)]), back);
+    assert_eq!(digest_of(&registry, &name, "latest").as_ref(), Some(&one));
+    assert_eq!(
+        run(&["release", "log", &name]),
+        "2026-03-03T00:00:00Z  NAME  rollback  done  BY\n  latest  TWO → ONE\n\
+         2026-03-02T00:00:00Z  NAME  publish  done  BY\n  1.5.0  new → TWO  1.5.0\n  latest  ONE → TWO  1.5.0\n\
+         2026-03-01T00:00:00Z  NAME  publish  done  BY\n  1.4.0  new → ONE  1.4.0\n  latest  new → ONE  1.4.0\n"
+    );
+    let told: serde_json::Value =
+        serde_json::from_str(&run(&["release", "log", &format!("{name}:1.4.0"), "--json"]))
+            .expect("it is JSON");
+    assert_eq!(told.as_array().map(Vec::len), Some(1));
+    assert_eq!((&told[0]["tags"][0]["new"], &told[0]["state"]), (&"ONE".into(), &"done".into()));
+    let again = first.mab(&["rollback", &format!("{name}:1.4.0")]).run().failed(2);
+    assert!(again.stderr.contains(&format!("there is nothing that `{name}:1.4.0` could go back to")));
+    // Into another repository, with every platform and without sending a layer.
+    registry.requests();
+    let target = format!("{live}:1.5.0");
+    assert_eq!(run(&["promote", &format!("{name}:1.5.0"), &target]), "LIVE:1.5.0  new → TWO\n");
+    let requests = registry.requests();
+    assert!(
+        !requests.iter().any(|line| line.starts_with("PUT") && line.contains("/uploads/")),
+        "{requests:#?}"
+    );
+    assert_eq!(registry.image(&live, "1.5.0", "arm64").text("content"), "two");
+    assert_eq!(run(&["promote", &format!("{name}:1.5.0"), "stable"]), "NAME:stable  new → TWO\n");
+    let ran = first.mab(&["promote", &format!("{name}:1.4.0"), "stable"]).run().succeeded();
+    assert!(ran.stderr.contains("stays with 1.5.0, which is newer than 1.4.0"), "{}", ran.stderr);
+}
