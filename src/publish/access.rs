@@ -1,16 +1,36 @@
-//! Whether every repository of a publication takes what is pushed, tried before anything is built.
+//! Whether repositories take what is pushed, tried as soon as something is to be pushed to them.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
+use tokio::sync::OnceCell;
 
 use crate::base::Reference;
 use crate::diag::Problem;
 use crate::registry::Registry;
 
-/// Begins an upload in every repository and drops it; the answer is what all of them have against it.
-pub async fn refusals<'a>(registry: &Registry, names: impl Iterator<Item = &'a Reference>) -> Vec<Problem> {
-    let repositories: BTreeMap<String, &Reference> = names.map(|name| (name.name(), name)).collect();
-    let tried = join_all(repositories.values().map(|repository| registry.check_push(repository))).await;
-    tried.into_iter().filter_map(Result::err).map(|error| error.problem()).collect()
+/// What repositories have against being pushed to; each is asked once.
+#[derive(Default)]
+pub struct Access {
+    tried: Mutex<BTreeMap<String, Arc<OnceCell<Option<Problem>>>>>,
+}
+
+impl Access {
+    /// Begins an upload in every repository that was not tried before and drops it; the answer is what all of them have
+    /// against it.
+    pub async fn refusals(&self, registry: &Registry, names: &[&Reference]) -> Vec<Problem> {
+        let repositories: BTreeMap<String, &Reference> =
+            names.iter().map(|name| (name.name(), *name)).collect();
+        let tried = repositories.into_iter().map(|(name, repository)| async move {
+            let answer = self.of(name);
+            let ask = || async { registry.check_push(repository).await.err().map(|error| error.problem()) };
+            answer.get_or_init(ask).await.clone()
+        });
+        join_all(tried).await.into_iter().flatten().collect()
+    }
+
+    fn of(&self, repository: String) -> Arc<OnceCell<Option<Problem>>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).entry(repository).or_default().clone()
+    }
 }

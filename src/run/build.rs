@@ -86,7 +86,7 @@ impl<E: Engine> PlanWorker<E> {
             self.tools.events.emit(Event::Notice { node: None, problem });
         }
         drop(turn);
-        self.check_access().await?;
+        self.check_access(&node.target).await?;
         let (prepared, image) = self.make(id, node, prepared).await?;
         let _turn = self.turns.acquire().await;
         self.record(node, &prepared, &image)?;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::blobs::Pushed;
 use super::build::joined;
 use super::worker::PlanWorker;
@@ -12,7 +14,6 @@ use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
 use crate::plan::{Node, PublishNode};
-use crate::publish::access::refusals;
 use crate::publish::publication::publish;
 use crate::publish::push::{ImagePush, PushEvent, tag_of};
 use crate::publish::release::Release;
@@ -40,9 +41,9 @@ impl<E: Engine> PlanWorker<E> {
 }
 
 impl<E: Engine> PlanWorker<E> {
-    /// Tries whether every repository lets push, when first something is to be built: a run in which nothing is does
-    /// not ask.
-    pub(super) async fn check_access(&self) -> Result<(), Box<Problem>> {
+    /// Tries, before something is built, whether repositories let push: those of its target, and all that are bound to
+    /// get something since they lack a tag. One whose tags stand may stay as it is.
+    pub(super) async fn check_access(&self, target: &str) -> Result<(), Box<Problem>> {
         if self.tools.publication.is_rehearsal {
             return Ok(());
         }
@@ -50,11 +51,22 @@ impl<E: Engine> PlanWorker<E> {
             Node::Publish(node) => Some(&node.targets),
             Node::Resolve(_) | Node::Build(_) | Node::Merge(_) => None,
         });
-        let names: Vec<&Reference> = published.flatten().flat_map(|target| &target.names).collect();
-        let refusals = self.access.get_or_init(|| refusals(&self.tools.registry, names.into_iter())).await;
-        match refusals.is_empty() {
-            true => Ok(()),
-            false => Err(joined(refusals.clone())),
+        let asked = published.flatten().flat_map(|published| {
+            let is_built = published.target == target;
+            published
+                .names
+                .iter()
+                .map(move |name| async move { (is_built || self.lacks(name).await).then_some(name) })
+        });
+        let names: Vec<&Reference> = join_all(asked).await.into_iter().flatten().collect();
+        let refusals = self.access.refusals(&self.tools.registry, &names).await;
+        if refusals.is_empty() { Ok(()) } else { Err(joined(refusals)) }
+    }
+
+    async fn lacks(&self, name: &Reference) -> bool {
+        match tag_of(name) {
+            Some(tag) => matches!(self.looks.at(&tag).await, Ok(None)),
+            None => true,
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::event::EventSink;
 use crate::lock::Pins;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
 use crate::publish::about::About;
+use crate::publish::access::Access;
 use crate::publish::export::ExportedImage;
 use crate::publish::looks::TagLooks;
 use crate::publish::merge::Merged;
@@ -72,7 +73,7 @@ pub struct PlanWorker<E> {
     /// Turns at what this machine does itself for a node; while a worker builds, the turn is somebody else's.
     pub(super) turns: Semaphore,
     /// What repositories have against being pushed to.
-    pub(super) access: OnceCell<Vec<Problem>>,
+    pub(super) access: Access,
     /// Where tags would move.
     pub(super) rehearsed: OnceCell<Vec<PushedName>>,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
