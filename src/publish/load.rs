@@ -60,11 +60,19 @@ pub async fn load(address: &EngineAddress, load: &Load) -> Result<Loaded, LoadEr
     let image = of_platform(&load.image, &about.platform);
     let warning = (load.image.images.len() > 1).then(|| left_out(&engine, image, &load.image));
     let chains = engine.chains().await?;
-    let archive = {
+    let has_known = !chains.is_empty();
+    let archive = |chains: HashSet<Digest>| {
         let (load, image) = (load.clone(), image.clone());
-        blocking(move || classic_archive(&load, &image, &chains)).await?
+        blocking(move || classic_archive(&load, &image, &chains))
     };
-    Ok(Loaded { images: send(&engine, archive, load).await?, warning })
+    let images = match send(&engine, archive(chains).await?, load).await {
+        // An image whose layers were left out may be removed meanwhile.
+        Err(LoadError::Refused { .. }) if has_known => {
+            send(&engine, archive(HashSet::new()).await?, load).await?
+        }
+        sent => sent?,
+    };
+    Ok(Loaded { images, warning })
 }
 
 /// The Engine's own platform, or the first.

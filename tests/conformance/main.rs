@@ -103,9 +103,11 @@ fn touch(folder: &Path) {
 }
 
 /// Cases that are refused on workers, or come out otherwise, besides those of repositories, where a worker cannot be held
-/// to the commit that the key names: names of files must be text there; and a file has fractions of a second in its time,
-/// made of its content, which a copy of it loses, so that the copy is a change.
-const OTHER_ON_WORKERS: [&str; 2] = ["copy-strange-names", "layers-run-copies-same"];
+/// to the commit that the key names: names of files must be text there; a file has fractions of a second in its time,
+/// made of its content, which a copy of it loses, so that the copy is a change; and a daemon in a user namespace, which
+/// one of the two is, writes files after it has set their modes, which costs them setuid and setgid.
+const OTHER_ON_WORKERS: [&str; 4] =
+    ["copy-strange-names", "layers-run-copies-same", "copy-chmod-setuid-and-chown", "copy-modes"];
 
 /// Of the cases in which nothing but the Dockerfile matters, one in so many is built on workers: the Dockerfile is
 /// read there by the frontend that `buildkit_still_gives_the_recorded_answers` asks.
