@@ -38,9 +38,7 @@ impl<E: Engine> PlanWorker<E> {
             tokio::spawn(async move { registry.approach(&name).await });
         }
     }
-}
 
-impl<E: Engine> PlanWorker<E> {
     /// Tries, before something is built, whether repositories let push: those of its target, and all that are bound to
     /// get something since they lack a tag. One whose tags stand may stay as it is.
     pub(super) async fn check_access(&self, target: &str) -> Result<(), Box<Problem>> {
