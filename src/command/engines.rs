@@ -62,8 +62,7 @@ impl Engines {
     pub async fn tidy(&self) {
         match self {
             Self::Embedded(engine) => engine.tidy().await,
-            // Workers keep house themselves.
-            Self::Buildkit(_) => {}
+            Self::Buildkit(engine) => engine.tidy().await,
         }
     }
 }

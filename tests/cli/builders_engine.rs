@@ -1,7 +1,9 @@
 //! Docker Engines as workers: their own BuildKit, and which of them can be used.
 
+use rustix::process::Signal;
+
 use crate::builders::{configure, worker};
-use crate::support::engine::engines;
+use crate::support::engine::{Engine, engines};
 use crate::support::project::native;
 use crate::support::{Layout, Project, base, sha256};
 
@@ -53,15 +55,104 @@ fn an_engine_builds_by_every_name_that_it_has() {
     without.says("nothing had to be done");
 }
 
+/// The distribution's Engine, if it is one that keeps images in its own way.
+fn classic() -> Option<Engine> {
+    engines().into_iter().next().filter(Engine::is_classic)
+}
+
+/// What of a run's own is left in an Engine.
+fn left(engine: &Engine) -> Vec<String> {
+    let mut names = engine.names_with("mab-");
+    names.retain(|name| name.ends_with(":build") || name.ends_with(":base"));
+    names
+}
+
 #[test]
-fn an_engine_that_hands_nothing_out_says_so() {
-    let Some(base) = base() else { return };
-    let Some(engine) = engines().into_iter().next() else { return };
-    if !engine.is_classic() {
-        return;
-    }
-    let project = project(&base);
+fn an_engine_with_the_classic_store_builds_and_keeps_nothing() {
+    let (Some(base), Some(engine)) = (base(), classic()) else { return };
+    let project = Project::of(&format!(
+        "[target.lib]\nnetwork = \"none\"\ncontext = \"lib\"\ncontexts = {{ busybox = \"oci-layout://{0}\" }}\n\
+         [target.app]\nnetwork = \"none\"\nsecret = [\"id=token,env=TOKEN\"]\nlabels = {{ kind = \"test\" }}\n\
+         contexts = {{ busybox = \"oci-layout://{0}\", lib = \"target:lib\" }}\noutput = [\"type=oci,dest=app.tar\"]\n",
+        base.display()
+    ));
+    project.write("lib/Dockerfile", "FROM busybox\nRUN echo lib > /lib.txt\n");
+    project.write(
+        "Dockerfile",
+        "ARG BASE=lib\nFROM busybox AS one\nCOPY in /in\nRUN --mount=type=secret,id=token \\\n  \
+         cat /run/secrets/token /in > /out\nFROM ${BASE}\nCOPY --from=one /out /out\n\
+         COPY --from=busybox /bin/busybox /again\nRUN --mount=from=busybox,target=/m ls /m > /list\n",
+    );
+    project.write("in", format!(" {}", std::process::id()));
     configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
-    let ran = project.mab(&["bake", "--builder", "fleet", "app"]).with_env("TOKEN", "a").run().failed(4);
-    ran.says("builder::classic-store").says("with its classic image store").says("containerd-snapshotter");
+    let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
+    let there = project.mab(&bake).with_env("TOKEN", "a").run().succeeded();
+    // Steps and their logs are told by a frontend that numbers them otherwise, too.
+    let there = there.does_not_say("lost").says("RUN --mount=type=secret").says("COPY --from=one");
+    let image = Layout::open(&project.path("app.tar")).only_image();
+    assert_eq!(image.text("out"), format!("a {}", std::process::id()), "{}", there.stderr);
+    assert_eq!(image.text("lib.txt"), "lib\n");
+    assert!(image.text("list").contains("bin\n"));
+    assert_eq!(image.config["config"]["Labels"]["kind"], "test");
+    assert_eq!(left(&engine), Vec::<String>::new());
+    // The base's layers are the blobs that they were.
+    let manifest = project.mab(&["bake", "app", "-o", "type=oci,dest=here.tar"]).with_env("TOKEN", "a");
+    manifest.run().succeeded();
+    let here = Layout::open(&project.path("here.tar")).only_image();
+    let (here, there) = (here.layer_digests(), image.layer_digests());
+    assert_eq!((here.first(), here.len()), (there.first(), there.len()));
+    // Whoever knows the result asks nobody.
+    configure(&project, &[worker("docker:///nowhere", &[native().as_str()])]);
+    project.mab(&bake).with_env("TOKEN", "a").run().succeeded().says("nothing had to be done");
+    a_build_that_is_cut_leaves_nothing(&base, &engine);
+}
+
+/// Part of the test above, since they look at the same Engine.
+fn a_build_that_is_cut_leaves_nothing(base: &std::path::Path, engine: &Engine) {
+    let project = Project::native_app(base, "FROM busybox\nRUN echo begun; sleep 60\n");
+    let file = project.read("multiarch.toml");
+    project.write("multiarch.toml", format!("{file}network = \"none\"\nno-cache = true\n"));
+    configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
+    let mut running = project.mab(&["bake", "app", "--builder", "fleet", "--progress", "plain"]).start();
+    running.wait_for("begun");
+    running.signal(Signal::INT);
+    let ran = running.finish();
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert_eq!(left(engine), Vec::<String>::new());
+}
+
+#[test]
+fn what_an_old_frontend_does_not_know_is_told_before_anything_runs() {
+    let (Some(base), Some(engine)) = (base(), classic()) else { return };
+    let text = "FROM busybox\nCOPY --link in /in\nRUN <<END\necho\nEND\nRUN --network=none true\n\
+                COPY --from=files --parents a /\n";
+    let project = Project::native_app(&base, text);
+    let file = project.read("multiarch.toml");
+    let contexts = file.replace("contexts = { ", "contexts = { files = \"files\", ");
+    project.write("multiarch.toml", format!("{contexts}ulimits = [\"nofile=100\"]\n"));
+    project.write("in", std::process::id().to_string());
+    project.write("files/a", "a");
+    configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
+    let ran = project.mab(&["bake", "app", "--builder", "fleet"]).run().failed(2);
+    let reads = format!("worker `docker://{}` of builder `fleet` reads 1.2", engine.socket());
+    for (what, version, place) in [
+        ("`COPY --link`", 4, "Dockerfile:2:1"),
+        ("a here-document in `RUN`", 4, "Dockerfile:3:1"),
+        ("`RUN --network`", 3, "Dockerfile:6:1"),
+        ("`COPY --parents`", 20, "Dockerfile:7:1"),
+        ("the named context `files`, which is files", 4, "multiarch.toml:"),
+        ("`ulimits`", 4, "config.toml:"),
+    ] {
+        let expected = format!("`app` asks for {what}, and that needs Dockerfile 1.{version}: {reads}");
+        assert!(ran.stderr.contains(&expected), "no `{expected}` in:\n{}", ran.stderr);
+        assert!(ran.stderr.contains(place), "no `{place}` in:\n{}", ran.stderr);
+    }
+    ran.says("leave `--builder` out: the embedded engine does it");
+    // Of several workers the one that can is taken.
+    let Some([own, _]) = crate::builders::sockets() else { return };
+    let old = worker(format!("docker://{}", engine.socket()), &[native().as_str()]);
+    configure(&project, &[old, worker(format!("unix://{}", own.display()), &[native().as_str()])]);
+    let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
+    let ran = project.mab(&bake).run().succeeded();
+    assert!(ran.stderr.contains("COPY --link in /in"), "{}", ran.stderr);
 }

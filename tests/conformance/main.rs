@@ -164,6 +164,81 @@ fn workers_of_a_builder_make_the_same_images() {
     nothing_wrong(&wrong.collect::<Vec<_>>(), cases.len());
 }
 
+/// What the BuildKit of an Engine with the classic store makes otherwise, being five years old: directories of copies have
+/// other modes, owners and times; pipes are left out, archives of zstd stay packed, and those of others are given to who
+/// copies; what is copied again makes a layer; places of mounts stay; and two cases cannot be read.
+const OTHER_ON_CLASSIC: [&str; 21] = [
+    "add-chown-chmod",
+    "add-unpacks-chown",
+    "add-unpacks-tar-zst",
+    "config-healthcheck-odd-durations",
+    "copy-chmod-and-chown",
+    "copy-chmod-new-directories",
+    "copy-chmod-octal",
+    "copy-directory-merge-modes",
+    "copy-directory-top-mode",
+    "copy-empty-directory",
+    "copy-fifo",
+    "copy-same-file-twice",
+    "copy-trailing-dot-destination",
+    "layers-copied-again-from-stage",
+    "layers-copied-again-with-all",
+    "layers-directory-copied-again",
+    "layers-link-copied-again",
+    "mounts-cache",
+    "mounts-cache-by-id",
+    "mounts-in-onbuild",
+    "variables-platform-in-global-arg",
+];
+
+/// Cases on the Docker Engine of the distribution, which has the classic store and an old frontend: whatever that knows
+/// comes out the same, and the rest is refused before anything runs.
+#[test]
+fn an_engine_with_the_classic_store_makes_the_same_images() {
+    let Some(base) = ready() else { return };
+    let Some(engine) = support::engine::engines().into_iter().find(|engine| engine.is_classic()) else {
+        return;
+    };
+    let cases = case::all();
+    let is_for_workers = |case: &&Case| {
+        let name = case.name.as_str();
+        let is_other = OTHER_ON_WORKERS.contains(&name) || OTHER_ON_CLASSIC.contains(&name);
+        let is_recorded = !case.options.fails && case.options.recorded_only.is_none();
+        is_recorded && !is_other && !case.file("repository").exists()
+    };
+    let cases = some_of(cases.iter().filter(is_for_workers).collect());
+    let workshop = Workshop::new(&base, cases.iter().copied(), Times::SameForAll);
+    let builder = format!("[builder.old]\nworkers = [{{ endpoint = \"docker://{}\" }}]\n", engine.socket());
+    workshop.project.write("../home/.config/mab/config.toml", builder);
+    // The Engines of tests have no network to give to a container.
+    let built = mab::build_all_with(&workshop, &cases, &["--builder", "old", "--set", "*.network=none"]);
+    let is_refused = |message: &str| {
+        ["builder::language", "builder::no-worker", "buildkit::classic"]
+            .iter()
+            .any(|code| message.contains(code))
+    };
+    let mut refused = 0;
+    let wrong = cases.iter().filter_map(|case| {
+        let what = match &built[&case.name] {
+            Err(message) if is_refused(message) => {
+                refused += 1;
+                None?
+            }
+            Err(message) => message.clone(),
+            Ok(record) => {
+                let is_ours = case.options.differs.is_some() && case.text("image.mab.txt") == record.text();
+                let differences = difference(&case.text("image.txt"), &record.text());
+                (!is_ours && !differences.is_empty()).then_some(differences)?
+            }
+        };
+        Some((case.name.clone(), what))
+    });
+    let wrong: Vec<_> = wrong.collect();
+    nothing_wrong(&wrong, cases.len());
+    assert!(is_set("MAB_CASE") || refused * 3 < cases.len() * 2, "{refused} of {} are refused", cases.len());
+    assert_eq!(engine.names_with("mab-"), Vec::<String>::new(), "nothing is left there");
+}
+
 #[test]
 fn what_cannot_be_built_is_said_in_words() {
     let Some(base) = ready() else { return };

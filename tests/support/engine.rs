@@ -98,6 +98,13 @@ impl Engine {
         content
     }
 
+    /// The names of all images that hold the text.
+    pub fn names_with(&self, text: &str) -> Vec<String> {
+        let images = self.wait(self.docker.list_images(None::<bollard::query_parameters::ListImagesOptions>));
+        let names = images.into_iter().flat_map(|image| image.repo_tags);
+        names.filter(|name| name.contains(text)).collect()
+    }
+
     pub fn remove_image(&self, name: &str) {
         let options = RemoveImageOptionsBuilder::new().force(true).build();
         self.wait(self.docker.remove_image(name, Some(options), None));

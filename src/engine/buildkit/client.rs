@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::future::Ready;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,8 +17,10 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use super::classic::Classic;
 use super::endpoint;
 use super::error::{OLDEST, WorkerError};
+use super::needs::Language;
 use crate::base::Platform;
 use crate::dial::{Fault, PATIENCE, Stream};
 use crate::docker::Surroundings;
@@ -35,6 +37,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Client {
     pub endpoint: String,
+    /// The Docker Engine whose classic store it builds into.
+    pub classic: Option<Arc<Classic>>,
     control: ControlClient<Channel>,
 }
 
@@ -42,6 +46,8 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     pub version: String,
+    /// What its frontend understands.
+    pub language: Language,
     /// Its own platform first.
     pub platforms: Vec<Platform>,
 }
@@ -61,14 +67,17 @@ impl Client {
         let control = ControlClient::new(channel)
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE);
-        if let Some(engine) = &engine {
-            let about = engine.about().await?;
-            if !about.has_containerd_store {
-                return Err(WorkerError::ClassicStore { endpoint, version: about.version });
+        let classic = match engine {
+            None => None,
+            Some(engine) => {
+                let about = engine.about().await?;
+                (!about.has_containerd_store).then_some((engine, about.version))
             }
-        }
-        let client = Self { endpoint: endpoint.clone(), control };
-        let about = timeout(PATIENCE, client.about()).await.map_err(|_| silent())??;
+        };
+        let engine_version = classic.as_ref().map(|(_, version)| version.clone());
+        let classic = classic.map(|(engine, _)| Arc::new(Classic::new(engine)));
+        let client = Self { endpoint: endpoint.clone(), control, classic };
+        let about = timeout(PATIENCE, client.about(engine_version)).await.map_err(|_| silent())??;
         Ok((client, about))
     }
 
@@ -76,7 +85,8 @@ impl Client {
         self.control.clone()
     }
 
-    async fn about(&self) -> Result<About, WorkerError> {
+    /// With the version of the Docker Engine whose classic store it builds into.
+    async fn about(&self, engine: Option<String>) -> Result<About, WorkerError> {
         let mut control = self.control();
         let workers = control.list_workers(proto::ListWorkersRequest { filter: Vec::new() }).await;
         let workers = workers.map_err(|status| self.first_refusal(&status))?.into_inner().record;
@@ -87,9 +97,19 @@ impl Client {
             Err(status) => return Err(self.first_refusal(&status)),
         };
         let version = told.unwrap_or_default();
-        if is_too_old(&version) {
-            return Err(WorkerError::TooOld { endpoint: self.endpoint.clone(), version });
+        let language = match &engine {
+            Some(engine) => Language::of_engine(engine, &version),
+            None => Language::of_buildkit(&version),
+        };
+        let endpoint = self.endpoint.clone();
+        match &engine {
+            Some(engine) if language.minor.is_some_and(|minor| minor < 2) => {
+                return Err(WorkerError::OldEngine { endpoint, version: engine.clone() });
+            }
+            None if is_too_old(&version) => return Err(WorkerError::TooOld { endpoint, version }),
+            _ => {}
         }
+        let version = engine.map_or(version, |engine| format!("of Docker Engine {engine}, classic store"));
         let platforms = workers.iter().flat_map(|worker| &worker.platforms);
         let platforms = platforms.map(|told| {
             let variant = Some(told.variant.as_str()).filter(|variant| !variant.is_empty());
@@ -101,7 +121,7 @@ impl Client {
                 distinct.push(platform);
             }
         }
-        Ok(About { version, platforms: distinct })
+        Ok(About { version, language, platforms: distinct })
     }
 
     fn first_refusal(&self, status: &Status) -> WorkerError {
@@ -121,6 +141,8 @@ impl Client {
             tokio::time::sleep(HEARTBEAT).await;
             match timeout(2 * PATIENCE, control.info(proto::InfoRequest {})).await {
                 Ok(Ok(_)) => {}
+                // An old one answers that it does not know the question.
+                Ok(Err(status)) if status.code() == Code::Unimplemented => {}
                 Ok(Err(status)) => return self.is_gone(&status),
                 Err(_) => {
                     let cause = format!("it has not answered for {} seconds", 2 * PATIENCE.as_secs());

@@ -19,10 +19,8 @@ pub enum WorkerError {
     Foreign { endpoint: String, cause: String },
     #[error("worker `{endpoint}` has BuildKit {version}, and mab needs {OLDEST} or newer")]
     TooOld { endpoint: String, version: String },
-    #[error(
-        "worker `{endpoint}` is Docker Engine {version} with its classic image store, which does not hand out what it builds"
-    )]
-    ClassicStore { endpoint: String, version: String },
+    #[error("worker `{endpoint}` is Docker Engine {version}, and mab needs 20.10 or newer")]
+    OldEngine { endpoint: String, version: String },
     #[error("the connection to worker `{endpoint}` was lost: {cause}")]
     Lost { endpoint: String, cause: String },
 }
@@ -37,7 +35,7 @@ impl WorkerError {
             | Self::Address { .. }
             | Self::Foreign { .. }
             | Self::TooOld { .. }
-            | Self::ClassicStore { .. } => false,
+            | Self::OldEngine { .. } => false,
         }
     }
 
@@ -50,7 +48,7 @@ impl WorkerError {
                 (Kind::Remote, "builder::no-buildkit", "check host and port; with TLS, give the worker `tls`")
             }
             Self::TooOld { .. } => (Kind::Remote, "builder::version", "upgrade buildkitd there"),
-            Self::ClassicStore { .. } => (Kind::Remote, "builder::classic-store", CLASSIC),
+            Self::OldEngine { .. } => (Kind::Remote, "builder::version", "upgrade the Docker Engine there"),
             Self::Lost { .. } => {
                 (Kind::Remote, "builder::lost", "see the log of buildkitd there, and run again")
             }
@@ -61,5 +59,3 @@ impl WorkerError {
 
 const ADDRESSES: &str = "write `unix:///path/to/buildkitd.sock`, `tcp://HOST:PORT`, `ssh://USER@HOST`, \
      `docker-container://NAME`, `kube-pod://POD?namespace=NAME`, or `docker://` for a Docker Engine's own BuildKit";
-const CLASSIC: &str = "switch to containerd's image store there (Docker 25 or newer, `\"features\": { \"containerd-snapshotter\": \
-     true }` in daemon.json), or leave `--builder` out and `--load` what this machine builds";

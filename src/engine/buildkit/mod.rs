@@ -6,6 +6,7 @@
 //! here. BuildKit's gRPC and fsutil's DiffCopy are spoken as of 0.12.
 
 mod auth;
+mod classic;
 mod client;
 mod content;
 mod endpoint;
@@ -117,8 +118,7 @@ impl Remote {
         }
         let (client, about) = Client::connect(&self.worker, surroundings).await?;
         let offer = self.declared.clone().unwrap_or_else(|| Offer::told(&about.platforms));
-        let language = Language::of_buildkit(&about.version);
-        Ok(connection.insert(Connected { client, offer, language }).clone())
+        Ok(connection.insert(Connected { client, offer, language: about.language }).clone())
     }
 
     /// What the worker offers, without asking it where that is declared.
@@ -235,6 +235,16 @@ impl Buildkit {
         }
         let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer)).collect();
         Err(Choice::NoMatch(Box::new(self.no_match(&job.target, wishes.keys(), labels, offers))))
+    }
+
+    /// Removes what Docker Engines have of this run alone.
+    pub async fn tidy(&self) {
+        for remote in &self.workers {
+            let connection = remote.connection.lock().await.clone();
+            if let Some(classic) = connection.and_then(|connected| connected.client.classic) {
+                classic.tidy().await;
+            }
+        }
     }
 }
 

@@ -31,6 +31,20 @@ impl Language {
         Self { minor: version.filter(|version| version.major == 0).map(|version| version.minor - 6) }
     }
 
+    /// Of a Docker Engine with the classic store, by its version and the one that its BuildKit tells, if any.
+    pub fn of_engine(engine: &str, buildkit: &str) -> Self {
+        let told = Self::of_buildkit(buildkit);
+        let numbers = engine.split('.').map(|part| part.parse::<u64>().ok());
+        let numbers: Vec<u64> = numbers.map_while(|number| number).take(2).collect();
+        match numbers[..] {
+            _ if told.minor.is_some() => told,
+            [20, 10] => Self { minor: Some(2) },
+            [major, _] if major <= 20 => Self { minor: Some(0) },
+            // BuildKit 0.10, which is also the least of what came later.
+            _ => Self { minor: Some(4) },
+        }
+    }
+
     pub fn lacks(self, need: &Need) -> bool {
         self.minor.is_some_and(|minor| minor < need.language)
     }
@@ -45,8 +59,18 @@ pub fn needs(dockerfile: &Dockerfile, variant: &Variant) -> Vec<Need> {
         stage.instructions.iter().for_each(|instruction| of_instruction(instruction, &mut found));
     }
     let files = variant.contexts.iter().filter(|(_, context)| context.value.is_files());
+    let stands_in = |name: &String| {
+        dockerfile.stages.iter().any(|stage| stage.name.as_ref() == Some(&name.to_lowercase()))
+    };
+    let images =
+        variant.contexts.iter().filter(|(name, context)| !context.value.is_files() && stands_in(name));
+    found.extend(images.map(|(name, context)| Need {
+        what: format!("the named context `{name}`, which stands in for a stage"),
+        language: 4,
+        place: context.place.clone(),
+    }));
     found.extend(files.map(|(name, context)| Need {
-        what: format!("the named context `{name}`, which is files,"),
+        what: format!("the named context `{name}`, which is files"),
         language: 4,
         place: context.place.clone(),
     }));
@@ -58,11 +82,11 @@ pub fn needs(dockerfile: &Dockerfile, variant: &Variant) -> Vec<Need> {
 
 fn of_from(stage: &Stage, found: &mut Vec<Need>) {
     let place = Some(stage.from.place.clone());
-    found.extend(substitution(&stage.from.text).then(|| substitutes(place)));
+    found.extend(substitution(&stage.from.text).map(|language| substitutes(language, place)));
 }
 
-fn substitutes(place: Option<Place>) -> Need {
-    Need { what: "a pattern in `${…}`".to_string(), language: 7, place }
+fn substitutes(language: u64, place: Option<Place>) -> Need {
+    Need { what: "a newer way to write `${…}`".to_string(), language, place }
 }
 
 fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
@@ -70,23 +94,25 @@ fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
     let mut add = |is_used: bool, what: &str, language: u64| {
         found.extend(is_used.then(|| Need { what: what.to_string(), language, place: place.clone() }));
     };
+    // Whoever does not know a flag does not take its `false` either.
+    let has = |flag: &str| instruction.text.split_whitespace().any(|word| word.starts_with(flag));
     match &instruction.kind {
         InstructionKind::Run(run) => return of_run(run, &mut add),
         InstructionKind::Copy(copy) => {
             add(!copy.heredocs.is_empty(), "a here-document in `COPY`", 4);
-            add(copy.link, "`COPY --link`", 4);
-            add(copy.parents, "`COPY --parents`", 20);
+            add(has("--link"), "`COPY --link`", 4);
+            add(has("--parents"), "`COPY --parents`", 20);
             add(!copy.exclude.is_empty(), "`COPY --exclude`", 19);
-            add(is_symbolic(copy.chmod.as_deref()), "`COPY --chmod` with letters", 14);
+            add(is_special(copy.chmod.as_deref()), "`COPY --chmod` with more than `rwx` in numbers", 14);
         }
         InstructionKind::Add(added) => {
             add(!added.heredocs.is_empty(), "a here-document in `ADD`", 4);
-            add(added.link, "`ADD --link`", 4);
+            add(has("--link"), "`ADD --link`", 4);
             add(added.checksum.is_some(), "`ADD --checksum`", 6);
             add(added.keep_git_dir.is_some(), "`ADD --keep-git-dir`", 6);
             add(added.unpack.is_some(), "`ADD --unpack`", 17);
             add(!added.exclude.is_empty(), "`ADD --exclude`", 19);
-            add(is_symbolic(added.chmod.as_deref()), "`ADD --chmod` with letters", 14);
+            add(is_special(added.chmod.as_deref()), "`ADD --chmod` with more than `rwx` in numbers", 14);
             // Older ones cannot be held to what the key was made of.
             add(added.sources.iter().any(|source| source.contains("://")), "`ADD` from elsewhere", 6);
         }
@@ -95,7 +121,10 @@ fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
         }
         // The shell's own, or never expanded.
         InstructionKind::Cmd(_) | InstructionKind::Entrypoint(_) | InstructionKind::Shell(_) => return,
-        InstructionKind::OnBuild(_) | InstructionKind::Maintainer(_) => return,
+        InstructionKind::OnBuild(_) => {
+            return add(instruction.text.contains("<<"), "a here-document in `ONBUILD`", 4);
+        }
+        InstructionKind::Maintainer(_) => return,
         InstructionKind::Arg(_)
         | InstructionKind::Env(_)
         | InstructionKind::Label(_)
@@ -105,7 +134,7 @@ fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
         | InstructionKind::StopSignal(_)
         | InstructionKind::Volume(_) => {}
     }
-    found.extend(substitution(&instruction.text).then(|| substitutes(place)));
+    found.extend(substitution(&instruction.text).map(|language| substitutes(language, place)));
 }
 
 fn of_run(run: &Run, add: &mut impl FnMut(bool, &str, u64)) {
@@ -114,17 +143,26 @@ fn of_run(run: &Run, add: &mut impl FnMut(bool, &str, u64)) {
     add(run.security != Security::Sandbox, "`RUN --security`", 20);
 }
 
-/// Modes in letters, or from variables.
-fn is_symbolic(chmod: Option<&str>) -> bool {
-    chmod.is_some_and(|mode| !mode.bytes().all(|byte| byte.is_ascii_digit()))
+/// Modes in letters, from variables, or with bits that old frontends drop.
+fn is_special(chmod: Option<&str>) -> bool {
+    chmod.is_some_and(|mode| {
+        let digits = mode.trim_start_matches('0');
+        digits.len() > 3 || !digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
-/// `${name#pattern}`, `${name%pattern}` and `${name/pattern/text}`.
-fn substitution(text: &str) -> bool {
-    text.split("${").skip(1).any(|rest| {
+/// Which version brought the newest way of writing a variable: `${name#pattern}`, `${name%pattern}` and
+/// `${name/pattern/text}`, or `${name-default}` without a colon.
+fn substitution(text: &str) -> Option<u64> {
+    let versions = text.split("${").skip(1).filter_map(|rest| {
         let name = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
-        name > 0 && rest[name..].starts_with(['#', '%', '/'])
-    })
+        match rest.as_bytes().get(name).filter(|_| name > 0)? {
+            b'#' | b'%' | b'/' => Some(7),
+            b'-' | b'+' | b'?' => Some(4),
+            _ => None,
+        }
+    });
+    versions.max()
 }
 
 #[cfg(test)]
@@ -145,15 +183,31 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_reads_what_its_buildkit_does() {
+        for (engine, buildkit, expected) in [
+            ("20.10.24+dfsg1", "before 0.11", 2),
+            ("19.03.15", "before 0.11", 0),
+            ("20.9.1", "", 0),
+            ("23.0.6", "before 0.11", 4),
+            ("24.0.9", "v0.11.7", 5),
+            ("29.1.0", "v0.26.0", 20),
+            ("dev", "", 4),
+        ] {
+            assert_eq!(Language::of_engine(engine, buildkit).minor, Some(expected), "{engine} {buildkit}");
+        }
+    }
+
+    #[test]
     fn patterns_in_braces() {
         for (text, expected) in [
-            ("ENV a=${b#c}", true),
-            ("ENV a=${b%%c}", true),
-            ("ENV a=${b/c/d}", true),
-            ("ENV a=${b:-#}", false),
-            ("ENV a=${b}/c", false),
-            ("ENV a=$b#c", false),
-            ("ENV a=${#}", false),
+            ("ENV a=${b#c}", Some(7)),
+            ("ENV a=${b%%c}", Some(7)),
+            ("ENV a=${b/c/d} ${b-e}", Some(7)),
+            ("ENV a=${b-c}", Some(4)),
+            ("ENV a=${b:-#}", None),
+            ("ENV a=${b}/c", None),
+            ("ENV a=$b#c", None),
+            ("ENV a=${#}", None),
         ] {
             assert_eq!(substitution(text), expected, "{text}");
         }

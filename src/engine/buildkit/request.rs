@@ -67,6 +67,12 @@ impl Asked {
         Ok(asked)
     }
 
+    /// Another text in place of the Dockerfile's.
+    pub fn set_dockerfile(&mut self, text: String) {
+        let file = Folder::File { name: DOCKERFILE, bytes: text.into_bytes().into() };
+        self.folders.insert(DOCKERFILE_FOLDER.to_string(), file);
+    }
+
     /// Pins a base to what was found: from its registry by digest, everything else from this side.
     fn base(&mut self, lowered: &LoweredBase, base: &Base, content: &mut Content) {
         let place = match &base.origin {

@@ -103,7 +103,7 @@ impl proto::file_send_server::FileSend for Receiver {
         let mut messages = request.into_inner();
         let (sender, receiver) = mpsc::channel(MESSAGES);
         let store = self.store.clone();
-        let reading = blocking(move || read(&store, Messages { receiver, message: Vec::new(), place: 0 }));
+        let reading = blocking(move || read(&store, Messages::new(receiver)));
         let events = self.events.clone();
         let forwarding = async move {
             let mut done = 0;
@@ -127,10 +127,16 @@ impl proto::file_send_server::FileSend for Receiver {
 }
 
 /// Messages as one stream of bytes.
-struct Messages {
+pub(super) struct Messages {
     receiver: mpsc::Receiver<Vec<u8>>,
     message: Vec<u8>,
     place: usize,
+}
+
+impl Messages {
+    pub fn new(receiver: mpsc::Receiver<Vec<u8>>) -> Self {
+        Self { receiver, message: Vec::new(), place: 0 }
+    }
 }
 
 impl Read for Messages {

@@ -113,7 +113,8 @@ impl Session {
 
 type Name = tonic::metadata::MetadataKey<tonic::metadata::Ascii>;
 
-fn id() -> String {
+/// Sixteen random bytes.
+pub(super) fn id() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system has random numbers");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -7,7 +7,6 @@ use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::Tools;
 use super::auth::Auth;
 use super::client::{Client, is_loss};
 use super::content::{Content, ContentTools};
@@ -20,6 +19,7 @@ use super::session::{Failures, Services, Session};
 use super::ssh::Ssh;
 use super::status::Progress;
 use super::step_caches::StepCaches;
+use super::{Tools, classic};
 use crate::base::{Platform, Secret};
 use crate::diag::Problem;
 use crate::engine::embedded::mask::Mask;
@@ -61,6 +61,15 @@ pub(super) async fn solve(
     let caches = StepCaches::new(job, &tools.surroundings);
     asked.repositories.extend(caches.repositories.iter().cloned());
     asked.options.extend(caches.frontend_imports().map(|imports| ("cache-imports".to_string(), imports)));
+    let classic = match &client.classic {
+        Some(classic) => Some((classic, classic.prepare(job, tools, &mut asked).await?)),
+        None => None,
+    };
+    let (exporter, cache) = match &classic {
+        // Such an Engine caches in itself alone.
+        Some((_, name)) => (classic::exporter(name), proto::CacheOptions::default()),
+        None => (exporter(job), caches.options()),
+    };
     let result = Receiver::new(tools.store.clone(), job.events.clone(), failures.clone());
     let services = Services {
         files: FileSync { folders: asked.folders, failures: failures.clone() },
@@ -82,35 +91,40 @@ pub(super) async fn solve(
         session: session.id.clone(),
         frontend: "dockerfile.v0".to_string(),
         frontend_attrs: asked.options,
-        exporters: vec![exporter(job)],
+        exporters: vec![exporter.clone()],
         // For workers from before there could be several.
-        exporter_deprecated: exporter(job).r#type,
-        exporter_attrs_deprecated: exporter(job).attrs,
+        exporter_deprecated: exporter.r#type,
+        exporter_attrs_deprecated: exporter.attrs,
         entitlements: asked.entitlements,
         source_policy: asked.policy,
-        cache: Some(caches.options()),
+        cache: Some(cache),
         ..proto::SolveRequest::default()
     };
     let secrets = secrets(job)?;
     let mask = Mask::new(&secrets);
-    let mut progress = Progress::new(job, emulated, &mask);
+    let mut progress = Progress::new(job, emulated, &mask).numbering_bases(client.classic.is_some());
     let answer = tokio::select! {
         answer = listen(client, request, &mut progress) => answer,
         lost = client.lost() => return Err(Failed::Lost(lost)),
     };
     if let Err(status) = answer {
-        // What went wrong on this side is the cause, and told better.
-        if let Some(problem) = failures.take() {
-            return Err(Failed::Problem(Box::new(problem)));
-        }
-        return Err(match is_loss(&status) {
-            true => Failed::Lost(client.is_gone(&status)),
-            false => Failed::Problem(Box::new(progress.problem(&client.endpoint, status.message()))),
-        });
+        return Err(failed(client, &status, &failures, &mut progress));
     }
     let counts = progress.counts();
+    if let Some((classic, name)) = classic {
+        return Ok(classic.take(&name, job, tools, counts).await?);
+    }
     let (result, job) = (result, job.clone());
     Ok(crate::engine::blocking(move || result.outcome(&job, counts)).await?)
+}
+
+fn failed(client: &Client, status: &Status, failures: &Failures, progress: &mut Progress<'_>) -> Failed {
+    match failures.take() {
+        // What went wrong on this side is the cause, and told better.
+        Some(problem) => Failed::Problem(Box::new(problem)),
+        None if is_loss(status) => Failed::Lost(client.is_gone(status)),
+        None => Failed::Problem(Box::new(progress.problem(&client.endpoint, status.message()))),
+    }
 }
 
 /// Asks for the work and hears what is told of it until it is done.

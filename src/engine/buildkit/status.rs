@@ -31,6 +31,8 @@ pub(super) struct Progress<'a> {
     job: &'a BuildJob,
     emulated: Vec<Platform>,
     mask: &'a Mask,
+    /// Bases that are no named contexts have numbers among the instructions.
+    numbers_bases: bool,
     vertices: HashMap<String, Vertex>,
     counts: StepCounts,
     /// The vertex that failed first, and what the worker says of it.
@@ -51,7 +53,11 @@ impl<'a> Progress<'a> {
     /// `emulated` are the platforms whose commands the worker does not run natively.
     pub fn new(job: &'a BuildJob, emulated: Vec<Platform>, mask: &'a Mask) -> Self {
         let (vertices, counts) = Default::default();
-        Self { job, emulated, mask, vertices, counts, failed: None }
+        Self { job, emulated, mask, numbers_bases: false, vertices, counts, failed: None }
+    }
+
+    pub fn numbering_bases(self, numbers_bases: bool) -> Self {
+        Self { numbers_bases, ..self }
     }
 
     pub fn counts(&self) -> StepCounts {
@@ -85,7 +91,7 @@ impl<'a> Progress<'a> {
             return self.cache_failed(&told.name, &told.error);
         }
         let seen = self.vertices.entry(told.digest.clone()).or_insert_with(|| Vertex {
-            step: find(&job.steps.steps, &told.name).map(|step| step.id),
+            step: find(&job.steps.steps, &told.name, self.numbers_bases).map(|step| step.id),
             ..Vertex::default()
         });
         if is_failed && self.failed.is_none() {
@@ -246,7 +252,7 @@ fn announce(job: &BuildJob, step: &Step, emulated: &[Platform]) {
 }
 
 /// The step that a vertex's name is about.
-fn find<'a>(steps: &'a [Step], name: &str) -> Option<&'a Step> {
+fn find<'a>(steps: &'a [Step], name: &str, numbers_bases: bool) -> Option<&'a Step> {
     let (head, instruction) = name.strip_prefix('[')?.split_once("] ")?;
     let words: Vec<&str> = head.split_whitespace().collect();
     let (counted, before) = words.split_last()?;
@@ -261,8 +267,9 @@ fn find<'a>(steps: &'a [Step], name: &str) -> Option<&'a Step> {
     };
     let of_stage: Vec<&Step> = steps.iter().filter(is_of_stage).collect();
     // A base that is an image is part of the total.
-    total.checked_sub(of_stage.len()).filter(|bases| *bases <= 1)?;
-    let found = of_stage.get(number.checked_sub(1)?).copied()?;
+    let bases = total.checked_sub(of_stage.len()).filter(|bases| *bases <= 1)?;
+    let before = if numbers_bases { bases + 1 } else { 1 };
+    let found = of_stage.get(number.checked_sub(before)?).copied()?;
     let keyword = |text: &str| text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     (keyword(&found.text) == keyword(instruction)).then_some(found)
 }

@@ -122,8 +122,8 @@ impl Buildkit {
             Err(_) => 0,
         };
         let message = format!(
-            "{} needs Dockerfile 1.{}, and worker `{}` of builder `{}` reads 1.{version}",
-            need.what, need.language, nearest.remote.worker.endpoint, self.name
+            "`{}` asks for {}, and that needs Dockerfile 1.{}: worker `{}` of builder `{}` reads 1.{version}",
+            wanted.target, need.what, need.language, nearest.remote.worker.endpoint, self.name
         );
         let help = match others {
             [] => "upgrade that worker, or leave `--builder` out: the embedded engine does it".to_string(),
