@@ -102,6 +102,8 @@ impl Scene {
             shm_size: RunRequest::SHM_SIZE,
             ulimits: Vec::new(),
             privileged: false,
+            readonly: false,
+            terminal: None,
         }
     }
 

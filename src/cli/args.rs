@@ -14,6 +14,7 @@ use super::init::InitArguments;
 use super::lock::{LockArguments, LockRules};
 use super::prune::PruneArguments;
 use super::release::{PromoteArguments, ReleaseArguments, ReleaseVerb, RollbackArguments};
+use super::run::RunArguments;
 use super::tags::TagsArguments;
 use crate::base::Platform;
 use crate::command::bake::{BakeOptions, Publishing};
@@ -49,6 +50,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Bake(BakeArguments),
+    Run(RunArguments),
     Plan(PlanArguments),
     Check(CheckArguments),
     Explain(ExplainArguments),
@@ -70,6 +72,7 @@ impl Verb {
     pub fn file(&self) -> Option<&BuildFileArguments> {
         match self {
             Self::Bake(arguments) => Some(&arguments.project.file),
+            Self::Run(arguments) => Some(&arguments.file),
             Self::Plan(arguments) => Some(&arguments.project.file),
             Self::Check(arguments) => Some(&arguments.project.file),
             Self::Lock(arguments) => Some(&arguments.project.file),
@@ -450,6 +453,7 @@ impl BakeArguments {
                 allows_older: self.allow_older_release,
                 is_rehearsal: self.dry_run,
             },
+            keeps_images: false,
         })
     }
 }

@@ -12,8 +12,11 @@ mod init;
 mod lock;
 mod prune;
 mod release;
+mod run;
+mod run_mounts;
 mod signals;
 mod tags;
+mod terminal;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Verb::Promote(arguments) => release::promote(&arguments, &facts),
         Verb::Rollback(arguments) => release::rollback(&arguments, &mut facts),
         Verb::Release(arguments) => release::release(&arguments, &mut facts),
+        Verb::Run(arguments) => run::run(&arguments, &user, &mut facts),
     }
 }
 

@@ -24,6 +24,29 @@ pub fn cancel_on_signals() -> watch::Receiver<bool> {
     cancelled
 }
 
+/// The same while work goes on that gives way; what is returned beside it ends the listening.
+pub fn cancellable() -> (watch::Receiver<bool>, Listening) {
+    let (cancel, cancelled) = watch::channel(false);
+    let task = tokio::spawn(async move {
+        let streams = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        let [Ok(interrupt), Ok(terminate), Ok(hangup)] = streams else { return };
+        next_signal(&mut [interrupt, terminate, hangup]).await;
+        // Nobody waits any more.
+        let _ = cancel.send(true);
+        std::future::pending::<()>().await;
+    });
+    (cancelled, Listening(task))
+}
+
+/// Listens to signals until it is dropped.
+pub struct Listening(tokio::task::JoinHandle<()>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 async fn next_signal([interrupt, terminate, hangup]: &mut [Signal; 3]) {
     tokio::select! {
         _ = interrupt.recv() => {}

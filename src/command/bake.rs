@@ -19,6 +19,7 @@ use super::project::{self, Planned, ProjectOptions};
 use super::prune::{self, PrunedStore};
 use super::release;
 use super::session::{self, Session, SessionOptions};
+use crate::base::{Digest, Platform};
 use crate::diag::{Kind, Problem};
 use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::{Checkout, Facts};
@@ -44,6 +45,8 @@ pub struct BakeOptions {
     /// `--metadata-file`
     pub metadata: Option<PathBuf>,
     pub publishing: Publishing,
+    /// Every byte of the images is wanted in the store, though nothing is written.
+    pub keeps_images: bool,
 }
 
 /// What pushing may do.
@@ -76,8 +79,18 @@ pub struct Baked {
     pub pruned: Option<PrunedStore>,
     /// Where tags would move, of a run that only tells.
     pub rehearsed: Option<String>,
+    /// The images of targets that were asked for, where all of their bytes are wanted.
+    pub images: Vec<BakedImage>,
     /// What of the store had to be repaired during the run.
     pub repaired: Vec<Problem>,
+}
+
+/// One platform's image, in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BakedImage {
+    pub target: String,
+    pub platform: Platform,
+    pub manifest: Digest,
 }
 
 /// Bakes. Problems from before the run are the error; those of the run are told as events.
@@ -151,6 +164,10 @@ pub async fn bake(
     let jobs = engine.nodes_at_once(options.session.jobs);
     let limits = Limits { jobs, keep_going: options.keep_going };
     let RunResult { end, failures } = run(&plan, worker.clone(), limits, events, cancel).await;
+    let images = match options.keeps_images && end == RunEnd::Succeeded {
+        true => keep_images(&worker, &requested, &project).await?,
+        false => Vec::new(),
+    };
     engine.tidy().await;
     worker.save().await.map_err(|problem| vec![*problem])?;
     if end == RunEnd::Succeeded
@@ -169,7 +186,36 @@ pub async fn bake(
     let late = store.notices().into_iter().filter(|notice| !told.contains(notice));
     let repaired = late.map(|notice| notice.problem()).collect();
     let rehearsed = worker.rehearsed().map(release::moves_text);
-    Ok(Baked { checked, described, advice, end: Some(end), failures, changed, pruned, rehearsed, repaired })
+    Ok(Baked {
+        checked,
+        described,
+        advice,
+        end: Some(end),
+        failures,
+        changed,
+        pruned,
+        rehearsed,
+        images,
+        repaired,
+    })
+}
+
+/// Brings what of the images is elsewhere.
+async fn keep_images(
+    worker: &PlanWorker<Engines>,
+    requested: &[String],
+    project: &Project,
+) -> Result<Vec<BakedImage>, Failure> {
+    let mut images = Vec::new();
+    for name in requested {
+        for variant in &project.targets[name].variants {
+            let platform = &variant.platform.value;
+            let kept = worker.keep_image(name, platform).await.map_err(|problem| vec![*problem])?;
+            let baked = |manifest| BakedImage { target: name.clone(), platform: platform.clone(), manifest };
+            images.extend(kept.map(baked));
+        }
+    }
+    Ok(images)
 }
 
 /// Asks a builder's workers, if there is something that one of them will have to build.

@@ -70,6 +70,8 @@ pub mod write;
 use std::path::{Path, PathBuf};
 
 pub use builder::OWN as OWN_BUILDER;
+pub use context::is_tag;
+pub use entries::split_csv;
 pub use explain::{How, Step, explain, explain_variable};
 pub use files::{Disk, Entry, Files};
 pub use load::{Loaded, load};

@@ -15,9 +15,9 @@ use crate::diag::Problem;
 use crate::event::{Event, EventSink, Transfer};
 use crate::layer::Compression;
 use crate::model::CacheEntry;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, ImageConfig};
 use crate::source::SourceAuth;
-use crate::steps::{Lowered, Step};
+use crate::steps::{BaseImage, Lowered, LoweredBase, Op, Step};
 
 /// Version of what engines make of the same steps. Bumped by hand when results change, never with
 /// `mab`'s own version, so that an upgrade alone rebuilds nothing.
@@ -81,6 +81,51 @@ pub struct StepCache {
 pub type JobContext = Arc<Context>;
 
 impl BuildJob {
+    /// The job of an image that is taken as it is: `FROM` it, and nothing else.
+    pub fn of_image(image: &Base, platform: &Platform, events: &JobEvents) -> Self {
+        let base = LoweredBase {
+            name: image.name.clone(),
+            platform: platform.clone(),
+            image: BaseImage { manifest: image.manifest, config: image.config.clone() },
+        };
+        let step = Step {
+            id: StepId(0),
+            stage: image.name.clone(),
+            text: format!("FROM {}", image.name),
+            place: None,
+            platform: platform.clone(),
+            op: Op::Base(0),
+        };
+        let steps = Lowered {
+            steps: vec![step],
+            result: StepId(0),
+            config: ImageConfig::clone(&image.config),
+            bases: vec![base],
+            sources: Vec::new(),
+            base_history: image.config.history.len(),
+        };
+        Self {
+            target: image.name.clone(),
+            platform: platform.clone(),
+            steps: Arc::new(steps),
+            recipe: Arc::new(Recipe::of_image(platform)),
+            bases: vec![image.clone()],
+            contexts: BTreeMap::new(),
+            selected: BTreeMap::new(),
+            sources: Vec::new(),
+            auth: SourceAuth::default(),
+            epoch: None,
+            compression: Compression::GZIP,
+            now: 0,
+            no_cache: false,
+            no_cache_stages: Vec::new(),
+            caches: Access::none(),
+            step_caches: Arc::default(),
+            forwarded: Forwarded::default(),
+            events: events.clone(),
+        }
+    }
+
     /// Whether what the store knows of a step may be its result.
     pub fn may_reuse(&self, step: &Step) -> bool {
         !self.no_cache && !self.no_cache_stages.iter().any(|stage| stage.eq_ignore_ascii_case(&step.stage))

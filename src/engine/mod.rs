@@ -11,11 +11,15 @@ mod job;
 mod machine;
 pub mod reached;
 mod recipe;
+mod run_command;
+mod run_job;
 pub mod selection;
 
 pub use job::{BuildJob, BuildOutcome, JobContext, JobEvents, SEMANTICS, StepCache, StepCaches};
 pub use machine::{blocking, io_problem};
 pub use recipe::Recipe;
+pub use run_command::{Overrides, RunCommand};
+pub use run_job::{RunJob, RunMount, Surroundings};
 
 use std::collections::BTreeMap;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::buildkit::Need;
 use crate::base::Platform;
+use crate::diag::Source;
 use crate::dockerfile::Dockerfile;
 use crate::model::{Attestation, Emulate, Entitlement, Network, Ulimit};
 use crate::steps::Setting;
@@ -48,6 +49,27 @@ impl Recipe {
             entitlements: setting.entitlements.iter().map(|asked| asked.value).collect(),
             ulimits: setting.ulimits.to_vec(),
             emulate,
+            worker_labels: BTreeMap::new(),
+            needs: Vec::new(),
+            attestations: Vec::new(),
+        }
+    }
+
+    /// What says nothing: an image is taken as it is.
+    pub fn of_image(platform: &Platform) -> Self {
+        let dockerfile = Dockerfile::parse(&Source::new("Dockerfile", "FROM scratch\n"));
+        Self {
+            dockerfile: Arc::new(dockerfile.expect("its one instruction is well formed")),
+            stage: None,
+            build_platform: platform.clone(),
+            args: BTreeMap::new(),
+            labels: Vec::new(),
+            network: Network::Default,
+            shm_size: None,
+            extra_hosts: BTreeMap::new(),
+            entitlements: Vec::new(),
+            ulimits: Vec::new(),
+            emulate: Emulate::Warn,
             worker_labels: BTreeMap::new(),
             needs: Vec::new(),
             attestations: Vec::new(),

@@ -59,6 +59,33 @@ impl Bases {
         cell.get_or_try_init(|| self.find_base(source, platform)).await.map_err(at).cloned()
     }
 
+    /// The platforms that `source` is there for, in its order.
+    pub async fn platforms(&self, source: &BaseSource) -> Result<Vec<Platform>, Box<Problem>> {
+        let root = self.root(source).await?;
+        if media_type::is_index(&root.descriptor.media_type) {
+            let index = Index::parse(&root.bytes).map_err(|error| malformed(source, "index", &error))?;
+            let known = index.platforms().into_iter().filter(|platform| platform.os != "unknown");
+            let mut platforms: Vec<Platform> = Vec::new();
+            for platform in known {
+                if !platforms.contains(&platform) {
+                    platforms.push(platform);
+                }
+            }
+            if !platforms.is_empty() {
+                return Ok(platforms);
+            }
+        }
+        let manifest = match media_type::is_index(&root.descriptor.media_type) {
+            false => Root { descriptor: root.descriptor.clone(), bytes: root.bytes.clone() },
+            true => self.select(source, &root, &Platform::host()).await?,
+        };
+        let manifest =
+            Manifest::parse(&manifest.bytes).map_err(|error| malformed(source, "manifest", &error))?;
+        let config = self.document(source, &manifest.config).await?;
+        let config = ImageConfig::parse(&config).map_err(|error| malformed(source, "config", &error))?;
+        Ok(vec![config.platform()])
+    }
+
     async fn find_base(&self, source: &BaseSource, platform: &Platform) -> Result<Base, Box<Problem>> {
         match source {
             BaseSource::Registry(reference) => self.registry_base(source, reference, platform).await,

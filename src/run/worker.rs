@@ -18,7 +18,7 @@ use crate::cache::Caches;
 use crate::diag::Problem;
 use crate::docker::{EngineAddress, EngineError};
 use crate::engine::forwarded::Environment;
-use crate::engine::{BuildOutcome, Engine, blocking};
+use crate::engine::{BuildOutcome, Engine, JobEvents, blocking};
 use crate::event::EventSink;
 use crate::lock::Pins;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
@@ -123,6 +123,19 @@ impl<E: Engine> PlanWorker<E> {
         let key = (target.to_string(), platform.clone());
         let foreseen = || self.foreseen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         images.get(&key).map(|built| built.image.clone()).or_else(foreseen)
+    }
+
+    /// Brings every byte of a target's image into the store, and gives its manifest's digest; nothing, where it was not
+    /// built.
+    pub async fn keep_image(
+        &self,
+        target: &str,
+        platform: &Platform,
+    ) -> Result<Option<Digest>, Box<Problem>> {
+        let Some(image) = self.image(target, platform) else { return Ok(None) };
+        let events = JobEvents { node: NodeId(0), sink: self.tools.events.clone() };
+        self.blobs.bring_image(&image.manifest, &events).await?;
+        Ok(Some(image.manifest.digest))
     }
 
     /// The same in the form that the target's first output asks for.

@@ -66,7 +66,7 @@ pub use indexes::Indexes;
 pub use keys::{KeyKind, Keys, NewRecord, Record};
 pub use kind::Kind;
 pub use prune::{Gone, PruneOptions, Pruned};
-pub use snapshots::{PendingSnapshot, SnapshotKey, Snapshots};
+pub use snapshots::{PendingSnapshot, Scratch, SnapshotKey, Snapshots};
 pub use stat_cache::{Stamp, StampedDigest, StatCache, StatCaches};
 pub use verify::{Damage, Flaw, Progress, Verified};
 

@@ -74,6 +74,16 @@ impl<'a> Snapshots<'a> {
         Ok(PendingSnapshot { store: self.store, key: *key, folder, is_done: false })
     }
 
+    /// An empty folder for a tree that nobody keeps.
+    pub fn scratch(&self) -> Result<Scratch, StoreError> {
+        let folder = self.store.temporary()?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|source| StoreError::io("create", &folder, source))?;
+        Ok(Scratch { store: self.store.path.clone(), folder })
+    }
+
     /// Makes a tree that turned out to be damaged a dead path. The caller sees to it that nobody uses it.
     pub fn discard(&self, key: &SnapshotKey) -> Result<(), StoreError> {
         bury(&self.store.path, &self.folder(key), &random_name()?)
@@ -146,6 +156,27 @@ impl Drop for PendingSnapshot<'_> {
         if let (false, Ok(name)) = (self.is_done, random_name()) {
             // What stays in `tmp/` is found by prune when this process is gone.
             let _ = bury(&self.store.path, &self.folder, &name);
+        }
+    }
+}
+
+/// A folder for a tree that nobody keeps: it becomes a dead path in the end.
+pub struct Scratch {
+    store: PathBuf,
+    folder: PathBuf,
+}
+
+impl Scratch {
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Ok(name) = random_name() {
+            // As with a pending snapshot.
+            let _ = bury(&self.store, &self.folder, &name);
         }
     }
 }

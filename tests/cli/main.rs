@@ -45,6 +45,7 @@ mod remote_files;
 mod repositories;
 mod reproducible;
 mod rewriting;
+mod running;
 mod sandbox;
 mod sarif;
 mod secrets;

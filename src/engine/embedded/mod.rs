@@ -12,6 +12,7 @@ mod cache_identity;
 mod cache_layer;
 mod cache_mount;
 mod cache_transfer;
+pub mod container;
 mod earlier;
 pub mod emulate;
 mod export;
@@ -33,6 +34,7 @@ mod snapshots;
 mod solve;
 mod source_step;
 mod supervisors;
+mod watchdog;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -54,6 +56,7 @@ use crate::store::{BlobWriter, KeyKind, SnapshotKey, Store, StoreError};
 pub use cache_identity::{Beginning, CacheIdentity};
 pub use cache_layer::check_cache_layer;
 pub use cache_transfer::{CacheFiles, Placement, StoredCache, stored_caches};
+pub use watchdog::Ended;
 
 use emulate::Execution;
 use filesystem::{Layer, StepRecord};

@@ -103,7 +103,7 @@ async fn trees(
     let mut trees = BTreeMap::new();
     for (place, files) in inputs(task, run) {
         if matches!(run.mounts[place].kind, MountKind::Bind { .. }) {
-            trees.insert(place, snapshots::lowers(task, files, supervisor).await?);
+            trees.insert(place, snapshots::lowers(&task.engine, &task.job, files, supervisor).await?);
         }
     }
     Ok(trees)

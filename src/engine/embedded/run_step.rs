@@ -1,5 +1,6 @@
 //! RUN: the command in a sandbox, and what it changed as a layer. While it runs, the store must keep some space.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -13,16 +14,17 @@ use super::mask::Mask;
 use super::run_mounts::{self, Mounted};
 use super::sandbox::{
     ExitStatus, HelperTask, IdMap, IdMaps, Limit, Mount, Network as SandboxNetwork, RunExit, RunRequest,
-    RunningStep, SandboxError, Stdio, Supervisor, TaskOutput, User,
+    SandboxError, Stdio, Supervisor, TaskOutput, User,
 };
 use super::solve::{Landed, Task};
+use super::watchdog::{self, Ended};
 use super::{bound, fault, snapshots, supervisors};
 use crate::base::payload::{Outcome, Stream};
 use crate::diag::{Kind, Problem};
 use crate::layer::{FinishedLayer, LayerOptions, LayerWriter};
 use crate::model::{Network, Ulimit};
 use crate::steps::RunOp;
-use crate::store::free_space::{self, Shortage};
+use crate::store::free_space::Shortage;
 use crate::store::{BlobWriter, KeyKind, MAKE_SPACE, PendingSnapshot};
 
 /// Lines of a failed command's output that its problem shows.
@@ -58,7 +60,7 @@ async fn make(task: &Task, run: &RunOp) -> Result<Layer, Arc<Problem>> {
         .for_platform(&task.step.platform)
         .await
         .map_err(|problem| at(task, *problem))?;
-    let lowers = snapshots::lowers(task, &task.inputs[0], &supervisor).await?;
+    let lowers = snapshots::lowers(&task.engine, &task.job, &task.inputs[0], &supervisor).await?;
     let store = task.engine.store.clone();
     // Of a name of its own until the changes are known; then it is the layer's.
     let pending = store
@@ -124,28 +126,33 @@ fn request(run: &RunOp, account: Account, lowers: Vec<PathBuf>, upper: PathBuf, 
         env,
         cwd: PathBuf::from(&run.cwd),
         user: User { uid: account.uid, gid: account.gid, groups: account.groups },
-        network: match run.network {
-            Network::Default => SandboxNetwork::Default,
-            Network::None => SandboxNetwork::None,
-            Network::Host => SandboxNetwork::Host,
-        },
+        network: network(run.network),
         hostname: run.hostname.clone(),
-        hosts: Some(hosts(run)),
+        hosts: Some(hosts(&run.hostname, &run.extra_hosts)),
         resolv_conf: Some(resolv_conf()),
         shm_size: run.shm_size,
         ulimits: run.ulimits.iter().map(limit).collect(),
         privileged: run.is_insecure,
+        readonly: false,
+        terminal: None,
     }
 }
 
-fn limit(limit: &Ulimit) -> Limit {
+pub(super) fn network(network: Network) -> SandboxNetwork {
+    match network {
+        Network::Default => SandboxNetwork::Default,
+        Network::None => SandboxNetwork::None,
+        Network::Host => SandboxNetwork::Host,
+    }
+}
+
+pub(super) fn limit(limit: &Ulimit) -> Limit {
     Limit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard }
 }
 
-fn hosts(run: &RunOp) -> Vec<u8> {
-    let mut text =
-        format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", run.hostname);
-    for (name, address) in &run.extra_hosts {
+pub(super) fn hosts(hostname: &str, extra: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for (name, address) in extra {
         text.push_str(&format!("{address}\t{name}\n"));
     }
     text.into_bytes()
@@ -153,7 +160,7 @@ fn hosts(run: &RunOp) -> Vec<u8> {
 
 /// The host's resolver configuration; behind systemd-resolved's stub the real one, which a network
 /// namespace of its own can reach.
-fn resolv_conf() -> Vec<u8> {
+pub(super) fn resolv_conf() -> Vec<u8> {
     let read = |path: &str| std::fs::read(path).unwrap_or_default();
     let own = read("/etc/resolv.conf");
     let text = String::from_utf8_lossy(&own);
@@ -183,7 +190,7 @@ async fn execute(
     let stdio = Stdio { input: None, output: OwnedFd::from(out_write), error: OwnedFd::from(err_write) };
     let step = supervisor.start_run(request, stdio, std::mem::take(&mut mounted.kept));
     let exit = match step {
-        Ok(step) => watch(task, step).await,
+        Ok(mut step) => watchdog::watch(task.engine.store.path(), &mut step).await,
         Err(error) => Err(error),
     };
     for pump in pumps {
@@ -198,30 +205,8 @@ async fn execute(
     Err(failed(task, &how, &tail))
 }
 
-enum Ended {
-    ByItself(RunExit),
-    /// It was killed, and is gone.
-    OutOfSpace(Shortage),
-}
-
-/// Waits for the command's end, or until the store's file system is nearly full.
-async fn watch(task: &Task, mut step: RunningStep) -> Result<Ended, SandboxError> {
-    loop {
-        match tokio::time::timeout(free_space::INTERVAL, step.wait()).await {
-            Ok(exit) => return exit.map(Ended::ByItself),
-            Err(_) => {
-                if let Some(shortage) = free_space::shortage(task.engine.store.path()) {
-                    step.kill();
-                    // However it ended, what matters is that it is over.
-                    return step.wait().await.map(|_| Ended::OutOfSpace(shortage));
-                }
-            }
-        }
-    }
-}
-
 /// How a command failed, as a phrase after "failed with".
-fn describe(exit: &RunExit) -> String {
+pub(super) fn describe(exit: &RunExit) -> String {
     let how = match exit.status {
         ExitStatus::Exited(code) => format!("exit code {code}"),
         ExitStatus::Signaled(signal) => format!("killed by signal {signal}"),

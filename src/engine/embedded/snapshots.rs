@@ -12,10 +12,10 @@ use futures_util::future::try_join_all;
 
 use super::filesystem::{FileSystem, Layer};
 use super::sandbox::{HelperTask, IdMaps, Supervisor, UnpackTarget};
-use super::solve::Task;
-use super::{fault, supervisors};
+use super::{Embedded, fault, supervisors};
 use crate::base::{Digest, Hasher};
 use crate::diag::Problem;
+use crate::engine::BuildJob;
 use crate::layer::{Entry, Index};
 use crate::store::{SnapshotKey, Store};
 
@@ -24,44 +24,53 @@ use crate::store::{SnapshotKey, Store};
 /// A layer that comes twice is there once, at its upper place: overlay refuses one directory under two
 /// names, and all that the lower one says the upper one says again.
 pub(super) async fn lowers(
-    task: &Task,
+    engine: &Embedded,
+    job: &BuildJob,
     files: &FileSystem,
     supervisor: &Supervisor,
 ) -> Result<Vec<PathBuf>, Arc<Problem>> {
-    let stand_alone = task.engine.layers.stand_alone(files, &task.job).await?;
+    let stand_alone = engine.layers.stand_alone(files, job).await?;
+    let place = Place { engine, job, supervisor };
     let alone = files.layers.iter().zip(&stand_alone).filter(|(_, alone)| **alone).map(|(layer, _)| layer);
     // These need nothing of each other: side by side, as far as the helper's children find cores.
-    try_join_all(alone.map(|layer| tree_of(task, supervisor, layer_key(layer.diff_id), layer, &[]))).await?;
+    try_join_all(alone.map(|layer| tree_of(place, layer_key(layer.diff_id), layer, &[]))).await?;
     let mut lowers: Vec<PathBuf> = Vec::with_capacity(files.layers.len());
-    for (place, (layer, alone)) in files.layers.iter().zip(stand_alone).enumerate() {
+    for (number, (layer, alone)) in files.layers.iter().zip(stand_alone).enumerate() {
         let path = match alone {
-            true => tree_of(task, supervisor, layer_key(layer.diff_id), layer, &[]).await?,
-            false => tree_of(task, supervisor, chain_key(&files.layers[..=place]), layer, &lowers).await?,
+            true => tree_of(place, layer_key(layer.diff_id), layer, &[]).await?,
+            false => tree_of(place, chain_key(&files.layers[..=number]), layer, &lowers).await?,
         };
         put_on_top(&mut lowers, path);
     }
     Ok(lowers)
 }
 
+/// Where trees are made, and for which job.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    engine: &'a Embedded,
+    job: &'a BuildJob,
+    supervisor: &'a Supervisor,
+}
+
 /// The tree of a layer: there already, or unpacked now onto `onto`.
 async fn tree_of(
-    task: &Task,
-    supervisor: &Supervisor,
+    place: Place<'_>,
     key: SnapshotKey,
     layer: &Layer,
     onto: &[PathBuf],
 ) -> Result<PathBuf, Arc<Problem>> {
     // What was found once stays: the store's lease keeps it for as long as this process lives.
-    if let Some(path) = task.engine.trees().get(&key) {
+    if let Some(path) = place.engine.trees().get(&key) {
         return Ok(path.clone());
     }
-    if let Some(path) = find(&task.engine.store, &key)? {
-        task.engine.trees().insert(key, path.clone());
+    if let Some(path) = find(&place.engine.store, &key)? {
+        place.engine.trees().insert(key, path.clone());
         return Ok(path);
     }
-    let index = task.engine.layers.index(layer, &task.job).await?;
-    warn_of_lost_owners(task, &index);
-    Unpack { key, layer, onto }.run(task, supervisor).await
+    let index = place.engine.layers.index(layer, place.job).await?;
+    warn_of_lost_owners(place.job, &index);
+    Unpack { key, layer, onto }.run(place).await
 }
 
 fn put_on_top(lowers: &mut Vec<PathBuf>, path: PathBuf) {
@@ -70,7 +79,7 @@ fn put_on_top(lowers: &mut Vec<PathBuf>, path: PathBuf) {
 }
 
 /// Steps of a user with too few ids see files of others as root's, and what they change becomes root's.
-fn warn_of_lost_owners(task: &Task, index: &Index) {
+fn warn_of_lost_owners(job: &BuildJob, index: &Index) {
     let reach = IdMaps::for_this_user().reach();
     let is_lost = |entry: &Entry| !(reach.covers(entry.uid) && reach.covers(entry.gid));
     if let Some(lost) = index.entries.iter().map(|indexed| &indexed.entry).find(|entry| is_lost(entry)) {
@@ -80,7 +89,7 @@ fn warn_of_lost_owners(task: &Task, index: &Index) {
             lost.uid,
             lost.gid
         );
-        task.job.events.notice(Problem::warning("host::id-map", message).help(supervisors::MORE_IDS));
+        job.events.notice(Problem::warning("host::id-map", message).help(supervisors::MORE_IDS));
     }
 }
 
@@ -117,15 +126,15 @@ struct Unpack<'a> {
 
 impl Unpack<'_> {
     /// Unpacks, unless somebody else does or did.
-    async fn run(&self, task: &Task, supervisor: &Supervisor) -> Result<PathBuf, Arc<Problem>> {
-        let store = &task.engine.store;
+    async fn run(&self, place: Place<'_>) -> Result<PathBuf, Arc<Problem>> {
+        let store = &place.engine.store;
         let (locked, lock) = (store.clone(), self.layer.diff_id);
         let flight = fault::blocking(move || locked.exclusive(&lock)).await;
         let _flight = flight.map_err(|error| Arc::new(error.problem()))?;
         if let Some(path) = find(store, &self.key)? {
             return Ok(path);
         }
-        task.engine.layers.fetch(self.layer, &task.job).await?;
+        place.engine.layers.fetch(self.layer, place.job).await?;
         let blob = store
             .blobs()
             .open(&self.layer.blob.digest)
@@ -140,7 +149,7 @@ impl Unpack<'_> {
             UnpackTarget::Onto { lowers: self.onto.to_vec(), upper: pending.path(), work }
         };
         let unpack = HelperTask::Unpack { media_type: self.layer.blob.media_type.clone(), target };
-        let done = supervisor.call(unpack, &[blob.as_fd()]).await;
+        let done = place.supervisor.call(unpack, &[blob.as_fd()]).await;
         done.map_err(|error| Arc::new(supervisors::problem(&error)))?;
         pending.commit().map_err(|error| Arc::new(error.problem()))
     }

@@ -43,8 +43,8 @@ const MASKED_IN_SYS: [&str; 2] = ["firmware", "devices/virtual/powercap"];
 /// Docker's read-only paths.
 const READ_ONLY_IN_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
-/// `/dev` with `pts`, `shm` and `mqueue`.
-pub(super) fn furnish_dev(root: &mut Root<'_>, shm_size: u64, privileged: bool) -> Result<(), Failure> {
+/// `/dev` with `pts`, `shm` and `mqueue`; gives its root.
+pub(super) fn furnish_dev(root: &mut Root<'_>, shm_size: u64, privileged: bool) -> Result<OwnedFd, Failure> {
     let options = [("mode", "755".to_string()), ("size", DEV_SIZE.to_string())];
     let attributes = NO_SETUID | if privileged { 0 } else { NO_DEVICES };
     let dev = new_filesystem("tmpfs", &options, attributes).doing(|| "mount /dev".into())?;
@@ -69,7 +69,15 @@ pub(super) fn furnish_dev(root: &mut Root<'_>, shm_size: u64, privileged: bool) 
         .doing(|| "mount /dev/shm".into())?;
     new_filesystem("mqueue", &[], PLAIN)
         .and_then(|queue| cover_new(&dev, "mqueue", &queue, Kind::Directory))
-        .doing(|| "mount /dev/mqueue".into())
+        .doing(|| "mount /dev/mqueue".into())?;
+    Ok(dev)
+}
+
+/// What is bound on `/dev/console`, as Docker does for a command with a terminal.
+pub(super) fn furnish_console(dev: &OwnedFd, terminal: &str) -> Result<(), Failure> {
+    copy_at(dev, Path::new(terminal), false, NO_SETUID | NO_EXECUTION)
+        .and_then(|console| cover_new(dev, "console", &console, Kind::File))
+        .doing(|| "add /dev/console".into())
 }
 
 /// The host's other devices, as BuildKit gives them to an insecure step; what may be done with them is for

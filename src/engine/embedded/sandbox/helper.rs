@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure};
 use super::network::DefaultNetwork;
-use super::request::{ExitStatus, HelperTask, Network, RunExit, RunRequest, TaskOutput};
+use super::request::{ExecRequest, ExitStatus, HelperTask, Network, RunExit, RunRequest, TaskOutput};
 use super::stubs::Stubs;
 use super::syscall::{self, Fork, Reaped};
 use super::wire::{self, Answer, Greeting, Message, Opening, Order, Outcome, StepFailure};
-use super::{binfmt, step, tasks};
+use super::{binfmt, exec, step, tasks};
 
 /// The hidden first argument that makes this program the helper.
 pub const ARGUMENT: &str = "__mab-sandbox";
@@ -176,8 +176,18 @@ pub(super) struct StepReport {
 struct Running {
     id: u64,
     results: File,
-    /// The upper directory of a step, to be tidied after it; `None` for a task.
-    upper: Option<PathBuf>,
+    work: Work,
+}
+
+enum Work {
+    Step {
+        /// To be tidied after it.
+        upper: PathBuf,
+        shares_host_network: bool,
+    },
+    /// A further command where a step runs.
+    Exec,
+    Task,
 }
 
 struct Helper {
@@ -239,6 +249,14 @@ impl Helper {
             }
             Order::Run(request) => self.start_step(id, &request, descriptors),
             Order::Task(task) => self.start_task(id, &task, descriptors),
+            Order::Exec(target, request) => self.start_exec(id, target, &request, descriptors),
+            Order::TaskAt(target, task) => self.start_task_at(id, target, &task),
+            Order::Signal(target, number) => {
+                if let Some((pid, _)) = self.step(target) {
+                    syscall::signal(pid, number);
+                }
+                return Ok(());
+            }
         };
         match started {
             Ok(()) => Ok(()),
@@ -252,6 +270,45 @@ impl Helper {
                 syscall::kill(pid);
             }
         }
+    }
+
+    /// The process of a step that runs, and whether it is in the host's network.
+    fn step(&self, target: u64) -> Option<(i32, bool)> {
+        self.children.iter().find_map(|(&pid, running)| match &running.work {
+            Work::Step { shares_host_network, .. } if running.id == target => {
+                Some((pid, *shares_host_network))
+            }
+            _ => None,
+        })
+    }
+
+    fn running_step(&self, target: u64) -> Result<(OwnedFd, bool), Failure> {
+        let over = || Failure::new("find the running command", "it is over");
+        let (pid, shares_host_network) = self.step(target).ok_or_else(over)?;
+        Ok((exec::process_of(pid)?, shares_host_network))
+    }
+
+    fn start_exec(
+        &mut self,
+        id: u64,
+        target: u64,
+        request: &ExecRequest,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
+        let (process, shares_host_network) = self.running_step(target)?;
+        let results = anonymous_file()?;
+        match syscall::fork_into(0).doing(|| "start a process for the command".into())? {
+            Fork::Parent(pid) => {
+                self.children.insert(pid, Running { id, results, work: Work::Exec });
+                Ok(())
+            }
+            Fork::Child => exec::run_command(request, &process, descriptors, shares_host_network, &results),
+        }
+    }
+
+    fn start_task_at(&mut self, id: u64, target: u64, task: &HelperTask) -> Result<(), Failure> {
+        let (process, _) = self.running_step(target)?;
+        self.start_task(id, task, vec![process])
     }
 
     fn start_step(
@@ -275,8 +332,10 @@ impl Helper {
         }
         match syscall::fork_into(flags).doing(|| "start a process for the step".into())? {
             Fork::Parent(pid) => {
-                let upper = Some(request.upper.clone());
-                self.children.insert(pid, Running { id, results, upper });
+                let is_shared = request.network == Network::Default && self.network.notice().is_some();
+                let shares_host_network = request.network == Network::Host || is_shared;
+                let work = Work::Step { upper: request.upper.clone(), shares_host_network };
+                self.children.insert(pid, Running { id, results, work });
                 Ok(())
             }
             Fork::Child => step::become_command(request, descriptors, &self.layout, &self.network, results),
@@ -287,7 +346,7 @@ impl Helper {
         let results = anonymous_file()?;
         match syscall::fork_into(0).doing(|| "start a process for a task".into())? {
             Fork::Parent(pid) => {
-                self.children.insert(pid, Running { id, results, upper: None });
+                self.children.insert(pid, Running { id, results, work: Work::Task });
                 Ok(())
             }
             Fork::Child => {
@@ -319,13 +378,23 @@ impl Helper {
 
 /// What a child's end means.
 fn conclude(reaped: &Reaped, running: &Running) -> Outcome {
-    let Some(upper) = &running.upper else {
-        return match read_results::<Result<TaskOutput, Failure>>(&running.results) {
+    match &running.work {
+        Work::Task => match read_results::<Result<TaskOutput, Failure>>(&running.results) {
             Some(Ok(output)) => Outcome::Output(Box::new(output)),
             Some(Err(failure)) => Outcome::Failed(failure.into()),
             None => Outcome::Failed(Failure::new("do a task", describe(reaped.status)).into()),
-        };
-    };
+        },
+        Work::Exec => match read_results::<exec::Report>(&running.results) {
+            Some(Ok(exit)) => Outcome::Exit(exit),
+            Some(Err(failure)) => Outcome::Failed(failure),
+            // It was killed, and so was the command, which is in the namespace of a step.
+            None => Outcome::Exit(exit_of(reaped)),
+        },
+        Work::Step { upper, .. } => conclude_step(reaped, running, upper),
+    }
+}
+
+fn conclude_step(reaped: &Reaped, running: &Running, upper: &std::path::Path) -> Outcome {
     let report = read_results::<StepReport>(&running.results).unwrap_or_default();
     let tidied = report.stubs.remove_from(upper);
     match (report.failure, tidied) {
@@ -349,7 +418,7 @@ fn status_of(status: i32) -> ExitStatus {
     ExitStatus::Exited(libc::WEXITSTATUS(status))
 }
 
-fn exit_of(reaped: &Reaped) -> RunExit {
+pub(super) fn exit_of(reaped: &Reaped) -> RunExit {
     let time = |value: libc::timeval| {
         Duration::from_secs(value.tv_sec.unsigned_abs()) + Duration::from_micros(value.tv_usec.unsigned_abs())
     };
@@ -376,7 +445,7 @@ pub(super) fn write_results<T: Serialize>(mut file: &File, value: &T) -> std::io
     file.write_all(&text)
 }
 
-fn read_results<T: for<'de> Deserialize<'de>>(mut file: &File) -> Option<T> {
+pub(super) fn read_results<T: for<'de> Deserialize<'de>>(mut file: &File) -> Option<T> {
     let mut text = Vec::new();
     file.rewind().ok()?;
     file.read_to_end(&mut text).ok()?;

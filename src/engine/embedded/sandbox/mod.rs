@@ -13,6 +13,7 @@
 //! step.rs        one RUN, from fork to exec      mounts.rs, overlay.rs, devices.rs  its file systems
 //! stubs.rs       mount points a base lacks: made before, gone after   process.rs  ids, capabilities, limits
 //! seccomp.rs     the system call filter          network.rs  network namespaces    tasks.rs  file-system work
+//! terminal.rs    a terminal for a command        exec.rs     a further command, and a look, where one runs
 //! ```
 //!
 //! The processes, and why a `kill -9` of any of them leaves nothing behind:
@@ -29,6 +30,7 @@ mod binfmt;
 mod cgroup;
 mod devices;
 mod error;
+mod exec;
 pub mod helper;
 mod idmap;
 mod mounts;
@@ -43,13 +45,14 @@ mod stubs;
 mod supervisor;
 mod syscall;
 mod tasks;
+mod terminal;
 mod wire;
 
 pub use cgroup::Limits;
 pub use error::{Failure, SandboxError};
 pub use idmap::{IdMap, IdMapping, IdMaps};
 pub use request::{
-    Changes, ExitStatus, Exported, HelperTask, Limit, Mount, Network, Probe, RunExit, RunRequest, TaskOutput,
-    UnpackTarget, Unpacked, User,
+    Changes, ExecRequest, ExitStatus, Exported, HelperTask, Limit, Mount, Network, OpenPort, Probe, RunExit,
+    RunRequest, TaskOutput, TerminalSize, UnpackTarget, Unpacked, User,
 };
 pub use supervisor::{Isolation, Kept, RunningStep, Stdio, Supervisor, SupervisorOptions};

@@ -117,6 +117,17 @@ impl<'a> Root<'a> {
         move_mount(mount, "", &place, "", flags).doing(|| format!("mount `{}`", target.display()))
     }
 
+    /// Makes a directory that is missing.
+    pub fn directory(&mut self, path: &Path) -> Result<(), Failure> {
+        self.locate(path, Kind::Directory).map(drop)
+    }
+
+    /// From here on nothing outside of mounts can be changed.
+    pub fn freeze(&self) -> Result<(), Failure> {
+        syscall::set_mount_attributes(&self.descriptor, READ_ONLY, false)
+            .doing(|| "make the root read-only".into())
+    }
+
     /// Makes one of the mounts a step asked for.
     pub fn add(&mut self, mount: &Mount) -> Result<(), Failure> {
         match mount {

@@ -49,6 +49,37 @@ pub struct RunRequest {
     pub ulimits: Vec<Limit>,
     /// `RUN --security=insecure`: every capability, no system call filter, nothing masked.
     pub privileged: bool,
+    /// Nothing below the root can be changed but what `mounts` allow.
+    pub readonly: bool,
+    /// The command gets a terminal of this size as its standard streams, whose other end is sent back over the
+    /// socket that comes instead of them.
+    pub terminal: Option<TerminalSize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// A further command in the namespaces of one that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    #[serde(with = "bytes_list")]
+    pub argv: Vec<OsString>,
+    #[serde(with = "bytes_pairs")]
+    pub env: Vec<(OsString, OsString)>,
+    #[serde(with = "bytes")]
+    pub cwd: PathBuf,
+    pub user: User,
+    pub ulimits: Vec<Limit>,
+}
+
+/// A port of a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPort {
+    pub number: u16,
+    pub is_udp: bool,
 }
 
 impl RunRequest {
@@ -213,6 +244,8 @@ pub enum HelperTask {
         compression: Compression,
         clamp_mtime: Option<i64>,
     },
+    /// Waits until something listens at all of these ports where a command runs.
+    AwaitPorts { ports: Vec<OpenPort> },
     /// Tries what steps need, in `store`, by doing it.
     Probe {
         #[serde(with = "bytes")]

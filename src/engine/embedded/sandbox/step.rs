@@ -18,10 +18,11 @@ use super::mounts::{self, Root};
 use super::network::DefaultNetwork;
 use super::overlay::Overlay;
 use super::process::{self, Capabilities};
-use super::request::{Network, RunRequest};
+use super::request::{Limit, Network, RunRequest, User};
 use super::seccomp;
 use super::stubs::Stubs;
 use super::syscall;
+use super::terminal;
 use super::wire::StepFailure;
 
 /// Becomes the command. Failures are written to `results` and end the process.
@@ -52,26 +53,45 @@ fn prepare(
 ) -> Result<(), StepFailure> {
     syscall::reset_signals();
     rustix::process::setsid().doing(|| "start a session".into())?;
-    take_stdio(descriptors)?;
+    let mut descriptors = descriptors.into_iter();
+    let terminal = match request.terminal {
+        Some(size) => Some((size, descriptors.next().ok_or_else(no_streams)?)),
+        None => {
+            take_stdio(descriptors)?;
+            None
+        }
+    };
     let shares_host_network = join_network(request.network, network)?;
     mount_root(request, layout)?;
     let mut root = Root::open(layout, &request.upper)?;
     let furnished = furnish(&mut root, request, layout);
     *stubs = std::mem::take(&mut root.stubs);
-    furnished?;
+    let dev = furnished?;
     drop(root);
+    if let Some((size, socket)) = terminal {
+        terminal::take(&dev, socket, size, &request.user)?;
+    }
+    drop(dev);
     write_results(results, &StepReport { stubs: stubs.clone(), failure: None })
         .doing(|| "report to the helper".into())?;
     rustix::system::sethostname(request.hostname.as_bytes()).doing(|| "set the hostname".into())?;
     mounts::pivot(&layout.root)?;
-    Ok(confine(request, shares_host_network)?)
+    let confinement = Confinement {
+        cwd: &request.cwd,
+        user: &request.user,
+        ulimits: &request.ulimits,
+        privileged: request.privileged,
+        shares_host_network,
+    };
+    Ok(confinement.enter()?)
 }
 
-fn take_stdio(descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
-    let mut given = descriptors.into_iter();
-    let (Some(output), Some(error)) = (given.next(), given.next()) else {
-        return Err(Failure::new("set up standard output", "no descriptor came with the request"));
-    };
+fn no_streams() -> Failure {
+    Failure::new("set up standard output", "no descriptor came with the request")
+}
+
+pub(super) fn take_stdio(mut given: impl Iterator<Item = OwnedFd>) -> Result<(), Failure> {
+    let (Some(output), Some(error)) = (given.next(), given.next()) else { return Err(no_streams()) };
     let input = given.next().map_or_else(devices::null_device, Ok)?;
     rustix::stdio::dup2_stdin(input.as_fd()).doing(|| "set up standard input".into())?;
     rustix::stdio::dup2_stdout(output.as_fd()).doing(|| "set up standard output".into())?;
@@ -96,9 +116,10 @@ fn mount_root(request: &RunRequest, layout: &Layout) -> Result<(), StepFailure> 
     overlay.mount_at(&layout.root).map_err(StepFailure::Overlay)
 }
 
-fn furnish(root: &mut Root<'_>, request: &RunRequest, layout: &Layout) -> Result<(), Failure> {
+/// Gives the root of `/dev`.
+fn furnish(root: &mut Root<'_>, request: &RunRequest, layout: &Layout) -> Result<OwnedFd, Failure> {
     devices::furnish_proc(root, &layout.empty, request.privileged)?;
-    devices::furnish_dev(root, request.shm_size, request.privileged)?;
+    let dev = devices::furnish_dev(root, request.shm_size, request.privileged)?;
     devices::furnish_sys(root, &layout.empty, request.privileged)?;
     for (content, path) in [(&request.hosts, "/etc/hosts"), (&request.resolv_conf, "/etc/resolv.conf")] {
         if let Some(content) = content {
@@ -108,25 +129,42 @@ fn furnish(root: &mut Root<'_>, request: &RunRequest, layout: &Layout) -> Result
     for mount in &request.mounts {
         root.add(mount)?;
     }
-    root.stubs.restore_times(root.path)
+    root.stubs.restore_times(root.path)?;
+    if request.readonly {
+        root.directory(&request.cwd)?;
+        root.freeze()?;
+    }
+    Ok(dev)
 }
 
-/// Everything after which nothing of the host can be reached any more.
-fn confine(request: &RunRequest, shares_host_network: bool) -> Result<(), Failure> {
-    process::set_limits(&request.ulimits)?;
-    rustix::process::umask(Mode::from(0o022));
-    process::enter_directory(&request.cwd)?;
-    if shares_host_network {
-        hide_abstract_sockets().map_err(|error| Failure::new("scope abstract sockets", error.to_string()))?;
+/// What a command may not go beyond.
+pub(super) struct Confinement<'a> {
+    pub cwd: &'a Path,
+    pub user: &'a User,
+    pub ulimits: &'a [Limit],
+    pub privileged: bool,
+    pub shares_host_network: bool,
+}
+
+impl Confinement<'_> {
+    /// Everything after which nothing of the host can be reached any more.
+    pub fn enter(&self) -> Result<(), Failure> {
+        process::set_limits(self.ulimits)?;
+        rustix::process::umask(Mode::from(0o022));
+        process::enter_directory(self.cwd)?;
+        if self.shares_host_network {
+            hide_abstract_sockets()
+                .map_err(|error| Failure::new("scope abstract sockets", error.to_string()))?;
+        }
+        syscall::close_on_exec_from_3().doing(|| "close descriptors".into())?;
+        // While this process may still do so without giving up setuid programs.
+        if !self.privileged {
+            syscall::install_filter(&seccomp::program_for_this_machine())
+                .doing(|| "install the system call filter".into())?;
+        }
+        let kept = if self.privileged { Capabilities::All } else { Capabilities::Default };
+        process::become_user(self.user, kept)
     }
-    syscall::close_on_exec_from_3().doing(|| "close descriptors".into())?;
-    // While this process may still do so without giving up setuid programs.
-    if !request.privileged {
-        syscall::install_filter(&seccomp::program_for_this_machine())
-            .doing(|| "install the system call filter".into())?;
-    }
-    let kept = if request.privileged { Capabilities::All } else { Capabilities::Default };
-    process::become_user(&request.user, kept)
 }
 
 /// Abstract sockets belong to the network namespace, so a shared one would reach the host's D-Bus and the like.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio as ProcessStdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use super::cgroup::{ControlGroups, Limits, MemoryKills};
 use super::error::{Failure, SandboxError};
 use super::helper;
 use super::idmap::{IdMap, IdMaps};
-use super::request::{HelperTask, RunExit, RunRequest, TaskOutput};
+use super::request::{ExecRequest, HelperTask, OpenPort, RunExit, RunRequest, TaskOutput};
 use super::wire::{self, Answer, Greeting, Message, Opening, Order, Outcome, StepFailure};
 use crate::engine::embedded::emulate::Emulator;
 
@@ -169,12 +170,33 @@ impl Supervisor {
     ) -> Result<RunningStep, SandboxError> {
         let mut descriptors = vec![stdio.output.as_fd(), stdio.error.as_fd()];
         descriptors.extend(stdio.input.as_ref().map(AsFd::as_fd));
-        let program =
-            request.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let program = program_of(&request.argv);
         let upper = request.upper.clone();
         let memory_kills = self.shared.memory_kills.count();
         let pending = self.ask(Order::Run(Box::new(request)), &descriptors, kept)?;
         Ok(RunningStep { pending, program, upper, memory_kills })
+    }
+
+    /// Starts a command whose request asks for a terminal; gives the terminal's controlling end as well.
+    pub async fn start_in_terminal(
+        &self,
+        request: RunRequest,
+        kept: Vec<Kept>,
+    ) -> Result<(RunningStep, OwnedFd), SandboxError> {
+        let io = |source| SandboxError::Io { action: "hear of the terminal", source };
+        let (ours, theirs) = UnixStream::pair().map_err(io)?;
+        let program = program_of(&request.argv);
+        let (upper, memory_kills) = (request.upper.clone(), self.shared.memory_kills.count());
+        let pending = self.ask(Order::Run(Box::new(request)), &[theirs.as_fd()], kept)?;
+        drop(theirs);
+        let mut step = RunningStep { pending, program, upper, memory_kills };
+        let received = tokio::task::spawn_blocking(move || wire::receive::<()>(&ours)).await;
+        let received = received.map_err(|_| confused())?.map_err(io)?;
+        match received.and_then(|((), descriptors)| descriptors.into_iter().next()) {
+            Some(controller) => Ok((step, controller)),
+            // It never came to run.
+            None => Err(step.wait().await.err().unwrap_or_else(confused)),
+        }
     }
 
     /// Does file-system work inside the namespaces. Dropping the future kills the work.
@@ -230,6 +252,37 @@ impl RunningStep {
         self.pending.kill();
     }
 
+    /// Sends a signal to the command itself.
+    pub fn signal(&self, number: i32) {
+        let shared = &self.pending.supervisor.shared;
+        // As with `kill`.
+        let _ =
+            shared.send(&Message { id: self.pending.id, order: Order::Signal(self.pending.id, number) }, &[]);
+    }
+
+    /// Starts a further command in its namespaces, which ends with it at the latest.
+    pub fn start_exec(&self, request: ExecRequest, stdio: Stdio) -> Result<RunningStep, SandboxError> {
+        let supervisor = &self.pending.supervisor;
+        let mut descriptors = vec![stdio.output.as_fd(), stdio.error.as_fd()];
+        descriptors.extend(stdio.input.as_ref().map(AsFd::as_fd));
+        let program = program_of(&request.argv);
+        let memory_kills = supervisor.shared.memory_kills.count();
+        let order = Order::Exec(self.pending.id, Box::new(request));
+        let pending = supervisor.ask(order, &descriptors, Vec::new())?;
+        Ok(RunningStep { pending, program, upper: PathBuf::new(), memory_kills })
+    }
+
+    /// Waits until something listens at all of these ports where it runs. Dropping the future ends the looking.
+    pub async fn await_ports(&self, ports: Vec<OpenPort>) -> Result<(), SandboxError> {
+        let order = Order::TaskAt(self.pending.id, HelperTask::AwaitPorts { ports });
+        let mut pending = self.pending.supervisor.ask(order, &[], Vec::new())?;
+        match pending.outcome().await? {
+            Outcome::Output(_) => Ok(()),
+            Outcome::Failed(failure) => Err(classify(failure, "", &PathBuf::new())),
+            Outcome::Exit(_) | Outcome::NetworkNotice(_) => Err(confused()),
+        }
+    }
+
     /// Waits for the end. May be dropped and called again as long as it has given none.
     pub async fn wait(&mut self) -> Result<RunExit, SandboxError> {
         match self.pending.outcome().await? {
@@ -242,6 +295,10 @@ impl RunningStep {
             Outcome::Output(_) | Outcome::NetworkNotice(_) => Err(confused()),
         }
     }
+}
+
+fn program_of(argv: &[std::ffi::OsString]) -> String {
+    argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn classify(failure: StepFailure, program: &str, upper: &std::path::Path) -> SandboxError {
@@ -382,6 +439,8 @@ fn launch(options: &SupervisorOptions) -> Result<(Child, UnixStream), SandboxErr
         .stdin(ProcessStdio::from(OwnedFd::from(theirs)))
         .stdout(ProcessStdio::null())
         .current_dir("/")
+        // What a terminal says to this program's group is this program's to pass on.
+        .process_group(0)
         .spawn()
         .map_err(io("start the sandbox helper"))?;
     Ok((child, ours))

@@ -64,6 +64,23 @@ pub(super) fn reap() -> Option<Reaped> {
     (pid > 0).then_some(Reaped { pid, status, usage })
 }
 
+/// Waits until this child, the only one, ends.
+pub(super) fn wait_with_usage(pid: i32) -> io::Result<Reaped> {
+    let mut status = 0;
+    // SAFETY: all-zero is a valid `rusage`, a structure of integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: both pointers are to live, writable values of the right type.
+        if unsafe { libc::wait4(pid, &mut status, 0, &mut usage) } == pid {
+            return Ok(Reaped { pid, status, usage });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
 /// Waits until this child ends, and gives its wait status.
 pub(super) fn wait_for(pid: i32) -> io::Result<i32> {
     let mut status = 0;
@@ -80,8 +97,13 @@ pub(super) fn wait_for(pid: i32) -> io::Result<i32> {
 }
 
 pub(super) fn kill(pid: i32) {
+    signal(pid, libc::SIGKILL);
+}
+
+/// Sends a signal to a child that was not reaped yet.
+pub(super) fn signal(pid: i32, number: i32) {
     // SAFETY: takes no pointers. The child is not reaped yet, so its id cannot be another's.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    unsafe { libc::kill(pid, number) };
 }
 
 /// Ends the process without running anything of the parent's copy.

@@ -11,7 +11,7 @@ use super::error::{Doing, Failure};
 use super::helper::Layout;
 use super::overlay::Overlay;
 use super::request::{Exported, HelperTask, Probe, TaskOutput, UnpackTarget, Unpacked};
-use super::{binfmt, devices, syscall};
+use super::{binfmt, devices, exec, syscall};
 use crate::layer::{
     Applier, ApplyOptions, Described, EntrySink, Form, Ids, LayerError, LayerOptions, LayerReader,
     LayerWriter, clamp_times, export_upper,
@@ -48,6 +48,10 @@ pub(super) fn perform(
         HelperTask::Export { upper, lowers, compression, clamp_mtime } => {
             let options = LayerOptions { compression: *compression, clamp_mtime: *clamp_mtime };
             export(first(descriptors)?, upper, lowers, options).map(TaskOutput::Exported)
+        }
+        HelperTask::AwaitPorts { ports } => {
+            let process = OwnedFd::from(first(descriptors)?);
+            exec::await_ports(&process, ports).map(|()| TaskOutput::Done)
         }
         HelperTask::Probe { store } => Ok(TaskOutput::Probed(Box::new(probe(store, layout)))),
     }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use super::request::{HelperTask, RunExit, RunRequest, TaskOutput};
+use super::request::{ExecRequest, HelperTask, RunExit, RunRequest, TaskOutput};
 use crate::engine::embedded::emulate::Emulator;
 
 /// Descriptors one message may carry.
@@ -36,6 +36,12 @@ pub(super) struct Message {
 pub(super) enum Order {
     Run(Box<RunRequest>),
     Task(HelperTask),
+    /// Run a command where the one of this id runs.
+    Exec(u64, Box<ExecRequest>),
+    /// Work on the namespaces of the command of this id.
+    TaskAt(u64, HelperTask),
+    /// Send a signal to the command of this id.
+    Signal(u64, i32),
     /// Kill the request of this id with everything below it.
     Kill(u64),
 }

@@ -1,0 +1,250 @@
+//! A command in an image whose changes are thrown away: `mab run`, and tests of images.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::accounts::{Account, Accounts};
+use super::run_step::{hosts, limit, network, resolv_conf};
+use super::sandbox::{
+    ExecRequest, IdMaps, Limit, Mount, OpenPort, RunRequest, RunningStep, SandboxError, Stdio, Supervisor,
+    TerminalSize, User,
+};
+use super::snapshots;
+use super::solve::Solver;
+use super::watchdog::{self, Ended};
+use super::{Embedded, HelperTask, fault, supervisors};
+use crate::base::Platform;
+use crate::diag::{Kind, Problem};
+use crate::engine::{BuildJob, RunCommand, RunJob, RunMount};
+use crate::store::Scratch;
+
+/// The command's standard streams.
+pub enum Streams {
+    Given(Stdio),
+    /// A terminal of its own.
+    Terminal(TerminalSize),
+}
+
+/// A command that runs. Dropping it kills all that runs in it.
+pub struct Container {
+    // Declared first: what is below its root goes when nothing runs there any more.
+    step: RunningStep,
+    supervisor: Supervisor,
+    scratch: Scratch,
+    store: PathBuf,
+    accounts: Accounts,
+    platform: Platform,
+    ulimits: Vec<Limit>,
+}
+
+impl Embedded {
+    /// How commands of `platform` are run here, where that is not natively.
+    pub fn emulator(&self, platform: &Platform) -> Option<String> {
+        self.execution(platform).emulator_identity()
+    }
+
+    /// Starts a command; gives the controlling end of its terminal, where it has one.
+    pub async fn start(
+        &self,
+        job: &RunJob,
+        streams: Streams,
+    ) -> Result<(Container, Option<OwnedFd>), Box<Problem>> {
+        let own = |problem: Arc<Problem>| Box::new((*problem).clone());
+        let this = self.this.upgrade().expect("an engine that runs is alive");
+        let supervisor = self.supervisors.for_platform(&job.platform).await?;
+        let build = BuildJob::of_image(&job.image, &job.platform, &job.events);
+        let solver = Solver::new(this, build);
+        let files = solver.solve().await.map_err(own)?;
+        let lowers = snapshots::lowers(self, &solver.job, &files, &supervisor).await.map_err(own)?;
+        let text = async |path| self.layers.text(&files, path, &solver.job).await.map_err(own);
+        let accounts = Accounts {
+            passwd: text("etc/passwd").await?.unwrap_or_default(),
+            group: text("etc/group").await?.unwrap_or_default(),
+        };
+        let scratch = self.store.snapshots().scratch().map_err(|error| Box::new(error.problem()))?;
+        let request = request(job, &accounts, lowers, scratch.path(), &streams)?;
+        let ulimits = request.ulimits.clone();
+        let failed = |error: SandboxError| problem(&error, &job.platform);
+        let (step, terminal) = match streams {
+            Streams::Given(stdio) => {
+                (supervisor.start_run(request, stdio, Vec::new()).map_err(failed)?, None)
+            }
+            Streams::Terminal(_) => {
+                let (step, terminal) =
+                    supervisor.start_in_terminal(request, Vec::new()).await.map_err(failed)?;
+                (step, Some(terminal))
+            }
+        };
+        if let Some(notice) = supervisor.network_notice() {
+            job.events.notice(Problem::warning("host::network", notice));
+        }
+        let (store, platform) = (self.store.path().to_path_buf(), job.platform.clone());
+        Ok((Container { step, supervisor, scratch, store, accounts, platform, ulimits }, terminal))
+    }
+}
+
+impl Container {
+    /// Waits for the end, or until the store's file system is nearly full. May be dropped and called again as long as it
+    /// has given none.
+    pub async fn wait(&mut self) -> Result<Ended, Box<Problem>> {
+        let ended = watchdog::watch(&self.store, &mut self.step).await;
+        ended.map_err(|error| problem(&error, &self.platform))
+    }
+
+    /// Kills everything in it; [`Container::wait`] tells when it is gone.
+    pub fn kill(&self) {
+        self.step.kill();
+    }
+
+    /// Sends a signal to the command.
+    pub fn signal(&self, number: i32) {
+        self.step.signal(number);
+    }
+
+    /// Starts a further command in it.
+    pub fn exec(&self, command: &RunCommand, stdio: Stdio) -> Result<Exec, Box<Problem>> {
+        let account = account(&self.accounts, command)?;
+        let request = ExecRequest {
+            argv: command.argv.iter().map(OsString::from).collect(),
+            env: env_of(command, &account),
+            cwd: PathBuf::from(&command.cwd),
+            user: User { uid: account.uid, gid: account.gid, groups: account.groups },
+            ulimits: self.ulimits.clone(),
+        };
+        let step = self.step.start_exec(request, stdio).map_err(|error| problem(&error, &self.platform))?;
+        Ok(Exec { step, store: self.store.clone(), platform: self.platform.clone() })
+    }
+
+    /// Waits until something listens at all of these ports in it.
+    pub async fn await_ports(&self, ports: Vec<OpenPort>) -> Result<(), Box<Problem>> {
+        self.step.await_ports(ports).await.map_err(|error| problem(&error, &self.platform))
+    }
+
+    /// Ends it, if it runs, and removes what it wrote.
+    pub async fn remove(mut self) {
+        self.step.kill();
+        // However it ended, it is over; and a step that was waited for before is.
+        let _ = self.step.wait().await;
+        let paths = vec![self.scratch.path().to_path_buf()];
+        // What cannot be removed now is dead, and goes with the next prune.
+        let _ = self.supervisor.call(HelperTask::Remove { paths }, &[]).await;
+    }
+}
+
+/// A further command in a container.
+pub struct Exec {
+    step: RunningStep,
+    store: PathBuf,
+    platform: Platform,
+}
+
+impl Exec {
+    pub async fn wait(&mut self) -> Result<Ended, Box<Problem>> {
+        let ended = watchdog::watch(&self.store, &mut self.step).await;
+        ended.map_err(|error| problem(&error, &self.platform))
+    }
+}
+
+fn request(
+    job: &RunJob,
+    accounts: &Accounts,
+    lowers: Vec<PathBuf>,
+    scratch: &Path,
+    streams: &Streams,
+) -> Result<RunRequest, Box<Problem>> {
+    let (upper, work) = (scratch.join("fs"), scratch.join("work"));
+    for folder in [&upper, &work] {
+        std::fs::create_dir(folder).map_err(|error| fault::io("make a work directory", &error))?;
+    }
+    let account = account(accounts, &job.command)?;
+    let around = &job.surroundings;
+    let mut env = env_of(&job.command, &account);
+    let terminal = match streams {
+        Streams::Given(_) => None,
+        Streams::Terminal(size) => {
+            add_missing(&mut env, "TERM", "xterm");
+            Some(*size)
+        }
+    };
+    add_missing(&mut env, "HOSTNAME", &around.hostname);
+    Ok(RunRequest {
+        lowers,
+        upper,
+        work,
+        mounts: around.mounts.iter().map(mount).collect(),
+        argv: job.command.argv.iter().map(OsString::from).collect(),
+        env,
+        cwd: PathBuf::from(&job.command.cwd),
+        user: User { uid: account.uid, gid: account.gid, groups: account.groups },
+        network: network(around.network),
+        hostname: around.hostname.clone(),
+        hosts: Some(hosts(&around.hostname, &around.extra_hosts)),
+        resolv_conf: Some(resolv_conf()),
+        shm_size: around.shm_size.unwrap_or(RunRequest::SHM_SIZE),
+        ulimits: around.ulimits.iter().map(limit).collect(),
+        privileged: false,
+        readonly: around.is_read_only,
+        terminal,
+    })
+}
+
+fn mount(mount: &RunMount) -> Mount {
+    match mount.clone() {
+        RunMount::Bind { source, target, is_read_only, is_recursive } => {
+            Mount::Bind { source, target, readonly: is_read_only, recursive: is_recursive }
+        }
+        RunMount::Tmpfs { target, size, mode } => Mount::Tmpfs { target, size, mode },
+        RunMount::Script { content, target } => Mount::Script { content, target },
+    }
+}
+
+fn account(accounts: &Accounts, command: &RunCommand) -> Result<Account, Box<Problem>> {
+    let account = accounts.user(&command.user).map_err(|error| {
+        let problem = Problem::input("run::user", error.to_string());
+        Box::new(problem.help("give a number, or another user with `--user`"))
+    })?;
+    let ids = [account.uid, account.gid].into_iter().chain(account.groups.iter().copied());
+    match ids.max().filter(|id| !IdMaps::for_this_user().reach().covers(*id)) {
+        None => Ok(account),
+        Some(id) => {
+            let message = format!("the command runs as id {id}, which this user does not have here");
+            let problem = Problem::new(Kind::Host, "host::id-map", message);
+            Err(Box::new(problem.help(supervisors::MORE_IDS)))
+        }
+    }
+}
+
+fn env_of(command: &RunCommand, account: &Account) -> Vec<(OsString, OsString)> {
+    let pair = |entry: &String| {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        (OsString::from(name), OsString::from(value))
+    };
+    let mut env = command.env.iter().map(pair).collect();
+    add_missing(&mut env, "HOME", &account.home);
+    env
+}
+
+fn add_missing(env: &mut Vec<(OsString, OsString)>, name: &str, value: &str) {
+    if !env.iter().any(|(known, _)| known == name) {
+        env.push((name.into(), value.into()));
+    }
+}
+
+/// The code of the problem that the image does not have the program.
+pub const NOT_FOUND: &str = "run::not-found";
+/// The code of the problem that the program cannot be executed.
+pub const NOT_EXECUTABLE: &str = "run::not-executable";
+
+fn problem(error: &SandboxError, platform: &Platform) -> Box<Problem> {
+    let SandboxError::Exec { program, failure } = error else { return Box::new(supervisors::problem(error)) };
+    let message = |what: &str| format!("`{program}` for {platform} {what}");
+    Box::new(match failure.errno {
+        Some(libc::ENOENT | libc::ENOTDIR) => Problem::input(NOT_FOUND, message("is not in the image"))
+            .help("check its path; if it is there, its loader is not (`#!` line, or the ELF interpreter)"),
+        Some(libc::ENOEXEC) => Problem::input(NOT_EXECUTABLE, message("is no program of that platform"))
+            .help("it may be for another architecture"),
+        _ => Problem::input(NOT_EXECUTABLE, message(&format!("cannot start: {failure}"))),
+    })
+}
