@@ -487,9 +487,25 @@ async fn broken_uploads_begin_anew() {
 async fn push_access_is_tried_without_leaving_anything() {
     let registry = FaultyRegistry::start(Access::Basic("me:secret")).await;
     let app = registry.reference("app");
-    login(&app, "me", "secret").check_push(&app).await.unwrap();
+    let client = login(&app, "me", "secret");
+    client.begin_upload(&app).await.unwrap();
+    client.drop_uploads().await;
+    client.drop_uploads().await;
     assert_eq!(registry.requests("DELETE").len(), 1);
-    assert!(matches!(anybody().check_push(&app).await, Err(RegistryError::Unauthorized { .. })));
+    assert!(matches!(anybody().begin_upload(&app).await, Err(RegistryError::Unauthorized { .. })));
+}
+
+#[tokio::test]
+async fn the_upload_that_showed_access_carries_the_first_blob() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let (client, app) = (anybody(), registry.reference("app"));
+    client.begin_upload(&app).await.unwrap();
+    assert_eq!(push_layer(&client, &app, &[]).await, Ok(Pushed::Uploaded));
+    assert_eq!(push_layer(&client, &registry.reference("other"), &[]).await, Ok(Pushed::Uploaded));
+    client.drop_uploads().await;
+    assert_eq!(registry.requests("POST /v2/app").len(), 1);
+    assert_eq!(registry.requests("POST /v2/other").len(), 1);
+    assert_eq!(registry.requests("DELETE").len(), 0);
 }
 
 /// Publishes one image under its names.
@@ -606,7 +622,7 @@ async fn debians_registry_takes_and_gives_an_image() {
     let mut blobs = Blobs::default();
     let image = blobs.image();
 
-    client.check_push(&names[0]).await.unwrap();
+    client.begin_upload(&names[0]).await.unwrap();
     let (unchanged, events) = push(&client, &blobs, &image, &names).await.unwrap();
     assert_eq!(unchanged, [false; 3]);
     let count = |wanted| {

@@ -41,7 +41,8 @@ pub enum Piece {
 
 impl Earlier {
     /// From a blob and the index that was made with it.
-    pub fn new(blob: Extents, index: &Index) -> Self {
+    pub fn new(blob: impl Into<Arc<Extents>>, index: &Index) -> Self {
+        let blob = blob.into();
         let compressed_end = blob.len();
         let mut blocks = HashMap::with_capacity(index.blocks.len());
         let mut first = 0;
@@ -55,7 +56,7 @@ impl Earlier {
             }
         }
         Self {
-            blob: Arc::new(blob),
+            blob,
             blocks,
             starts: index.blocks.iter().map(|block| block.compressed).collect(),
             states: index.states.clone(),

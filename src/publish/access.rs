@@ -17,14 +17,20 @@ pub struct Access {
 }
 
 impl Access {
-    /// Begins an upload in every repository that was not tried before and drops it; the answer is what all of them have
-    /// against it.
-    pub async fn refusals(&self, registry: &Registry, names: &[&Reference]) -> Vec<Problem> {
+    /// Begins an upload in every repository that was not tried before, and beside it `more` that are likely to be needed;
+    /// the answer is what all of them have against it.
+    pub async fn refusals(&self, registry: &Registry, names: &[&Reference], more: usize) -> Vec<Problem> {
         let repositories: BTreeMap<String, &Reference> =
             names.iter().map(|name| (name.name(), *name)).collect();
         let tried = repositories.into_iter().map(|(name, repository)| async move {
             let answer = self.of(name);
-            let ask = || async { registry.check_push(repository).await.err().map(|error| error.problem()) };
+            let ask = || async {
+                let refusal = registry.begin_upload(repository).await.err();
+                if refusal.is_none() {
+                    begin_beside(registry, repository, more);
+                }
+                refusal.map(|error| error.problem())
+            };
             answer.get_or_init(ask).await.clone()
         });
         join_all(tried).await.into_iter().flatten().collect()
@@ -32,5 +38,13 @@ impl Access {
 
     fn of(&self, repository: String) -> Arc<OnceCell<Option<Problem>>> {
         self.tried.lock().unwrap_or_else(PoisonError::into_inner).entry(repository).or_default().clone()
+    }
+}
+
+/// Uploads without which the push would only take longer.
+fn begin_beside(registry: &Registry, repository: &Reference, count: usize) {
+    for _ in 0..count {
+        let (registry, repository) = (registry.clone(), repository.clone());
+        tokio::spawn(async move { registry.begin_upload(&repository).await });
     }
 }

@@ -114,6 +114,12 @@ impl Registry {
         let _ = self.repository(reference).await;
     }
 
+    /// The registries that were spoken to.
+    pub(super) fn known(&self) -> Vec<Arc<Endpoint>> {
+        let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        endpoints.values().filter_map(|endpoint| endpoint.get().cloned()).collect()
+    }
+
     pub(super) async fn repository(&self, reference: &Reference) -> Result<Repository, RegistryError> {
         let host = Host::of(reference.registry());
         if self.transport.options().is_offline {

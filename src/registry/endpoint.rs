@@ -11,6 +11,7 @@ use super::auth::{Authenticator, Credentials, Scope};
 use super::error::RegistryError;
 use super::host::Host;
 use super::transport::{Body, Request, Response, Transport};
+use super::uploads::BegunUploads;
 
 pub struct Endpoint {
     host: Host,
@@ -20,9 +21,12 @@ pub struct Endpoint {
     running: Semaphore,
     /// By the namespace that shares a credential.
     authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
+    /// Begun before what they carry is known.
+    pub(super) uploads: BegunUploads,
 }
 
 /// A repository of a registry, and the credential that is used for it.
+#[derive(Clone)]
 pub struct Repository {
     endpoint: Arc<Endpoint>,
     name: String,
@@ -51,7 +55,15 @@ impl Endpoint {
         let base =
             if transport.may_be_plain(&host) { probe(&host, &transport, secure).await? } else { secure };
         let running = Semaphore::new(transport.options().concurrency.max(1));
-        Ok(Self { host, base, transport, credentials, running, authenticators: Mutex::default() })
+        Ok(Self {
+            host,
+            base,
+            transport,
+            credentials,
+            running,
+            authenticators: Mutex::default(),
+            uploads: BegunUploads::default(),
+        })
     }
 
     pub fn repository(self: &Arc<Self>, name: &str) -> Repository {
@@ -89,6 +101,11 @@ async fn probe(host: &Host, transport: &Transport, secure: Url) -> Result<Url, R
 }
 
 impl Repository {
+    /// Uploads that wait for blobs.
+    pub fn uploads(&self) -> &BegunUploads {
+        &self.endpoint.uploads
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

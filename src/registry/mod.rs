@@ -17,6 +17,7 @@ mod manifest;
 mod pull;
 mod push;
 mod transport;
+mod uploads;
 
 pub use auth::{Credential, CredentialPlaces, Credentials};
 pub use client::{Progress, Registry, RegistryOptions};

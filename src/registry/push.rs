@@ -12,6 +12,7 @@ use super::client::{Progress, Registry};
 use super::endpoint::{Call, Repository};
 use super::error::RegistryError;
 use super::transport::{Body, Response};
+use super::uploads::begin;
 use crate::base::{Digest, Reference};
 use crate::http::{Attempts, Transient as _, retrying};
 use crate::oci::Descriptor;
@@ -103,26 +104,9 @@ impl Registry {
         }
         Ok(matches!(placed, Placed::Yes(_)))
     }
-
-    /// Whether the credentials may push to the repository: begins an upload and drops it.
-    pub async fn check_push(&self, repository: &Reference) -> Result<(), RegistryError> {
-        let what = format!("pushing to `{}`", repository.name());
-        let repository = self.repository(repository).await?;
-        let _permit = repository.permit().await;
-        let begin = || async {
-            let url = repository.url("blobs/uploads/")?;
-            let response =
-                repository.send(call(Method::POST, url, vec![repository.scope(true)], &what)).await?;
-            repository.location(&response)
-        };
-        let location = retrying(self.retries(), begin).await?;
-        // Not every registry can drop an upload; those that cannot forget it after a while.
-        let _ = repository.send(call(Method::DELETE, location, vec![repository.scope(true)], &what)).await;
-        Ok(())
-    }
 }
 
-fn call(method: Method, url: Url, scopes: Vec<Scope>, what: &str) -> Call<'_> {
+pub(super) fn call(method: Method, url: Url, scopes: Vec<Scope>, what: &str) -> Call<'_> {
     let headers: Vec<(HeaderName, String)> = Vec::new();
     Call { method, url, headers, scopes, body: Body::Empty, what }
 }
@@ -170,9 +154,9 @@ impl Push<'_> {
     }
 
     async fn send(&self, begun: Option<Url>) -> Result<Pushed, RegistryError> {
-        let location = match begun {
+        let location = match begun.or_else(|| self.repository.uploads().take(self.repository.name())) {
             Some(location) => location,
-            None => self.begin().await?,
+            None => begin(self.repository, &self.what).await?,
         };
         self.upload(location).await?;
         (self.progress)(self.blob.size, self.blob.size);
@@ -209,13 +193,6 @@ impl Push<'_> {
             }
         }
         Ok(Placed::No(begun))
-    }
-
-    async fn begin(&self) -> Result<Url, RegistryError> {
-        let url = self.repository.url("blobs/uploads/")?;
-        let asked = call(Method::POST, url, vec![self.repository.scope(true)], &self.what);
-        let response = self.repository.send(asked).await?;
-        self.repository.location(&response)
     }
 
     /// POST then PUT, the upload every registry knows.

@@ -86,8 +86,15 @@ impl<E: Engine> PlanWorker<E> {
             self.tools.events.emit(Event::Notice { node: None, problem });
         }
         drop(turn);
-        self.check_access(&node.target).await?;
-        let (prepared, image) = self.make(id, node, prepared).await?;
+        self.check_access_of(&node.target).await?;
+        let runs = prepared.lowered.steps.iter().any(|step| matches!(step.op, Op::Run(_)));
+        let (prepared, image) = if runs {
+            self.check_access().await?;
+            self.make(id, node, prepared).await?
+        } else {
+            // Files are soon copied, and so is a build of them that a refusal cuts off soon lost.
+            tokio::try_join!(self.make(id, node, prepared), self.check_access())?.0
+        };
         let _turn = self.turns.acquire().await;
         self.record(node, &prepared, &image)?;
         self.offer(node, &prepared.key, &image)?;

@@ -36,7 +36,7 @@ impl<E: Engine> PlanWorker<E> {
         let mut caches = StepCaches {
             from: named.clone().filter(may_read).map(|cache| step_cache(&cache.entry, true)).collect(),
             to: named.map(|cache| step_cache(&cache.entry, true)).collect(),
-            images: self.published(node).cloned().collect(),
+            images: self.names_of(&node.target).into_iter().cloned().collect(),
         };
         let plain = |entry: &Located<CacheEntry>| step_cache(&entry.value, false);
         caches.from.extend(node.caches.from.iter().filter(|_| !self.is_release()).map(plain));
@@ -97,20 +97,11 @@ impl<E: Engine> PlanWorker<E> {
 
     /// The repositories that the target's image goes to.
     fn destinations(&self, node: &BuildNode) -> Vec<Reference> {
-        let mut repositories: Vec<Reference> = self.published(node).map(Reference::without_tag).collect();
+        let names = self.names_of(&node.target).into_iter();
+        let mut repositories: Vec<Reference> = names.map(Reference::without_tag).collect();
         repositories.sort();
         repositories.dedup();
         repositories
-    }
-
-    /// What the target's image is called where it goes.
-    fn published(&self, node: &BuildNode) -> impl Iterator<Item = &Reference> {
-        let published = self.plan.nodes().filter_map(|(_, other)| match other {
-            Node::Publish(publish) => Some(publish),
-            Node::Resolve(_) | Node::Build(_) | Node::Merge(_) => None,
-        });
-        let mine = published.flat_map(|publish| &publish.targets).filter(|to| to.target == node.target);
-        mine.flat_map(|to| &to.names)
     }
 
     /// Waits for what is still being written to caches, and says so if that takes its time.

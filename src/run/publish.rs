@@ -13,7 +13,7 @@ use crate::base::{NodeId, Reference};
 use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
-use crate::plan::{Node, PublishNode};
+use crate::plan::{Node, PublishNode, PublishTarget};
 use crate::publish::publication::publish;
 use crate::publish::push::{ImagePush, PushEvent, tag_of};
 use crate::publish::release::Release;
@@ -21,11 +21,8 @@ use crate::publish::release::Release;
 impl<E: Engine> PlanWorker<E> {
     /// Looks at the tags that the run will publish, beside the builds, and so makes acquaintance with their registries.
     pub fn look_at_tags(&self) {
-        let published = self.plan.nodes().filter_map(|(_, node)| match node {
-            Node::Publish(node) => Some(&node.targets),
-            Node::Resolve(_) | Node::Build(_) | Node::Merge(_) => None,
-        });
-        let names: Vec<&Reference> = published.flatten().flat_map(|target| &target.names).collect();
+        let names: Vec<&Reference> =
+            self.published().into_iter().flat_map(|published| &published.names).collect();
         let tags: Vec<Reference> = names.iter().filter_map(|name| tag_of(name)).collect();
         let untagged = names.iter().filter(|name| name.tag().is_none());
         let registries: BTreeMap<&str, &Reference> = untagged.map(|name| (name.registry(), *name)).collect();
@@ -39,26 +36,44 @@ impl<E: Engine> PlanWorker<E> {
         }
     }
 
-    /// Tries, before something is built, whether repositories let push: those of its target, and all that are bound to
-    /// get something since they lack a tag. One whose tags stand may stay as it is.
-    pub(super) async fn check_access(&self, target: &str) -> Result<(), Box<Problem>> {
+    /// Tries, before a target is built, whether its repositories let push.
+    pub(super) async fn check_access_of(&self, target: &str) -> Result<(), Box<Problem>> {
+        let names = self.names_of(target);
+        // Besides the one that is tried: what a changed layer brings with it is a config for each platform.
+        let is_built = |node: &Node| matches!(node, Node::Build(node) if node.target == target);
+        let configs = self.plan.nodes().filter(|(_, node)| is_built(node)).count();
+        self.try_access(&names, configs).await
+    }
+
+    /// The same of all repositories that are bound to get something since they lack a tag. One whose tags stand may stay
+    /// as it is.
+    pub(super) async fn check_access(&self) -> Result<(), Box<Problem>> {
+        let asked = self.published().into_iter().flat_map(|published| &published.names);
+        let asked = asked.map(|name| async move { self.lacks(name).await.then_some(name) });
+        let names: Vec<&Reference> = join_all(asked).await.into_iter().flatten().collect();
+        self.try_access(&names, 0).await
+    }
+
+    async fn try_access(&self, names: &[&Reference], more: usize) -> Result<(), Box<Problem>> {
         if self.tools.publication.is_rehearsal {
             return Ok(());
         }
-        let published = self.plan.nodes().filter_map(|(_, node)| match node {
+        let refusals = self.access.refusals(&self.tools.registry, names, more).await;
+        if refusals.is_empty() { Ok(()) } else { Err(joined(refusals)) }
+    }
+
+    /// What the target's image is called where it goes.
+    pub(super) fn names_of(&self, target: &str) -> Vec<&Reference> {
+        let own = self.published().into_iter().filter(|published| published.target == target);
+        own.flat_map(|published| &published.names).collect()
+    }
+
+    fn published(&self) -> Vec<&PublishTarget> {
+        let nodes = self.plan.nodes().filter_map(|(_, node)| match node {
             Node::Publish(node) => Some(&node.targets),
             Node::Resolve(_) | Node::Build(_) | Node::Merge(_) => None,
         });
-        let asked = published.flatten().flat_map(|published| {
-            let is_built = published.target == target;
-            published
-                .names
-                .iter()
-                .map(move |name| async move { (is_built || self.lacks(name).await).then_some(name) })
-        });
-        let names: Vec<&Reference> = join_all(asked).await.into_iter().flatten().collect();
-        let refusals = self.access.refusals(&self.tools.registry, &names).await;
-        if refusals.is_empty() { Ok(()) } else { Err(joined(refusals)) }
+        nodes.flatten().collect()
     }
 
     async fn lacks(&self, name: &Reference) -> bool {

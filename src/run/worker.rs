@@ -213,7 +213,7 @@ impl<E: Engine> Worker for PlanWorker<E> {
     }
 
     async fn settle(&self) {
-        self.tools.engine.settle().await;
+        tokio::join!(self.tools.engine.settle(), self.tools.registry.drop_uploads());
         self.finish_caches().await;
     }
 }

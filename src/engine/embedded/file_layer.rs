@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::archives::OpenArchives;
+use super::earlier::EarlierLayer;
 use super::fault;
 use super::file_source::FileSource;
 use super::filesystem::Layer;
@@ -13,7 +14,8 @@ use crate::base::{Digest, Parts};
 use crate::diag::Problem;
 use crate::engine::SEMANTICS;
 use crate::layer::{
-    Compression, Earlier, EntryKind, EntrySink, LaterLayer, LaterWriter, LayerWriter, NodeRef, Piece,
+    Compression, Earlier, EntryKind, EntrySink, FormerContents, LaterLayer, LaterWriter, LayerWriter,
+    NodeRef, Piece,
 };
 use crate::steps::{Content, Op, Placed, Placement};
 use crate::store::{BlobPart, KeyKind, Store};
@@ -88,10 +90,10 @@ impl Task {
         let options = self.engine.layer_options(self);
         let mut writer = LayerWriter::create(blob.file().try_clone()?, options)?;
         let mut earlier = self.earlier();
-        if let Some((digest, earlier)) = earlier
+        if let Some(EarlierLayer { digest, blocks, .. }) = earlier
             .take_if(|_| options.compression == Compression::None && may_stay_unread(placement, source))
         {
-            return match write_unread(placement, source, writer, earlier)? {
+            return match write_unread(placement, source, writer, blocks)? {
                 LaterLayer::Whole(finished) => self.engine.commit_layer(blob, finished, self),
                 LaterLayer::Composed(finished, pieces) => {
                     let parts: Vec<BlobPart> = pieces.into_iter().map(|piece| part(digest, piece)).collect();
@@ -100,10 +102,12 @@ impl Task {
                 }
             };
         }
-        if let Some((_, earlier)) = earlier {
-            writer = writer.reusing(earlier);
+        let mut former = None;
+        if let Some(EarlierLayer { blocks, files, .. }) = earlier {
+            writer = writer.reusing(blocks);
+            former = Some(files);
         }
-        let later = write_in_order(placement, source, &mut writer)?;
+        let later = write_in_order(placement, source, former, &mut writer)?;
         write_later(&later, source, archives, store, &mut writer)?;
         self.engine.commit_layer(blob, writer.finish()?, self)
     }
@@ -157,10 +161,11 @@ fn write_unread(
     writer.finish()
 }
 
-/// Writes what can be written where it stands, and gives the rest.
+/// Writes what can be written where it stands, and gives the rest. Files that are in `former` are not opened.
 fn write_in_order<'p>(
     placement: &'p Placement,
     source: &FileSource<'_>,
+    mut former: Option<FormerContents>,
     writer: &mut LayerWriter,
 ) -> io::Result<Later<'p>> {
     let mut later = Later::default();
@@ -174,6 +179,13 @@ fn write_in_order<'p>(
                 }
                 FileSource::Context { .. } | FileSource::Nothing => {
                     let digest = source.digest(*node).expect("what is selected of a context was hashed");
+                    let (path, size) = (&placed.entry.path, placed.entry.size());
+                    if let Some(mut content) =
+                        former.as_mut().and_then(|former| former.find(path, &digest, size))
+                    {
+                        writer.append_with_digest(&placed.entry, &mut content, digest)?;
+                        continue;
+                    }
                     let mut file = source.open(*node)?;
                     writer.append_with_digest(&placed.entry, &mut file, digest)?;
                     source.verify(*node, &file)?;

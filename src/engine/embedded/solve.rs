@@ -254,15 +254,19 @@ impl Task {
         layer: &Layer,
     ) -> Result<(), Arc<Problem>> {
         let value = serde_json::to_vec(&StepRecord::from(layer)).expect("a step's record is plain data");
-        let subject = self.subject();
+        let subject = self.subject(kind);
         let record =
             NewRecord { kind, key, subject: &subject, value: &value, parts, blobs: &[layer.blob.digest] };
         self.engine.store.keys().put(&record).map_err(|error| Arc::new(error.problem()))
     }
 
-    /// What the store calls the step, to find its run before this one.
-    pub fn subject(&self) -> String {
-        format!("{} {} {}", self.job.target, self.job.platform, self.step.id)
+    /// What the store calls the step, to find its run before this one. Content is of all platforms.
+    pub fn subject(&self, kind: KeyKind) -> String {
+        let BuildJob { target, platform, .. } = &*self.job;
+        match kind {
+            KeyKind::Content => format!("{target} {}", self.step.id),
+            _ => format!("{target} {platform} {}", self.step.id),
+        }
     }
 
     /// Which of the job's contexts or inputs a COPY reads, when it is another step's file system.
