@@ -13,6 +13,7 @@ use mab::dockerfile::{
 };
 use mab::layer::LayerReader;
 use mab::pattern::{Glob, Ignore, Matched};
+use mab::scan::{Probe, Programs, scan};
 
 /// How much content of a layer is read: what a few bytes of a compressed one can stand for is no secret.
 const MOST_CONTENT: u64 = 1 << 20;
@@ -146,4 +147,21 @@ fn read_layer(data: &[u8]) {
             let _ = reader.finish();
         }
     }
+}
+
+/// A file of a layer, whole and in pieces; and what was found, written down and read again.
+pub fn program(data: &[u8]) {
+    let mut probe = Probe::default();
+    let found = scan(&mut probe, data.len() as u64, &mut &data[..]).expect("memory can be read");
+    probe.begin(data.len() as u64);
+    data.chunks(13).for_each(|piece| probe.feed(piece));
+    assert_eq!(probe.end(), found, "pieces tell the same");
+    // A file that is longer than what is there.
+    let _ = scan(&mut probe, u64::MAX, &mut &data[..]);
+    let mut programs = Programs::default();
+    if let Some(found) = found {
+        programs.insert(0, found);
+    }
+    assert_eq!(Programs::from_bytes(&programs.to_bytes()), Some(programs));
+    let _ = Programs::from_bytes(data);
 }

@@ -16,6 +16,7 @@ use crate::diag::Problem;
 pub enum NodeKind {
     Resolve,
     Build,
+    Verify,
     Merge,
     Publish,
 }
@@ -27,7 +28,7 @@ pub struct NodeInfo {
     pub kind: NodeKind,
     /// The target's name, or the base image's for a resolve node.
     pub name: String,
-    /// The platform of a resolve or build node.
+    /// The platform of a build or verify node.
     pub platform: Option<Platform>,
 }
 

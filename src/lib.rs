@@ -9,11 +9,12 @@
 //! ```
 //!
 //! [`command::bake`] is the whole of it: `config` reads the file to a [`model::Project`], [`plan::compile`]
-//! makes a graph of nodes (resolve a base, build for a platform, merge, publish), and [`run::run`] works
+//! makes a graph of nodes (resolve a base, build for a platform, verify, merge, publish), and [`run::run`] works
 //! it off. A build node lowers its Dockerfile with [`steps::lower`], makes a key of what that reads
 //! ([`plan::node_key`]), and only if the store knows no image of that key hands a [`engine::BuildJob`] to
 //! the engine. That solves step by step, each under a key of its own: COPY, ADD and WORKDIR write layers
-//! straight from their sources, RUN works in a sandbox. The merge node joins the platforms' images, and
+//! straight from their sources, RUN works in a sandbox. The verify node judges the image with [`verify::judge`], from what
+//! [`scan`] found in its files while they were written. The merge node joins the platforms' images, and
 //! the publish node, which waits for every merge, moves tags last.
 //!
 //! # Reading order
@@ -35,6 +36,7 @@ pub mod diag;
 pub mod oci;
 
 pub mod pattern;
+pub mod scan;
 
 pub mod dockerfile;
 pub mod event;
@@ -56,6 +58,7 @@ pub mod cache;
 pub mod config;
 pub mod docker;
 pub mod plan;
+pub mod verify;
 
 pub mod engine;
 pub mod lint;

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 /// A top-level module imports only modules of a lower rank.
 const RANKS: [(u32, &[&str]); 9] = [
     (0, &["base"]),
-    (1, &["diag", "oci", "pattern"]),
+    (1, &["diag", "oci", "pattern", "scan"]),
     (2, &["event", "model", "dockerfile", "facts", "http", "lock", "store", "layer"]),
     (3, &["context", "dial", "registry", "source", "steps", "tagging"]),
-    (4, &["cache", "config", "docker", "plan"]),
+    (4, &["cache", "config", "docker", "plan", "verify"]),
     (5, &["engine", "publish", "lint", "ui", "report"]),
     (7, &["run"]),
     (8, &["command"]),

@@ -284,3 +284,28 @@ fn layers() {
     ];
     fuzz("layer", WORDS, 20_000, Bound::new((48 * MIB, 400), (256 * MIB, 4000)), targets::layer);
 }
+
+#[test]
+fn programs() {
+    const WORDS: &[&str] = &[
+        "\u{7f}ELF",
+        "\u{2}",
+        "\u{1}",
+        "\0",
+        "\0\0\0\0",
+        "\u{7f}\u{7f}",
+        "PK\u{3}\u{4}",
+        "PK\u{1}\u{2}",
+        "PK\u{5}\u{6}",
+        "!<arch>\n",
+        "/               ",
+        "`\n",
+        "#!",
+        "/usr/bin/env",
+        "\n",
+        "MZ",
+        ".so",
+        "8",
+    ];
+    fuzz("program", WORDS, 20_000, Bound::new((2 * MIB, 40), (96 * MIB, 4000)), targets::program);
+}

@@ -16,6 +16,7 @@ use super::prune::PruneArguments;
 use super::release::{PromoteArguments, ReleaseArguments, ReleaseVerb, RollbackArguments};
 use super::run::RunArguments;
 use super::tags::TagsArguments;
+use super::verify::VerifyArguments;
 use crate::base::Platform;
 use crate::command::bake::{BakeOptions, Publishing};
 use crate::command::list::{ListOptions, Listed};
@@ -32,7 +33,7 @@ use crate::ui::Progress;
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done
-    1  a build step failed
+    1  a build step failed, or an image does not pass verification
     2  wrong input: arguments, build file, Dockerfile, context, base image
     3  the machine cannot do it: namespaces, emulator, disk, store
     4  a registry or another remote did not do its part
@@ -62,6 +63,7 @@ pub enum Verb {
     Builder(BuilderArguments),
     Lock(LockArguments),
     Tags(TagsArguments),
+    Verify(VerifyArguments),
     Promote(PromoteArguments),
     Rollback(RollbackArguments),
     Release(ReleaseArguments),
@@ -83,6 +85,7 @@ impl Verb {
                 Some(&arguments.project.file)
             }
             Self::Import(_)
+            | Self::Verify(_)
             | Self::Promote(_)
             | Self::Init(_)
             | Self::Schema(_)

@@ -17,6 +17,7 @@ mod run_mounts;
 mod signals;
 mod tags;
 mod terminal;
+mod verify;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -87,6 +88,7 @@ pub fn main() -> ExitCode {
         Verb::Builder(arguments) => builder::builder(&arguments, &mut facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
         Verb::Tags(arguments) => tags::tags(&arguments, &mut facts),
+        Verb::Verify(arguments) => verify::verify(&arguments, &facts),
         Verb::Promote(arguments) => release::promote(&arguments, &facts),
         Verb::Rollback(arguments) => release::rollback(&arguments, &mut facts),
         Verb::Release(arguments) => release::release(&arguments, &mut facts),

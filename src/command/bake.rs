@@ -278,7 +278,7 @@ fn unpinned(plan: &Plan, pins: &Pins) -> Option<Problem> {
                     _ => None,
                 }));
             }
-            Node::Resolve(_) | Node::Merge(_) | Node::Publish(_) => {}
+            Node::Resolve(_) | Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => {}
         }
     }
     if names.is_empty() {

@@ -38,6 +38,7 @@ pub mod run;
 mod session;
 pub mod tags;
 pub mod user;
+pub mod verify;
 pub mod watch;
 
 pub use changed::{Changed, Reason};

@@ -10,11 +10,12 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use super::compress::{BLOCK_BYTES, Compression};
-use super::index::{Block, Index, IndexedEntry};
+use super::index::{Block, Index, IndexedEntry, position};
 use super::pipeline::{Pipeline, Work};
 use super::reuse::{Earlier, KnownBlock, Piece, block_key};
 use super::write::FinishedLayer;
 use crate::base::HashState;
+use crate::scan::{Found, Programs};
 
 /// Names cut no block shorter than this.
 const SHORTEST: usize = BLOCK_BYTES / 8;
@@ -31,6 +32,7 @@ pub(super) struct Blocks {
     flushed: u64,
     starts: Vec<u64>,
     entries: Vec<IndexedEntry>,
+    programs: Option<Programs>,
     /// The first entry that may reach into the current block.
     first: usize,
 }
@@ -45,6 +47,7 @@ impl Blocks {
             flushed: 0,
             starts: Vec::new(),
             entries: Vec::new(),
+            programs: Some(Programs::default()),
             first: 0,
         })
     }
@@ -56,6 +59,18 @@ impl Blocks {
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Notes what was found in an entry by its place.
+    pub(super) fn note(&mut self, place: usize, found: Found) {
+        if let Some(programs) = &mut self.programs {
+            programs.insert(position(place), found);
+        }
+    }
+
+    /// Takes over what is known of a layer with the same entries.
+    pub(super) fn take_programs(&mut self, programs: Option<Programs>) {
+        self.programs = programs;
     }
 
     /// Begins an entry of `whole` bytes, headers and padding included; its content begins `head` bytes in.
@@ -104,9 +119,17 @@ impl Blocks {
         self.pipeline.compose();
     }
 
-    /// Appends entries without their bytes, of which whole blocks follow; offsets count from the first's start.
-    pub(super) fn append_entries(&mut self, entries: Vec<IndexedEntry>) -> io::Result<()> {
+    /// Appends entries without their bytes, of which whole blocks of `earlier` follow; offsets count from the first's
+    /// start.
+    pub(super) fn append_entries(&mut self, entries: Vec<IndexedEntry>, earlier: &Earlier) -> io::Result<()> {
         self.cut()?;
+        match earlier.programs_among(&entries) {
+            Some(found) => {
+                let first = self.entries.len();
+                found.into_iter().for_each(|(place, found)| self.note(first + place, found));
+            }
+            None => self.programs = None,
+        }
         let start = self.flushed;
         let moved = |entry: IndexedEntry| IndexedEntry { offset: start + entry.offset, ..entry };
         self.entries.extend(entries.into_iter().map(moved));
@@ -146,7 +169,7 @@ impl Blocks {
             size: written.size,
             uncompressed_size: self.flushed,
             media_type: self.compression.media_type(),
-            index: Index { entries: self.entries, blocks, states: written.states },
+            index: Index { entries: self.entries, blocks, states: written.states, programs: self.programs },
         };
         Ok((finished, written.pieces))
     }

@@ -10,9 +10,10 @@ use super::error::LayerError;
 use super::index::{Block, Budget, Index, IndexedEntry};
 use super::path;
 use crate::base::{Digest, HashState};
+use crate::scan::Programs;
 
 /// The last byte is the version of the format.
-const MAGIC: &[u8; 7] = b"mabidx\x02";
+const MAGIC: &[u8; 7] = b"mabidx\x03";
 
 impl Index {
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -32,6 +33,7 @@ impl Index {
         }
         put_number(&mut out, self.states.len() as u64);
         out.extend(self.states.iter().flat_map(HashState::as_bytes));
+        put_bytes(&mut out, &self.programs.as_ref().map(Programs::to_bytes).unwrap_or_default());
         out
     }
 
@@ -48,10 +50,11 @@ impl Index {
         }
         let blocks = input.blocks()?;
         let states = input.states(blocks.len())?;
+        let programs = Programs::from_bytes(input.bytes()?);
         if !input.0.is_empty() {
             return Err(LayerError::Index("it has bytes after its end"));
         }
-        Ok(Self { entries, blocks, states })
+        Ok(Self { entries, blocks, states, programs })
     }
 }
 

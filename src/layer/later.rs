@@ -107,7 +107,7 @@ impl<'a> LaterWriter<'a> {
                 let Planned { waiting, known } = planned.next().expect("it was looked at");
                 let known = known.unwrap_or_default();
                 passed += known.len();
-                self.writer.blocks().append_entries(waiting.entries)?;
+                self.writer.blocks().append_entries(waiting.entries, &self.earlier)?;
                 for (known, after) in known.iter().zip(&states) {
                     self.writer.blocks().keep_block(known, after)?;
                 }
@@ -143,7 +143,7 @@ impl<'a> LaterWriter<'a> {
     fn write(&mut self, planned: Planned) -> io::Result<()> {
         let Planned { waiting, known } = planned;
         if let Some(known) = known {
-            self.writer.blocks().append_entries(waiting.entries)?;
+            self.writer.blocks().append_entries(waiting.entries, &self.earlier)?;
             return known.into_iter().try_for_each(|known| self.writer.blocks().append_block(known));
         }
         for (indexed, number) in waiting.entries.into_iter().zip(waiting.numbers) {

@@ -28,6 +28,7 @@ pub fn recompress(
 ) -> Result<FinishedLayer, LayerError> {
     let mut tar = Decompressor::new(blob, media_type)?;
     let mut blocks = Blocks::new(out, compression, default_workers())?;
+    blocks.take_programs(index.programs.clone());
     let mut start = 0;
     for (place, indexed) in index.entries.iter().enumerate() {
         let end = end_of(indexed, index.entries.get(place + 1))?;

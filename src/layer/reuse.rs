@@ -13,6 +13,7 @@ use super::index::{Index, IndexedEntry};
 use super::index_codec::put_metadata;
 use super::tar_header::padding;
 use crate::base::{Digest, HashState, Hasher};
+use crate::scan::Found;
 
 /// A layer whose blocks may serve again in one that is written with the same compression.
 pub struct Earlier {
@@ -21,6 +22,8 @@ pub struct Earlier {
     /// Where each block begins in the blob.
     starts: Vec<u64>,
     states: Vec<HashState>,
+    /// By the digest of their content; nothing where not all files were looked at.
+    programs: Option<HashMap<Digest, Found>>,
 }
 
 /// A compressed block in an earlier layer's blob.
@@ -60,7 +63,16 @@ impl Earlier {
             blocks,
             starts: index.blocks.iter().map(|block| block.compressed).collect(),
             states: index.states.clone(),
+            programs: programs_by_content(index),
         }
+    }
+
+    /// The programs among `entries`, whose blocks it has, by their places; nothing where that is unknown.
+    pub(super) fn programs_among(&self, entries: &[IndexedEntry]) -> Option<Vec<(usize, Found)>> {
+        let programs = self.programs.as_ref()?;
+        let found =
+            |(place, entry): (usize, &IndexedEntry)| Some((place, programs.get(&entry.content?)?.clone()));
+        Some(entries.iter().enumerate().filter_map(found).collect())
     }
 
     pub(super) fn find(&self, key: &Digest) -> Option<KnownBlock> {
@@ -78,6 +90,15 @@ impl Earlier {
     pub(super) fn is_worn(&self) -> bool {
         self.blob.is_worn()
     }
+}
+
+fn programs_by_content(index: &Index) -> Option<HashMap<Digest, Found>> {
+    let found = index.programs.as_ref()?.iter();
+    let by_content = |(position, found): (u32, &Found)| {
+        let entry = index.entries.get(usize::try_from(position).ok()?)?;
+        Some((entry.content?, found.clone()))
+    };
+    Some(found.filter_map(by_content).collect())
 }
 
 impl Piece {

@@ -15,6 +15,7 @@ use super::pipeline::default_workers;
 use super::reuse::{Earlier, Piece};
 use super::tar_header::{self, TAR_BLOCK, TAR_END, padding, refused};
 use crate::base::Digest;
+use crate::scan::Probe;
 
 #[derive(Clone, Copy, Debug)]
 pub struct LayerOptions {
@@ -47,6 +48,7 @@ pub struct LayerWriter {
     blocks: Blocks,
     options: LayerOptions,
     header: Vec<u8>,
+    probe: Probe,
     failed: bool,
 }
 
@@ -61,6 +63,7 @@ impl LayerWriter {
             blocks: Blocks::new(out, options.compression, workers)?,
             options,
             header: Vec::new(),
+            probe: Probe::default(),
             failed: false,
         })
     }
@@ -152,7 +155,12 @@ impl LayerWriter {
     fn fill_content(&mut self, entry: &Entry, content: &mut dyn Read) -> io::Result<()> {
         let in_context =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", shown(&entry.path)));
-        let filled = self.blocks.fill(content, entry.size()).map_err(in_context)?;
+        self.probe.begin(entry.size());
+        let mut watched = Watched { content, probe: &mut self.probe };
+        let filled = self.blocks.fill(&mut watched, entry.size()).map_err(in_context)?;
+        if let Some(found) = self.probe.end() {
+            self.blocks.note(self.blocks.len() - 1, found);
+        }
         if filled < entry.size() {
             let reason = format!("has {filled} bytes of content instead of {}", entry.size());
             return Err(refused(&entry.path, &reason));
@@ -162,6 +170,20 @@ impl LayerWriter {
             return Err(refused(&entry.path, &reason));
         }
         Ok(())
+    }
+}
+
+/// Content that is looked at on its way.
+struct Watched<'a> {
+    content: &'a mut dyn Read,
+    probe: &'a mut Probe,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.content.read(buffer)?;
+        self.probe.feed(&buffer[..count]);
+        Ok(count)
     }
 }
 

@@ -52,15 +52,16 @@ pub enum Requirement {
 }
 
 /// What becomes of an image that does not fit its platform.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verify {
     pub level: VerifyLevel,
     /// Patterns of paths that may be strangers.
     pub allow: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VerifyLevel {
+    #[default]
     Error,
     Warn,
     Off,

@@ -1,6 +1,6 @@
 //! Selected targets expanded to nodes and edges; every problem of the whole selection at once.
 //!
-//! Per platform: resolve ▶ build, then per target a merge, then one publish for the run.
+//! Per platform: resolve ▶ build ▶ verify, then per target a merge, then one publish for the run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -11,7 +11,9 @@ use rayon::prelude::*;
 use super::conflicts::Claims;
 use super::cycles;
 use super::graph::Plan;
-use super::node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode};
+use super::node::{
+    BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode, VerifyNode,
+};
 use super::select::Selection;
 use super::unsupported;
 use crate::base::{NodeId, Platform, Reference};
@@ -19,6 +21,7 @@ use crate::diag::{Kind, Located, Place, Problem};
 use crate::dockerfile::Dockerfile;
 use crate::model::{
     Annotation, Context, Delivery, Entitlement, ExportOptions, LayerCompression, Output, Target, Variant,
+    Verify, VerifyLevel,
 };
 use crate::steps::{self, BaseRequest};
 
@@ -220,10 +223,27 @@ impl<'a> Compiler<'a> {
         }));
         for variant in &target.variants {
             if let Some(build) = self.builds.get(&target.name, &variant.platform.value) {
-                self.plan.depend(node, build);
+                let judged = self.add_verify(target, variant, build);
+                self.plan.depend(node, judged.unwrap_or(build));
             }
         }
         self.merges.insert(&target.name, node);
+    }
+
+    /// Stands between the build and the merge, unless the file says that nothing is verified.
+    fn add_verify(&mut self, target: &Target, variant: &Variant, build: NodeId) -> Option<NodeId> {
+        let rules = variant.verify.as_ref().map_or_else(Verify::default, |verify| verify.value.clone());
+        if rules.level == VerifyLevel::Off {
+            return None;
+        }
+        let node = self.plan.add(Node::Verify(VerifyNode {
+            target: target.name.clone(),
+            platform: variant.platform.value.clone(),
+            rules,
+            starts: self.requested.contains(target.name.as_str()),
+        }));
+        self.plan.depend(node, build);
+        Some(node)
     }
 
     /// Nothing is written of a target that others only build on.

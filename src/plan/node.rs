@@ -8,12 +8,13 @@ use crate::base::{Digest, NodeId, Platform, Reference};
 use crate::diag::{Located, Place};
 use crate::dockerfile::Dockerfile;
 use crate::event::{NodeInfo, NodeKind};
-use crate::model::{Annotation, Attestation, CacheUse, ExportOptions, Output, Variant};
+use crate::model::{Annotation, Attestation, CacheUse, ExportOptions, Output, Variant, Verify};
 
 #[derive(Clone, Debug)]
 pub enum Node {
     Resolve(ResolveNode),
     Build(Box<BuildNode>),
+    Verify(VerifyNode),
     Merge(MergeNode),
     Publish(PublishNode),
 }
@@ -50,6 +51,16 @@ pub struct BuildNode {
     pub images: Vec<Reference>,
     /// What is to be stated about its image.
     pub attestations: Vec<Attestation>,
+}
+
+/// Judges the image of a build node: nothing is merged of what its platform cannot run.
+#[derive(Clone, Debug)]
+pub struct VerifyNode {
+    pub target: String,
+    pub platform: Platform,
+    pub rules: Verify,
+    /// The target is asked for itself, so its image has to start. Others may only be built on.
+    pub starts: bool,
 }
 
 /// Joins a target's platform images into an index and writes the outputs that are files.
@@ -100,6 +111,12 @@ impl Node {
                 name: node.target.clone(),
                 platform: Some(node.platform.clone()),
             },
+            Self::Verify(node) => NodeInfo {
+                id,
+                kind: NodeKind::Verify,
+                name: node.target.clone(),
+                platform: Some(node.platform.clone()),
+            },
             Self::Merge(node) => {
                 NodeInfo { id, kind: NodeKind::Merge, name: node.target.clone(), platform: None }
             }
@@ -115,6 +132,7 @@ impl fmt::Display for Node {
         match self {
             Self::Resolve(node) => write!(f, "resolve {}", node.source),
             Self::Build(node) => write!(f, "build {} {}", node.target, node.platform),
+            Self::Verify(node) => write!(f, "verify {} {}", node.target, node.platform),
             Self::Merge(node) => write!(f, "merge {}", node.target),
             Self::Publish(_) => f.write_str("publish"),
         }

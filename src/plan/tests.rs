@@ -242,9 +242,13 @@ fn every_platform_has_a_node_and_images_are_resolved_once() {
             "build api linux/arm64 <- build base linux/arm64, resolve alpine:latest",
             "build base linux/amd64 <- resolve alpine:latest",
             "build base linux/arm64 <- resolve alpine:latest",
-            "merge api <- build api linux/amd64, build api linux/arm64",
-            "merge base <- build base linux/amd64, build base linux/arm64",
+            "merge api <- verify api linux/amd64, verify api linux/arm64",
+            "merge base <- verify base linux/amd64, verify base linux/arm64",
             "resolve alpine:latest",
+            "verify api linux/amd64 <- build api linux/amd64",
+            "verify api linux/arm64 <- build api linux/arm64",
+            "verify base linux/amd64 <- build base linux/amd64",
+            "verify base linux/arm64 <- build base linux/arm64",
         ]
     );
 }
@@ -273,8 +277,10 @@ fn needs_wait_for_the_whole_target() {
         [
             "build a linux/amd64",
             "build b linux/amd64 <- merge a",
-            "merge a <- build a linux/amd64",
-            "merge b <- build b linux/amd64"
+            "merge a <- verify a linux/amd64",
+            "merge b <- verify b linux/amd64",
+            "verify a linux/amd64 <- build a linux/amd64",
+            "verify b linux/amd64 <- build b linux/amd64"
         ]
     );
 }

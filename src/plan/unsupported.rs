@@ -3,7 +3,7 @@
 
 use super::select::Selection;
 use crate::diag::{Place, Problem};
-use crate::model::{Target, Variant, VerifyLevel};
+use crate::model::{Target, Variant};
 
 /// One problem for each key of each target.
 pub fn problems(selection: &Selection<'_>, has_workers: bool) -> Vec<Problem> {
@@ -45,10 +45,6 @@ fn of_variant(target: &Target, variant: &Variant, has_workers: bool) -> Vec<Prob
     if let Some(resources) = &variant.resources {
         let what = "the embedded engine does not limit the resources of RUN steps yet";
         add("resources", what, "take it out, or limit mab itself with a cgroup", resources.place.as_ref());
-    }
-    if let Some(verify) = variant.verify.as_ref().filter(|verify| verify.value.level != VerifyLevel::Off) {
-        let help = "write `verify = \"off\"`, or take it out";
-        add("verify", "images are not verified yet", help, verify.place.as_ref());
     }
     if let Some(allowed) = variant.allow_failure.as_ref().filter(|allowed| allowed.value) {
         let help = "take it out, or leave the platform out with `when`";

@@ -79,7 +79,7 @@ impl<E: Engine> PlanWorker<E> {
         if let Some(image) = known.filter(|_| !is_news) {
             self.note(node, &prepared);
             self.offer(node, &prepared.key, &image)?;
-            return self.image_done(id, node, image, false).await;
+            return self.image_done(id, node, &prepared.lowered, image, false).await;
         }
         if node.variant.emulate == model::Emulate::Warn && !prepared.emulators.is_empty() {
             let problem = Arc::new(emulation_warning(prepared.emulators.keys()));
@@ -99,7 +99,7 @@ impl<E: Engine> PlanWorker<E> {
         self.record(node, &prepared, &image)?;
         self.offer(node, &prepared.key, &image)?;
         self.note(node, &prepared);
-        self.image_done(id, node, image, true).await
+        self.image_done(id, node, &prepared.lowered, image, true).await
     }
 
     /// Builds the node's image. What a cache promised and does not give is built, too.
@@ -144,7 +144,7 @@ impl<E: Engine> PlanWorker<E> {
             let image = self.tools.engine.build(job).await?;
             self.record(base_node, &prepared, &image)?;
             let exported = self.export(&image, &base_node.export).await?;
-            self.set_image(base_node, image, exported, true);
+            self.set_image(base_node, image, exported, prepared.lowered, true);
         }
         debug_assert!(matches!(self.plan.node(id), Node::Build(same) if same.target == node.target));
         Ok(())
@@ -245,6 +245,7 @@ impl<E: Engine> PlanWorker<E> {
         &self,
         id: NodeId,
         node: &BuildNode,
+        lowered: &Arc<Lowered>,
         image: BuildOutcome,
         is_made: bool,
     ) -> Result<Outcome, Box<Problem>> {
@@ -257,7 +258,7 @@ impl<E: Engine> PlanWorker<E> {
         };
         self.tools.events.emit(Event::Image { node: id, summary });
         let built = image.counts.built;
-        self.set_image(node, image, exported, is_made);
+        self.set_image(node, image, exported, lowered.clone(), is_made);
         Ok(if built == 0 { Outcome::Reused } else { Outcome::Built })
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::verify;
 use super::worker::PlanWorker;
 use crate::base::payload::Outcome;
 use crate::base::{NodeId, Reference};
@@ -24,6 +25,7 @@ pub(super) async fn work<E: Engine>(
     id: NodeId,
     node: &MergeNode,
 ) -> Result<Outcome, Box<Problem>> {
+    verify::compare(worker, id, node);
     let merged = worker.export_target(node, &node.export).await?;
     worker.tools.events.emit(Event::Merged {
         node: id,

@@ -11,7 +11,8 @@ use super::build::Builder;
 use super::caches::NamedCaches;
 use super::explain::Explainer;
 use super::resolve::Bases;
-use super::{Worker, merge, publish};
+use super::verify::Surfaces;
+use super::{Worker, merge, publish, verify};
 use crate::base::payload::Outcome;
 use crate::base::{Digest, NodeId, Platform};
 use crate::cache::Caches;
@@ -30,6 +31,7 @@ use crate::publish::merge::Merged;
 use crate::publish::push::PushedName;
 use crate::registry::Registry;
 use crate::source::Sources;
+use crate::steps::Lowered;
 use crate::store::Store;
 
 /// Everything nodes work with.
@@ -78,6 +80,8 @@ pub struct PlanWorker<E> {
     pub(super) rehearsed: OnceCell<Vec<PushedName>>,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
+    /// What images show, for their target's merge to compare.
+    pub(super) surfaces: Surfaces,
     /// Images that are there, where nothing is built.
     foreseen: Mutex<BTreeMap<(String, Platform), BuildOutcome>>,
 }
@@ -89,6 +93,8 @@ struct Built {
     exported: ExportedImage,
     /// In this run, not taken from the store or a cache.
     is_made: bool,
+    /// The steps it is made of.
+    lowered: Arc<Lowered>,
 }
 
 impl<E: Engine> PlanWorker<E> {
@@ -98,7 +104,7 @@ impl<E: Engine> PlanWorker<E> {
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
-        let (access, rehearsed, images, merged, foreseen) = Default::default();
+        let (access, rehearsed, images, merged, surfaces, foreseen) = Default::default();
         let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
         Self {
             plan,
@@ -113,6 +119,7 @@ impl<E: Engine> PlanWorker<E> {
             rehearsed,
             images,
             merged,
+            surfaces,
             foreseen,
         }
     }
@@ -149,10 +156,20 @@ impl<E: Engine> PlanWorker<E> {
         node: &BuildNode,
         image: BuildOutcome,
         exported: ExportedImage,
+        lowered: Arc<Lowered>,
         is_made: bool,
     ) {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.insert((node.target.clone(), node.platform.clone()), Built { image, exported, is_made });
+        images.insert(
+            (node.target.clone(), node.platform.clone()),
+            Built { image, exported, is_made, lowered },
+        );
+    }
+
+    /// The steps of a target's image for a platform, once its node is done.
+    pub(super) fn lowered(&self, target: &str, platform: &Platform) -> Option<Arc<Lowered>> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.get(&(target.to_string(), platform.clone())).map(|built| built.lowered.clone())
     }
 
     /// Where tags would move, of a run that only tells.
@@ -207,6 +224,7 @@ impl<E: Engine> Worker for PlanWorker<E> {
                 Ok(outcome)
             }
             Node::Build(node) => self.build(id, node).await,
+            Node::Verify(node) => verify::work(self, id, node).await,
             Node::Merge(node) => merge::work(self, id, node).await,
             Node::Publish(node) => publish::work(self, id, node).await,
         }

@@ -31,10 +31,12 @@ pub enum KeyKind {
     Shared,
     /// What was made of a context that looked in some way.
     Derived,
+    /// What was judged of an image.
+    Verdict,
 }
 
 impl KeyKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Node,
         Self::Step,
         Self::Content,
@@ -44,6 +46,7 @@ impl KeyKind {
         Self::Reached,
         Self::Shared,
         Self::Derived,
+        Self::Verdict,
     ];
 
     fn name(self) -> &'static str {
@@ -57,6 +60,7 @@ impl KeyKind {
             Self::Reached => "reached",
             Self::Shared => "shared",
             Self::Derived => "derived",
+            Self::Verdict => "verdict",
         }
     }
 }

@@ -134,6 +134,7 @@ impl<'a> From<&'a NodeInfo> for Node<'a> {
         let kind = match info.kind {
             NodeKind::Resolve => "resolve",
             NodeKind::Build => "build",
+            NodeKind::Verify => "verify",
             NodeKind::Merge => "merge",
             NodeKind::Publish => "publish",
         };

@@ -177,11 +177,13 @@ fn started(story: &Story) -> String {
     format!("{} for {}: {nodes}\n", targets.join(", "), platforms.join(", "))
 }
 
-/// How a node ended, where that is news: an earlier result, an index or a known base image is none.
+/// How a node ended, where that is news: an earlier result, a verified image, an index or a known base image is none.
 pub fn ending(story: &Story, node: NodeId, end: &NodeEnd, elapsed: Duration, style: Style) -> Option<String> {
     let kind = story.node(node).map(|node| node.info.kind);
     Some(match end {
-        NodeEnd::Done(Outcome::Built) if kind == Some(NodeKind::Merge) => return None,
+        NodeEnd::Done(Outcome::Built) if matches!(kind, Some(NodeKind::Verify | NodeKind::Merge)) => {
+            return None;
+        }
         NodeEnd::Done(Outcome::Built | Outcome::Shared) => {
             format!("{} in {}", style.good("done"), span(elapsed))
         }

@@ -102,6 +102,7 @@ impl Node {
         let verb = match self.info.kind {
             NodeKind::Resolve => "resolve ",
             NodeKind::Build => "",
+            NodeKind::Verify => "verify ",
             NodeKind::Merge => "merge ",
             // One for all targets of a run.
             NodeKind::Publish => return "publish".to_string(),

@@ -202,6 +202,7 @@ fn activity(node: &Node) -> String {
         None => match node.info.kind {
             NodeKind::Resolve => "resolving",
             NodeKind::Build => "preparing",
+            NodeKind::Verify => "verifying",
             NodeKind::Merge => "merging",
             NodeKind::Publish => "publishing",
         }

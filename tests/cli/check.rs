@@ -140,8 +140,7 @@ fn sarif_names_rules_places_and_fingerprints() {
 
 #[test]
 fn a_bake_checks_where_it_is_told_to() {
-    let build =
-        "[target.built]\nplatforms = [\"linux/amd64\"]\ndockerfile-inline = \"FROM scratch\\nCMD run\\n\"\n";
+    let build = "[target.built]\nplatforms = [\"linux/amd64\"]\nverify = \"off\"\ndockerfile-inline = \"FROM scratch\\nCMD run\\n\"\n";
     let project = |call: &str| Project::of(&format!("{build}{call}"));
     let ran = project("").mab(&["bake", "built", "--check"]).run().succeeded();
     assert!(ran.stdout.contains("1 warning in 1 Dockerfile"), "{}", ran.stdout);
@@ -156,7 +155,7 @@ fn a_bake_checks_where_it_is_told_to() {
     failing.mab(&["bake", "built"]).run().failed(2);
     // Together with others it is checked first, and what it fails is not built.
     let both = "[group.default]\ntargets = [\"built\", \"checked\"]\n[target.checked]\nplatforms = [\"linux/amd64\"]\n\
-                call = \"check\"\ndockerfile-inline = \"FROM scratch\\nCMD run\\n\"\n";
+                call = \"check\"\nverify = \"off\"\ndockerfile-inline = \"FROM scratch\\nCMD run\\n\"\n";
     let arguments = ["bake", "-o", "type=oci,dest=x.tar"];
     let passed = project(both);
     passed.mab(&arguments).run().succeeded().says("1 warning in 1 Dockerfile");
@@ -168,7 +167,7 @@ fn a_bake_checks_where_it_is_told_to() {
 
 #[test]
 fn a_bake_mentions_what_a_check_would_say() {
-    let project = Project::of("[target.app]\nplatforms = [\"linux/amd64\"]\n")
+    let project = Project::of("[target.app]\nplatforms = [\"linux/amd64\"]\nverify = \"off\"\n")
         .file("Dockerfile", "FROM scratch\nCOPY a /a\nCMD run\n")
         .file("a", "a");
     let bake = || project.mab(&["bake", "app"]).run();

@@ -53,6 +53,7 @@ mod shared_results;
 mod tags;
 mod targets;
 mod user_config;
+mod verify;
 mod walks;
 mod watch;
 mod words;

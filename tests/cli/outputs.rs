@@ -181,9 +181,12 @@ fn plans_in_three_forms() {
     assert!(dot.starts_with("digraph "), "{dot}");
     let plan: Value = serde_json::from_str(&plan("json")).expect("it is JSON");
     let nodes = plan["nodes"].as_array().unwrap();
-    assert_eq!(nodes.len(), 6, "{plan:#}");
+    assert_eq!(nodes.len(), 10, "{plan:#}");
     let find = |name: &str, platform: &str| {
-        nodes.iter().find(|node| node["name"] == name && node["platform"] == platform).expect("a node")
+        nodes
+            .iter()
+            .find(|node| node["kind"] == "build" && node["name"] == name && node["platform"] == platform)
+            .expect("a node")
     };
     for platform in ["linux/amd64", "linux/arm64"] {
         assert_eq!(find("app", platform)["needs"], json!([find("lib", platform)["id"]]));

@@ -11,6 +11,7 @@ pub mod forge;
 pub mod image;
 pub mod mab;
 pub mod process;
+pub mod program;
 pub mod project;
 pub mod proxy;
 pub mod redact;

@@ -37,6 +37,7 @@ fn node(text: &mut String, plan: &Plan, id: NodeId, indent: &str) {
     let fill = match plan.node(id) {
         Node::Resolve(_) => "#eceff4",
         Node::Build(_) => "#dbe7ff",
+        Node::Verify(_) => "#f1e4ff",
         Node::Merge(_) => "#d9f2e3",
         Node::Publish(_) => "#ffe9c7",
     };

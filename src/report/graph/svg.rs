@@ -30,12 +30,12 @@ const MOST_ROWS: usize = 3;
 
 const STYLE: &str = "
   svg { --ground: #ffffff; --card: #f7f8fa; --line: #d5dae2; --text: #1c2330; --quiet: #687385; --edge: #9aa5b5;
-        --base: #8a93a3; --build: #2f6fed; --merge: #1f9d63; --publish: #d97a1c;
+        --base: #8a93a3; --build: #2f6fed; --verify: #8a5cd6; --merge: #1f9d63; --publish: #d97a1c;
         --p0: #2f6fed; --p1: #8b4fe0; --p2: #0d9488; --p3: #d6457f; --p4: #b7791f; --p5: #64748b;
         font-family: ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif; font-size: 13px; }
   @media (prefers-color-scheme: dark) {
     svg { --ground: #10141b; --card: #1a202a; --line: #303947; --text: #e6eaf1; --quiet: #929daf; --edge: #566173;
-          --base: #7d889a; --build: #6b9dff; --merge: #45c98a; --publish: #f0a04b;
+          --base: #7d889a; --build: #6b9dff; --verify: #b493f5; --merge: #45c98a; --publish: #f0a04b;
           --p0: #6b9dff; --p1: #b78bff; --p2: #2dd4bf; --p3: #f57fae; --p4: #e0b04a; --p5: #94a3b8; }
   }
   .ground { fill: var(--ground); } .card { fill: var(--card); stroke: var(--line); }
@@ -43,7 +43,7 @@ const STYLE: &str = "
   .quiet { fill: var(--quiet); } .column { fill: var(--quiet); font-size: 11px; letter-spacing: .09em; }
   .edge { fill: none; stroke: var(--edge); stroke-width: 1.4; stroke-opacity: .65; }
   .edge:hover { stroke: var(--build); stroke-opacity: 1; stroke-width: 2.4; }
-  .base { fill: var(--base); } .build { fill: var(--build); } .merge { fill: var(--merge); } .publish { fill: var(--publish); }
+  .base { fill: var(--base); } .build { fill: var(--build); } .verify { fill: var(--verify); } .merge { fill: var(--merge); } .publish { fill: var(--publish); }
   .p0 { fill: var(--p0); } .p1 { fill: var(--p1); } .p2 { fill: var(--p2); } .p3 { fill: var(--p3); } .p4 { fill: var(--p4); } .p5 { fill: var(--p5); }
 ";
 
@@ -92,23 +92,15 @@ impl<'a> Picture<'a> {
         let colours = platforms.into_iter().zip(0..).collect();
         let mut picture = Self { plan, colours, boxes: Vec::new(), spots: HashMap::new() };
         let levels = levels(plan);
-        let mut shared: HashMap<(&str, usize), usize> = HashMap::new();
+        let mut shared: HashMap<(&str, &str, usize), usize> = HashMap::new();
         for (id, node) in plan.nodes() {
             let level = levels[&id];
-            if let Node::Build(build) = node {
-                let card = *shared.entry((&build.target, level)).or_insert_with(|| {
-                    picture.boxes.push(Frame {
-                        level,
-                        class: "build",
-                        title: build.target.clone(),
-                        rows: Vec::new(),
-                    });
+            if let Some((class, target, platform)) = of_platform(node) {
+                let card = *shared.entry((class, target, level)).or_insert_with(|| {
+                    picture.boxes.push(Frame { level, class, title: target.to_string(), rows: Vec::new() });
                     picture.boxes.len() - 1
                 });
-                let row = Row {
-                    text: build.platform.to_string(),
-                    colour: picture.colours.get(&build.platform).copied(),
-                };
+                let row = Row { text: platform.to_string(), colour: picture.colours.get(platform).copied() };
                 picture.boxes[card].rows.push(row);
                 picture.spots.insert(id, Spot { card, row: Some(picture.boxes[card].rows.len() - 1) });
             } else {
@@ -212,6 +204,7 @@ impl<'a> Picture<'a> {
             let classes: BTreeSet<&str> = boxes().map(|one| one.class).collect();
             let title = match classes.into_iter().collect::<Vec<_>>()[..] {
                 ["base"] => "BASES",
+                ["verify"] => "VERIFIED",
                 ["merge"] => "MERGES",
                 ["publish"] => "PUBLISH",
                 ["build"] | ["base", "build"] => "BUILDS",
@@ -280,6 +273,15 @@ fn levels(plan: &Plan) -> HashMap<NodeId, usize> {
     levels
 }
 
+/// What is one row of a card for its target.
+fn of_platform(node: &Node) -> Option<(&'static str, &str, &Platform)> {
+    match node {
+        Node::Build(build) => Some(("build", &build.target, &build.platform)),
+        Node::Verify(verify) => Some(("verify", &verify.target, &verify.platform)),
+        Node::Resolve(_) | Node::Merge(_) | Node::Publish(_) => None,
+    }
+}
+
 /// The box of a node that has one of its own.
 fn single(node: &Node, level: usize) -> Frame {
     let (class, title, rows) = match node {
@@ -301,6 +303,7 @@ fn single(node: &Node, level: usize) -> Frame {
                 vec![count(publish.targets.len(), "image"), count(names, "tag")],
             )
         }
+        Node::Verify(verify) => ("verify", verify.target.clone(), vec![verify.platform.to_string()]),
         Node::Build(build) => ("build", build.target.clone(), vec![build.platform.to_string()]),
     };
     let mut rows: Vec<Row> = rows.into_iter().map(|text: String| Row { text, colour: None }).collect();

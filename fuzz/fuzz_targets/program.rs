@@ -1,0 +1,7 @@
+//! The fuzzer of `targets::program`.
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::program(data));

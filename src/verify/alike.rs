@@ -1,0 +1,125 @@
+//! Whether the images of one target do the same on every platform.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::{Code, Finding};
+use super::image::{Image, is_executable};
+use super::names;
+use crate::base::Platform;
+use crate::layer::EntryKind;
+use crate::oci::ImageConfig;
+
+/// What should not depend on the platform, but for the names of architectures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surface {
+    /// By what it is called: `user`, `env HOME`, `port 80/tcp`.
+    settings: BTreeMap<String, String>,
+    /// What the layers of the target itself put into the folders of `PATH`; nothing where that is not known.
+    commands: Option<BTreeSet<String>>,
+}
+
+/// So many commands are compared, and so many told of.
+const MOST_COMMANDS: usize = 4096;
+const MOST_TOLD: usize = 5;
+
+impl Surface {
+    pub fn new(image: &Image<'_>) -> Self {
+        Self { settings: settings(image.config), commands: commands(image) }
+    }
+}
+
+fn settings(config: &ImageConfig) -> BTreeMap<String, String> {
+    let config = &config.config;
+    let list = |words: &Option<Vec<String>>| words.as_deref().unwrap_or(&[]).join(" ");
+    let mut settings = BTreeMap::from([
+        ("the user".to_string(), config.user.clone()),
+        ("the entrypoint".to_string(), list(&config.entrypoint)),
+        ("the command".to_string(), list(&config.cmd)),
+        ("the working directory".to_string(), config.working_dir.clone()),
+        ("the stop signal".to_string(), config.stop_signal.clone().unwrap_or_default()),
+    ]);
+    settings.extend(
+        config.exposed_ports.keys().map(|port| (format!("the port `{port}`"), "exposed".to_string())),
+    );
+    settings.extend(
+        config.volumes.keys().map(|volume| (format!("the volume `{volume}`"), "declared".to_string())),
+    );
+    for variable in &config.env {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+        settings.insert(format!("the variable `{name}`"), value.to_string());
+    }
+    settings.retain(|_, value| !value.is_empty());
+    settings
+}
+
+fn commands(image: &Image<'_>) -> Option<BTreeSet<String>> {
+    let judged = || image.layers.iter().skip(image.first);
+    if judged().any(Option::is_none) {
+        return None;
+    }
+    let mut commands = BTreeSet::new();
+    let folders: Vec<&str> = image.search_path().iter().map(|folder| folder.trim_matches('/')).collect();
+    for folder in folders {
+        let Some(folder) = image.tree().get(folder.as_bytes()) else { continue };
+        for node in image.tree().children(folder) {
+            let entry = image.tree().entry(node);
+            let is_command = match entry.kind {
+                EntryKind::File { .. } => is_executable(entry),
+                EntryKind::Symlink { .. } => true,
+                _ => false,
+            };
+            let is_own = image.layer_of(node).is_some_and(|layer| layer >= image.first);
+            if is_command && is_own && commands.len() < MOST_COMMANDS {
+                let path = String::from_utf8_lossy(image.tree().path(node)).into_owned();
+                commands.insert(format!("/{path}"));
+            }
+        }
+    }
+    Some(commands)
+}
+
+/// What differs between the images of one target, the first of them being what the others are held to.
+pub fn differences(images: &[(&Platform, &Surface)]) -> Vec<Finding> {
+    let Some(((first, known), others)) = images.split_first() else { return Vec::new() };
+    let mut findings = Vec::new();
+    for (platform, surface) in others {
+        let names: BTreeSet<&String> = known.settings.keys().chain(surface.settings.keys()).collect();
+        for name in names {
+            let (one, other) = (known.settings.get(name), surface.settings.get(name));
+            let same = |value: Option<&String>, platform: &Platform| {
+                value.map(|value| names::neutral(value, &platform.architecture))
+            };
+            if same(one, first) != same(other, platform) {
+                let value = |value: Option<&String>| {
+                    value.map_or("nothing".to_string(), |value| format!("`{}`", value.escape_debug()))
+                };
+                let message =
+                    format!("{name} is {} for {first}, but {} for {platform}", value(one), value(other));
+                findings.push(Finding::warning(Code::Differs, message).help(HELP));
+            }
+        }
+        if let (Some(one), Some(other)) = (&known.commands, &surface.commands) {
+            findings.extend(lacking((first, one), (platform, other)));
+            findings.extend(lacking((platform, other), (first, one)));
+        }
+    }
+    findings
+}
+
+const HELP: &str = "what depends on `TARGETARCH` or on a condition in a RUN may have gone another way; `verify = \"off\"` hides this";
+
+fn lacking(
+    (with, has): (&Platform, &BTreeSet<String>),
+    (without, lacks): (&Platform, &BTreeSet<String>),
+) -> Option<Finding> {
+    let same = |path: &str, platform: &Platform| names::neutral(path, &platform.architecture);
+    let lacks: BTreeSet<String> = lacks.iter().map(|path| same(path, without)).collect();
+    let missing: Vec<&String> = has.iter().filter(|path| !lacks.contains(&same(path, with))).collect();
+    let told: Vec<String> = missing.iter().take(MOST_TOLD).map(|path| format!("`{path}`")).collect();
+    let more = missing.len() - told.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!("{}{more} is there for {with}, but not for {without}", told.join(", "));
+    (!missing.is_empty()).then(|| Finding::warning(Code::Differs, message).help(HELP))
+}
