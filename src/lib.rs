@@ -61,10 +61,13 @@ pub mod plan;
 pub mod verify;
 
 pub mod engine;
+pub mod image;
 pub mod lint;
 pub mod publish;
 pub mod report;
 pub mod ui;
+
+pub mod transfer;
 
 pub mod run;
 

@@ -9,13 +9,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A top-level module imports only modules of a lower rank.
-const RANKS: [(u32, &[&str]); 9] = [
+const RANKS: [(u32, &[&str]); 10] = [
     (0, &["base"]),
     (1, &["diag", "oci", "pattern", "scan"]),
     (2, &["event", "model", "dockerfile", "facts", "http", "lock", "store", "layer"]),
     (3, &["context", "dial", "registry", "source", "steps", "tagging"]),
     (4, &["cache", "config", "docker", "plan", "verify"]),
-    (5, &["engine", "publish", "lint", "ui", "report"]),
+    (5, &["engine", "image", "publish", "lint", "ui", "report"]),
+    (6, &["transfer"]),
     (7, &["run"]),
     (8, &["command"]),
     (9, &["cli"]),

@@ -8,10 +8,16 @@ use super::build_file::BuildFileArguments;
 use super::builder::BuilderArguments;
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
+use super::copy::{CopyArguments, TagArguments, UntagArguments};
+use super::diff::DiffArguments;
+use super::digest::DigestArguments;
 use super::explain::ExplainArguments;
 use super::import::ImportArguments;
+use super::index::IndexArguments;
 use super::init::InitArguments;
+use super::inspect::InspectArguments;
 use super::lock::{LockArguments, LockRules};
+use super::ls::LsArguments;
 use super::prune::PruneArguments;
 use super::release::{PromoteArguments, ReleaseArguments, ReleaseVerb, RollbackArguments};
 use super::run::RunArguments;
@@ -33,7 +39,7 @@ use crate::ui::Progress;
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done
-    1  a build step failed, or an image does not pass verification
+    1  a build step failed, or an image does not pass verification; of `diff`: there are differences
     2  wrong input: arguments, build file, Dockerfile, context, base image
     3  the machine cannot do it: namespaces, emulator, disk, store
     4  a registry or another remote did not do its part
@@ -67,6 +73,14 @@ pub enum Verb {
     Promote(PromoteArguments),
     Rollback(RollbackArguments),
     Release(ReleaseArguments),
+    Inspect(InspectArguments),
+    Digest(DigestArguments),
+    Ls(LsArguments),
+    Diff(DiffArguments),
+    Copy(CopyArguments),
+    Tag(TagArguments),
+    Untag(UntagArguments),
+    Index(IndexArguments),
 }
 
 impl Verb {
@@ -91,7 +105,15 @@ impl Verb {
             | Self::Schema(_)
             | Self::Prune(_)
             | Self::Cache(_)
-            | Self::Builder(_) => None,
+            | Self::Builder(_)
+            | Self::Inspect(_)
+            | Self::Digest(_)
+            | Self::Diff(_)
+            | Self::Ls(_)
+            | Self::Copy(_)
+            | Self::Tag(_)
+            | Self::Untag(_)
+            | Self::Index(_) => None,
         }
     }
 }

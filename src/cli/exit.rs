@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | a build step failed, or an image does not pass verification |
+//! | 1 | a build step failed, or an image does not pass verification; of `mab diff`: there are differences |
 //! | 2 | wrong input: arguments, build file, Dockerfile, context, base image |
 //! | 3 | the machine cannot do it: namespaces, emulator, disk, store |
 //! | 4 | a registry or another remote did not do its part |
@@ -13,6 +13,9 @@
 use std::process::ExitCode;
 
 use crate::diag::Kind;
+
+/// The answer of `mab diff` where there are differences, as `diff` gives it.
+pub const DIFFERENT: u8 = 1;
 
 pub fn of_kind(kind: Kind) -> ExitCode {
     ExitCode::from(match kind {

@@ -5,11 +5,18 @@ mod build_file;
 mod builder;
 mod cache;
 mod check;
+mod copy;
+mod diff;
+mod digest;
 mod exit;
 mod explain;
+mod image;
 mod import;
+mod index;
 mod init;
+mod inspect;
 mod lock;
+mod ls;
 mod prune;
 mod release;
 mod run;
@@ -91,6 +98,14 @@ pub fn main() -> ExitCode {
         Verb::Verify(arguments) => verify::verify(&arguments, &facts),
         Verb::Promote(arguments) => release::promote(&arguments, &facts),
         Verb::Rollback(arguments) => release::rollback(&arguments, &mut facts),
+        Verb::Inspect(arguments) => inspect::inspect(&arguments, &facts),
+        Verb::Digest(arguments) => digest::digest(&arguments, &facts),
+        Verb::Copy(arguments) => copy::copy(&arguments, &facts),
+        Verb::Tag(arguments) => copy::tag(&arguments, &facts),
+        Verb::Untag(arguments) => copy::untag(&arguments, &facts),
+        Verb::Index(arguments) => index::index(&arguments, &facts),
+        Verb::Diff(arguments) => diff::diff(&arguments, &facts),
+        Verb::Ls(arguments) => ls::ls(&arguments, &facts),
         Verb::Release(arguments) => release::release(&arguments, &mut facts),
         Verb::Run(arguments) => run::run(&arguments, &user, &mut facts),
     }

@@ -15,6 +15,7 @@ use crate::engine::buildkit::{Buildkit, BuildkitOptions};
 use crate::engine::embedded::{Embedded, EmbeddedOptions};
 use crate::event::EventSink;
 use crate::facts::Facts;
+use crate::image::Means;
 use crate::lock::Pins;
 use crate::model::Builder;
 use crate::publish::about::About;
@@ -157,6 +158,16 @@ pub fn registry(facts: &Facts, is_offline: bool) -> Result<Registry, Box<Problem
     let credentials = credentials(facts)?;
     let options = user::registries(&user_config(facts)?)?;
     Ok(Registry::new(RegistryOptions { credentials, is_offline, ..options }))
+}
+
+/// What images are reached with, wherever they lie.
+pub fn means(options: &SessionOptions, facts: &Facts) -> Result<Means, Box<Problem>> {
+    Ok(Means {
+        registry: registry(facts, options.is_offline)?,
+        docker: surroundings(facts),
+        current: facts.directories.current.clone(),
+        store: store_path(options, facts).ok(),
+    })
 }
 
 /// The platform that builds run on.

@@ -9,7 +9,8 @@ use crate::base::Digest;
 /// The annotation that tells what an entry of an index is to another one.
 pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 pub const ATTESTATION: &str = "attestation-manifest";
-const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+/// The digest of the entry that another one is about.
+pub const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 const ARTIFACT: &str = "application/vnd.docker.attestation.manifest.v1+json";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The content of what has no config.

@@ -51,6 +51,11 @@ impl Manifest {
         serde_json::to_vec(self).expect("manifests hold only strings, numbers and JSON values")
     }
 
+    /// What the manifest is about, of those that say so (image-spec 1.1, `subject`).
+    pub fn subject(&self) -> Option<Descriptor> {
+        serde_json::from_value(self.extra.get("subject")?.clone()).ok()
+    }
+
     /// Compressed bytes of config and layers.
     pub fn content_size(&self) -> u64 {
         self.config.size + self.layers.iter().map(|layer| layer.size).sum::<u64>()

@@ -12,7 +12,7 @@ pub mod index;
 pub mod manifest;
 pub mod media_type;
 
-pub use attestation::{ATTESTATION, EMPTY, REFERENCE_TYPE, attestation, attestation_entry};
+pub use attestation::{ATTESTATION, EMPTY, REFERENCE_DIGEST, REFERENCE_TYPE, attestation, attestation_entry};
 pub use config::{ContainerConfig, History, ImageConfig, RootFs};
 pub use descriptor::{Descriptor, PlatformDescription};
 pub use index::Index;

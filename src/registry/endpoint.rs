@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::auth::{Authenticator, Credentials, Scope};
+use super::auth::{Access, Authenticator, Credentials, Scope};
 use super::error::RegistryError;
 use super::host::Host;
 use super::transport::{Body, Request, Response, Transport};
@@ -122,7 +122,12 @@ impl Repository {
     }
 
     pub fn scope(&self, push: bool) -> Scope {
-        Scope { repository: self.name.clone(), push }
+        let access = if push { Access::Push } else { Access::Pull };
+        Scope { repository: self.name.clone(), access }
+    }
+
+    pub fn deletion(&self) -> Scope {
+        Scope { repository: self.name.clone(), access: Access::Delete }
     }
 
     pub fn protocol(&self, detail: impl Into<String>) -> RegistryError {

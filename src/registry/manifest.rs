@@ -14,11 +14,12 @@ use crate::http::retrying;
 use crate::oci::{Descriptor, media_type};
 
 /// The limit distribution-spec asks registries to accept at least, and the one they set.
-const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
+pub(super) const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
 const LARGEST_PAGE: u64 = 4 * 1024 * 1024;
 /// A repository with more tags than this is listed in part only.
 const MOST_TAGS: usize = 100_000;
 const CONTENT_DIGEST: &str = "docker-content-digest";
+const SUBJECT: &str = "oci-subject";
 
 /// A manifest or index as the registry holds it, digest checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +83,9 @@ impl Registry {
         let repository = self.repository(reference).await?;
         let _permit = repository.permit().await;
         let bytes = Bytes::copy_from_slice(bytes);
-        retrying(self.retries(), || put_once(&repository, reference, media_type, &bytes, digest)).await
+        let put =
+            retrying(self.retries(), || put_once(&repository, reference, media_type, &bytes, digest)).await;
+        put.map(|_| digest)
     }
 
     /// The repository's tags, as the registry orders them.
@@ -128,7 +131,7 @@ impl Registry {
     }
 }
 
-fn call<'a>(
+pub(super) fn call<'a>(
     repository: &Repository,
     method: Method,
     reference: &Reference,
@@ -182,7 +185,10 @@ fn optional(resolved: Result<Resolved, RegistryError>) -> Result<Option<Descript
     }
 }
 
-async fn get_once(repository: &Repository, reference: &Reference) -> Result<Resolved, RegistryError> {
+pub(super) async fn get_once(
+    repository: &Repository,
+    reference: &Reference,
+) -> Result<Resolved, RegistryError> {
     let what = format!("`{reference}`");
     let response = repository.send(call(repository, Method::GET, reference, &what)?).await?;
     let told = told_digest(repository, &response)?;
@@ -192,19 +198,20 @@ async fn get_once(repository: &Repository, reference: &Reference) -> Result<Reso
     if let Some(expected) = reference.digest().or(told).filter(|expected| *expected != digest) {
         return Err(mismatch(reference, expected, digest));
     }
-    let media_type = header_type.or_else(|| written_type(&bytes)).ok_or_else(|| {
+    let media_type = header_type.or_else(|| media_type::of_document(&bytes)).ok_or_else(|| {
         repository.protocol(format!("{what} is neither an image manifest nor an index that is understood"))
     })?;
     Ok(Resolved { descriptor: Descriptor::new(media_type, digest, bytes.len() as u64), bytes })
 }
 
-async fn put_once(
+/// Whether the registry says that it noted what the manifest is about.
+pub(super) async fn put_once(
     repository: &Repository,
     reference: &Reference,
     media_type: &str,
     bytes: &Bytes,
     digest: Digest,
-) -> Result<Digest, RegistryError> {
+) -> Result<bool, RegistryError> {
     let what = format!("`{reference}`");
     let mut call = call(repository, Method::PUT, reference, &what)?;
     call.headers = vec![(CONTENT_TYPE, media_type.to_string())];
@@ -212,7 +219,7 @@ async fn put_once(
     let response = repository.send(call).await?;
     match told_digest(repository, &response)? {
         Some(told) if told != digest => Err(mismatch(reference, digest, told)),
-        _ => Ok(digest),
+        _ => Ok(response.header(SUBJECT).is_some()),
     }
 }
 
@@ -241,7 +248,7 @@ async fn tags_page(
 }
 
 /// The target of `<…>; rel="next"` (RFC 8288).
-fn next_link(header: &str) -> Option<&str> {
+pub(super) fn next_link(header: &str) -> Option<&str> {
     let is_next = |link: &&str| link.contains("rel=\"next\"") || link.contains("rel=next");
     let link = header.split(',').find(is_next)?;
     Some(link.trim().strip_prefix('<')?.split_once('>')?.0)
@@ -260,32 +267,10 @@ fn told_digest(repository: &Repository, response: &Response) -> Result<Option<Di
 
 /// The known media type in a `Content-Type`, parameters aside.
 fn manifest_type(content_type: &str) -> Option<&'static str> {
-    let written = content_type.split(';').next().unwrap_or_default().trim();
-    media_type::MANIFESTS.into_iter().find(|known| known.eq_ignore_ascii_case(written))
+    media_type::known_manifest(content_type.split(';').next().unwrap_or_default().trim())
 }
 
-/// What a document says it is, for registries that serve manifests as plain JSON.
-fn written_type(bytes: &[u8]) -> Option<&'static str> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Document {
-        #[serde(default)]
-        media_type: Option<String>,
-        #[serde(default)]
-        manifests: Option<serde::de::IgnoredAny>,
-        #[serde(default)]
-        layers: Option<serde::de::IgnoredAny>,
-    }
-    let document: Document = serde_json::from_slice(bytes).ok()?;
-    match document {
-        Document { media_type: Some(media_type), .. } => manifest_type(&media_type),
-        Document { manifests: Some(_), layers: None, .. } => Some(media_type::OCI_INDEX),
-        Document { layers: Some(_), manifests: None, .. } => Some(media_type::OCI_MANIFEST),
-        _ => None,
-    }
-}
-
-fn mismatch(reference: &Reference, expected: Digest, actual: Digest) -> RegistryError {
+pub(super) fn mismatch(reference: &Reference, expected: Digest, actual: Digest) -> RegistryError {
     RegistryError::DigestMismatch { what: format!("`{reference}`"), expected, actual }
 }
 
@@ -294,17 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_of_documents() {
-        for (text, expected) in [
-            (r#"{"mediaType":"application/vnd.oci.image.index.v1+json"}"#, Some(media_type::OCI_INDEX)),
-            (r#"{"schemaVersion":2,"manifests":[]}"#, Some(media_type::OCI_INDEX)),
-            (r#"{"schemaVersion":2,"layers":[]}"#, Some(media_type::OCI_MANIFEST)),
-            (r#"{"layers":[],"manifests":[]}"#, None),
-            (r#"{"mediaType":"text/html"}"#, None),
-            ("<html>", None),
-        ] {
-            assert_eq!(written_type(text.as_bytes()), expected, "{text}");
-        }
+    fn content_types_may_have_parameters() {
         assert_eq!(
             manifest_type("application/vnd.oci.image.index.v1+json; charset=utf-8"),
             Some(media_type::OCI_INDEX)

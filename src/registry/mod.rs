@@ -16,7 +16,9 @@ mod host;
 mod manifest;
 mod pull;
 mod push;
+mod referrers;
 mod transport;
+mod untag;
 mod uploads;
 
 pub use auth::{Credential, CredentialPlaces, Credentials};

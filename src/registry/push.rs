@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Method, StatusCode, Url};
 
-use super::auth::Scope;
+use super::auth::{Access, Scope};
 use super::client::{Progress, Registry};
 use super::endpoint::{Call, Repository};
 use super::error::RegistryError;
@@ -82,6 +82,25 @@ impl Registry {
         push.try_until_done(attempts).await
     }
 
+    /// Takes a blob from a repository of the same registry that has it; whether the registry did so.
+    pub async fn mount_blob(
+        &self,
+        repository: &Reference,
+        blob: &Descriptor,
+        from: &str,
+    ) -> Result<bool, RegistryError> {
+        let what = format!("blob {} in `{}`", blob.digest, repository.name());
+        let repository = self.repository(repository).await?;
+        let _permit = repository.permit().await;
+        let nothing = || Err(io::ErrorKind::NotFound.into());
+        let mount_from = &[from.to_string()];
+        let push =
+            Push { repository: &repository, blob, open: &nothing, mount_from, progress: &|_, _| {}, what };
+        let placed = retrying(self.retries(), || push.mount()).await?;
+        push.drop_begun(&placed).await;
+        Ok(matches!(placed, Placed::Yes(_)))
+    }
+
     /// Whether a repository has a blob, or takes it from one of `mount_from`, without anything being sent.
     pub async fn place_blob(
         &self,
@@ -96,12 +115,7 @@ impl Registry {
         let push =
             Push { repository: &repository, blob, open: &nothing, mount_from, progress: &|_, _| {}, what };
         let placed = retrying(self.retries(), || push.place()).await?;
-        if let Placed::No(Some(begun)) = placed {
-            // The refusal began an upload that nobody goes on with.
-            let _ =
-                repository.send(call(Method::DELETE, begun, vec![repository.scope(true)], &push.what)).await;
-            return Ok(false);
-        }
+        push.drop_begun(&placed).await;
         Ok(matches!(placed, Placed::Yes(_)))
     }
 }
@@ -180,7 +194,7 @@ impl Push<'_> {
             url.query_pairs_mut()
                 .append_pair("mount", &self.blob.digest.to_string())
                 .append_pair("from", from);
-            let source = Scope { repository: from.clone(), push: false };
+            let source = Scope { repository: from.clone(), access: Access::Pull };
             let asked = call(Method::POST, url, vec![self.repository.scope(true), source], &self.what);
             match self.repository.send(asked).await {
                 Ok(response) if response.status() == StatusCode::CREATED => {
@@ -193,6 +207,14 @@ impl Push<'_> {
             }
         }
         Ok(Placed::No(begun))
+    }
+
+    /// A refusal to mount began an upload that nobody goes on with.
+    async fn drop_begun(&self, placed: &Placed) {
+        if let Placed::No(Some(begun)) = placed {
+            let scopes = vec![self.repository.scope(true)];
+            let _ = self.repository.send(call(Method::DELETE, begun.clone(), scopes, &self.what)).await;
+        }
     }
 
     /// POST then PUT, the upload every registry knows.

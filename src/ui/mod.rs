@@ -28,7 +28,7 @@ use tty::{Screen, Tty};
 use crate::diag::Problem;
 use crate::event::{Event, EventSink};
 
-pub use text::{bytes, count};
+pub use text::{bytes, count, pad, width};
 
 /// How often the live view is redrawn, and held lines are looked at.
 const TICK: Duration = Duration::from_millis(66);

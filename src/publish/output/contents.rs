@@ -28,8 +28,12 @@ enum Content {
 impl Contents {
     /// What is below `image`, and the image itself.
     pub(super) fn of(blobs: &dyn BlobSource, image: &Descriptor) -> Result<Self, OutputError> {
+        Self::of_all(blobs, std::slice::from_ref(image))
+    }
+
+    pub(super) fn of_all(blobs: &dyn BlobSource, images: &[Descriptor]) -> Result<Self, OutputError> {
         let mut contents = Self::default();
-        contents.collect(blobs, image, 0)?;
+        images.iter().try_for_each(|image| contents.collect(blobs, image, 0))?;
         Ok(contents)
     }
 

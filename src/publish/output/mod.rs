@@ -23,7 +23,7 @@ pub use error::OutputError;
 pub use layout::{LayoutFolder, NewBlob};
 #[cfg(target_os = "linux")]
 pub use local::{LocalReport, write_root_directory};
-pub use oci::{write_oci_archive, write_oci_directory, write_partial_oci_archive};
+pub use oci::{write_oci_archive, write_oci_archive_of, write_oci_directory, write_partial_oci_archive};
 pub use rootfs::write_root_tar;
 
 #[cfg(test)]

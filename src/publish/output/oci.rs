@@ -51,6 +51,19 @@ pub fn write_partial_oci_archive(
     write_archive(blobs, &contents, &documents, dest)
 }
 
+/// Several images and artifacts in one archive, each as its descriptor names it.
+pub fn write_oci_archive_of(
+    blobs: &dyn BlobSource,
+    images: &[Descriptor],
+    dest: &Dest,
+) -> Result<(), OutputError> {
+    let contents = Contents::of_all(blobs, images)?;
+    let index = Index::new(images.to_vec());
+    let documents =
+        BTreeMap::from([("index.json", index.to_bytes()), ("oci-layout", LAYOUT.as_bytes().to_vec())]);
+    write_archive(blobs, &contents, &documents, dest)
+}
+
 /// Writes `image` with all below it into a directory. A layout that is there already is added to; what had
 /// one of the names loses it. Several runs may write into one directory at a time.
 pub fn write_oci_directory(

@@ -19,12 +19,25 @@ use crate::registry::transport::Transport;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     pub repository: String,
-    pub push: bool,
+    pub access: Access,
+}
+
+/// What is to be done in a repository; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Pull,
+    Push,
+    Delete,
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "repository:{}:pull{}", self.repository, if self.push { ",push" } else { "" })
+        let actions = match self.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            Access::Delete => "pull,push,delete",
+        };
+        write!(f, "repository:{}:{actions}", self.repository)
     }
 }
 
@@ -160,8 +173,8 @@ mod tests {
     #[test]
     fn scopes_asked_for_are_added_once() {
         let own = [
-            Scope { repository: "a/b".into(), push: true },
-            Scope { repository: "base".into(), push: false },
+            Scope { repository: "a/b".into(), access: Access::Push },
+            Scope { repository: "base".into(), access: Access::Pull },
         ];
         let wanted = wanted_scopes(&own, Some("repository:a/b:pull,push registry:catalog:*"));
         assert_eq!(wanted, ["repository:a/b:pull,push", "repository:base:pull", "registry:catalog:*"]);

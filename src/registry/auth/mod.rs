@@ -7,6 +7,6 @@ mod docker_config;
 mod helper;
 mod token;
 
-pub use authenticator::{Authenticator, Scope};
+pub use authenticator::{Access, Authenticator, Scope};
 pub use challenge::Challenge;
 pub use credentials::{Credential, CredentialPlaces, Credentials};
