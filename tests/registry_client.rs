@@ -205,7 +205,7 @@ async fn who_is_not_let_in_is_told_how() {
         };
         assert_eq!((told.as_str(), *nobody), (detail, anonymous));
         let help = error.problem().help.unwrap();
-        assert!(help.contains(&format!("docker login {}", reference.registry())), "{help}");
+        assert!(help.contains(&format!("mab login {}", reference.registry())), "{help}");
     };
     check(Access::Basic("me:secret"), None, "authentication required", true).await;
     check(Access::Basic("me:secret"), Some(("me", "wrong")), "authentication required", false).await;
@@ -718,4 +718,40 @@ async fn wrong_bytes_of_a_mirror_are_dropped() {
     )])
     .await;
     check(&[Fault::Answer(200, &[], "short")]).await;
+}
+
+#[tokio::test]
+async fn what_refers_to_an_image_is_noted_by_the_registry_or_under_a_tag() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let (client, app) = (anybody(), registry.reference("app:1"));
+    let subject =
+        registry.put_manifest("app", "1", media_type::OCI_INDEX, br#"{"schemaVersion":2,"manifests":[]}"#);
+    let signature = |name: &str| {
+        let mut manifest = Manifest::new(Descriptor::of("text/plain", b"{}"), Vec::new());
+        manifest.annotations.insert("name".to_string(), name.to_string());
+        let bytes = manifest.to_bytes();
+        (Descriptor::of(media_type::OCI_MANIFEST, &bytes), bytes)
+    };
+    let digests = |found: Vec<Descriptor>| found.into_iter().map(|entry| entry.digest).collect::<Vec<_>>();
+    assert_eq!(client.referrers(&app, subject).await.unwrap(), []);
+    let ((first, first_bytes), (second, second_bytes)) = (signature("first"), signature("second"));
+    client.push_referrer(&app, &first, &first_bytes, subject).await.unwrap();
+    client.push_referrer(&app, &second, &second_bytes, subject).await.unwrap();
+    client.push_referrer(&app, &first, &first_bytes, subject).await.unwrap();
+    assert_eq!(digests(client.referrers(&app, subject).await.unwrap()), [first.digest, second.digest]);
+    let tag = subject.to_string().replace(':', "-");
+    assert!(registry.tag("app", &tag).is_some());
+    // One that says it has noted it is left to it.
+    let (third, third_bytes) = signature("third");
+    registry.plan("PUT", "manifests", Fault::Answer(201, &[("oci-subject", "sha256:00")], ""));
+    client.push_referrer(&app, &third, &third_bytes, subject).await.unwrap();
+    assert_eq!(client.referrers(&app, subject).await.unwrap().len(), 2);
+    let listing = r#"{"schemaVersion":2,"manifests":[]}"#;
+    registry.plan("GET", "referrers", Fault::Answer(200, &[], listing));
+    assert_eq!(client.referrers(&app, subject).await.unwrap(), []);
+    // A tag that is somebody else's is not overwritten.
+    registry.put_manifest("app", &tag, media_type::OCI_MANIFEST, &first_bytes);
+    let refused = client.push_referrer(&app, &second, &second_bytes, subject).await.unwrap_err();
+    assert!(refused.to_string().contains("is no index of what refers to an image"), "{refused}");
+    assert_eq!(registry.tag("app", &tag), Some(first.digest));
 }

@@ -17,6 +17,7 @@ use super::index::IndexArguments;
 use super::init::InitArguments;
 use super::inspect::InspectArguments;
 use super::lock::{LockArguments, LockRules};
+use super::login::{LoginArguments, LogoutArguments};
 use super::ls::LsArguments;
 use super::prune::PruneArguments;
 use super::release::{PromoteArguments, ReleaseArguments, ReleaseVerb, RollbackArguments};
@@ -77,6 +78,8 @@ pub enum Verb {
     Digest(DigestArguments),
     Ls(LsArguments),
     Diff(DiffArguments),
+    Login(LoginArguments),
+    Logout(LogoutArguments),
     Copy(CopyArguments),
     Tag(TagArguments),
     Untag(UntagArguments),
@@ -108,6 +111,8 @@ impl Verb {
             | Self::Builder(_)
             | Self::Inspect(_)
             | Self::Digest(_)
+            | Self::Login(_)
+            | Self::Logout(_)
             | Self::Diff(_)
             | Self::Ls(_)
             | Self::Copy(_)

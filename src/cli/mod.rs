@@ -16,6 +16,7 @@ mod index;
 mod init;
 mod inspect;
 mod lock;
+mod login;
 mod ls;
 mod prune;
 mod release;
@@ -104,6 +105,8 @@ pub fn main() -> ExitCode {
         Verb::Tag(arguments) => copy::tag(&arguments, &facts),
         Verb::Untag(arguments) => copy::untag(&arguments, &facts),
         Verb::Index(arguments) => index::index(&arguments, &facts),
+        Verb::Login(arguments) => login::login(&arguments, &facts),
+        Verb::Logout(arguments) => login::logout(&arguments, &facts),
         Verb::Diff(arguments) => diff::diff(&arguments, &facts),
         Verb::Ls(arguments) => ls::ls(&arguments, &facts),
         Verb::Release(arguments) => release::release(&arguments, &mut facts),

@@ -31,6 +31,7 @@ pub mod inspect;
 pub mod list;
 pub mod lock;
 mod lock_file;
+pub mod login;
 pub mod ls;
 mod new_file;
 pub mod outline;

@@ -207,9 +207,14 @@ pub fn store_path(options: &SessionOptions, facts: &Facts) -> Result<PathBuf, Bo
 }
 
 fn credentials(facts: &Facts) -> Result<Credentials, Box<Problem>> {
+    Credentials::load(&credential_places(facts)).map_err(|error| Box::new(error.problem()))
+}
+
+/// Where credentials are looked for, and kept.
+pub fn credential_places(facts: &Facts) -> CredentialPlaces {
     let variable = |name: &str| facts.environment.get(name).filter(|value| !value.is_empty());
     let path = |name: &str| variable(name).map(PathBuf::from);
-    let places = CredentialPlaces {
+    CredentialPlaces {
         docker_auth_config: variable("DOCKER_AUTH_CONFIG").map(|text| Secret::new(text.as_bytes())),
         docker_config: path("DOCKER_CONFIG"),
         home: facts.directories.home.clone(),
@@ -217,8 +222,7 @@ fn credentials(facts: &Facts) -> Result<Credentials, Box<Problem>> {
         xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
         xdg_config_home: path("XDG_CONFIG_HOME"),
         path: variable("PATH").map(Into::into),
-    };
-    Credentials::load(&places).map_err(|error| Box::new(error.problem()))
+    }
 }
 
 /// `SOURCE_DATE_EPOCH`, see reproducible-builds.org: whole seconds.

@@ -121,6 +121,16 @@ impl Repository {
         url.map_err(|cause| self.protocol(format!("`{rest}` makes no URL: {cause}")))
     }
 
+    /// `/v2/`, which every registry answers.
+    pub fn root(&self) -> Url {
+        self.endpoint.base.clone()
+    }
+
+    /// Whether the registry wanted to know who is there.
+    pub fn was_asked(&self) -> bool {
+        !self.authenticator.is_anonymous()
+    }
+
     pub fn scope(&self, push: bool) -> Scope {
         let access = if push { Access::Push } else { Access::Pull };
         Scope { repository: self.name.clone(), access }

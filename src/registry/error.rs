@@ -141,13 +141,13 @@ impl RegistryError {
                     .to_string()
             }
             Self::RateLimited { host, .. } if host == "docker.io" => {
-                "log in with `docker login`, which has a higher limit, or wait".to_string()
+                "log in with `mab login`, which has a higher limit, or wait".to_string()
             }
             Self::RateLimited { .. } => "wait, or log in with an account that has a higher limit".to_string(),
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 "the content was changed on its way or in the registry; it was not used".to_string()
             }
-            Self::Credentials { .. } => "correct the file, or log in again with `docker login`".to_string(),
+            Self::Credentials { .. } => "correct the file, or log in again with `mab login`".to_string(),
             Self::Refused { status: 404, .. } => {
                 "some registries want a repository to be created before it is pushed to".to_string()
             }
@@ -158,9 +158,9 @@ impl RegistryError {
     }
 }
 
-/// `docker login` without a name means Docker Hub.
+/// `mab login` without a name means Docker Hub.
 fn login(host: &str) -> String {
-    if host == "docker.io" { "docker login".to_string() } else { format!("docker login {host}") }
+    if host == "docker.io" { "mab login".to_string() } else { format!("mab login {host}") }
 }
 
 /// The longest text of a registry's own that is shown.
@@ -247,6 +247,6 @@ mod tests {
                 "`ghcr.io` does not let in without credentials for `ghcr.io/a/b:1`: authentication required"
             )
         );
-        assert_eq!(problem.help.as_deref(), Some("check the spelling, or run `docker login ghcr.io`"));
+        assert_eq!(problem.help.as_deref(), Some("check the spelling, or run `mab login ghcr.io`"));
     }
 }

@@ -13,6 +13,7 @@ mod client;
 mod endpoint;
 mod error;
 mod host;
+mod login;
 mod manifest;
 mod pull;
 mod push;
@@ -21,7 +22,7 @@ mod transport;
 mod untag;
 mod uploads;
 
-pub use auth::{Credential, CredentialPlaces, Credentials};
+pub use auth::{Credential, CredentialPlaces, Credentials, Keeping};
 pub use client::{Progress, Registry, RegistryOptions};
 pub use error::RegistryError;
 pub use manifest::Resolved;

@@ -35,6 +35,7 @@ mod interruption;
 mod keeping;
 mod loading;
 mod lock;
+mod login;
 mod mistakes;
 mod mounts;
 mod outline;

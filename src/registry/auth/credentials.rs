@@ -155,7 +155,7 @@ impl CredentialPlaces {
     }
 }
 
-fn parse(place: &str, bytes: &[u8]) -> Result<DockerConfig, RegistryError> {
+pub(super) fn parse(place: &str, bytes: &[u8]) -> Result<DockerConfig, RegistryError> {
     // serde_json's messages can quote a value of the file, so only the position is told.
     DockerConfig::parse(bytes).map_err(|cause| RegistryError::Credentials {
         place: place.to_string(),
@@ -163,7 +163,7 @@ fn parse(place: &str, bytes: &[u8]) -> Result<DockerConfig, RegistryError> {
     })
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, RegistryError> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, RegistryError> {
     let failed = |cause: String| RegistryError::Credentials { place: path.display().to_string(), cause };
     let file = match fs::File::open(path) {
         Ok(file) => file,

@@ -59,6 +59,11 @@ impl DockerConfig {
         self.best(host, repository).map(|(key, _)| key.path).unwrap_or_default()
     }
 
+    /// Whether the file knows the host, be it that a helper has its credential.
+    pub fn has_entry(&self, host: &Host) -> bool {
+        self.auths.keys().any(|key| is_entry_of(key, host))
+    }
+
     /// The credential the file itself holds.
     pub fn stored(&self, host: &Host, repository: &str) -> Option<Credential> {
         self.best(host, repository).and_then(|(_, entry)| entry.credential())
@@ -98,6 +103,12 @@ impl Entry {
             (self.username.clone().unwrap_or_default(), self.password.clone().unwrap_or_default())
         })
     }
+}
+
+/// Whether a key of `auths` is that of the whole host, however it is written.
+pub fn is_entry_of(key: &str, host: &Host) -> bool {
+    let key = Key::parse(key);
+    key.path.is_empty() && key.host == *host
 }
 
 /// A key of `auths`: a host, and for podman a path within it.

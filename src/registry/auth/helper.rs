@@ -18,7 +18,7 @@ use crate::registry::error::printable;
 const PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST_ANSWER: u64 = 64 * 1024;
 /// The user name that marks the secret as an identity token.
-const TOKEN_USER: &str = "<token>";
+pub const TOKEN_USER: &str = "<token>";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -33,26 +33,47 @@ struct Answer {
 /// helper could not be asked, for people.
 pub async fn ask(name: &str, server: &str, path: Option<&OsStr>) -> Result<Option<Credential>, String> {
     let program = format!("docker-credential-{name}");
+    let (succeeded, output) = call(&program, name, "get", server, path).await?;
+    understand(&program, succeeded, &output)
+}
+
+/// Hands a helper something to store or to erase.
+pub async fn tell(name: &str, verb: &str, input: &str, path: Option<&OsStr>) -> Result<(), String> {
+    let program = format!("docker-credential-{name}");
+    match call(&program, name, verb, input, path).await? {
+        (true, _) => Ok(()),
+        (false, output) => {
+            Err(format!("`{program}` failed: {}", printable(String::from_utf8_lossy(&output).trim())))
+        }
+    }
+}
+
+async fn call(
+    program: &str,
+    name: &str,
+    verb: &str,
+    input: &str,
+    path: Option<&OsStr>,
+) -> Result<(bool, Vec<u8>), String> {
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
         return Err(format!("`{program}` is not a helper's name"));
     }
-    let mut command = Command::new(&program);
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut command = Command::new(program);
+    command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     if let Some(path) = path {
         command.env("PATH", path);
     }
     let mut child = command.spawn().map_err(|cause| format!("`{program}` does not start: {cause}"))?;
-    let exchanged = tokio::time::timeout(PATIENCE, exchange(&mut child, server)).await;
-    let (succeeded, output) = exchanged
+    let exchanged = tokio::time::timeout(PATIENCE, exchange(&mut child, input)).await;
+    exchanged
         .map_err(|_| format!("`{program}` gave no answer in {} s", PATIENCE.as_secs()))?
-        .map_err(|cause| format!("`{program}` broke off: {cause}"))?;
-    understand(&program, succeeded, &output)
+        .map_err(|cause| format!("`{program}` broke off: {cause}"))
 }
 
-async fn exchange(child: &mut Child, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
-    if let Some(mut input) = child.stdin.take() {
+async fn exchange(child: &mut Child, input: &str) -> std::io::Result<(bool, Vec<u8>)> {
+    if let Some(mut stdin) = child.stdin.take() {
         // A helper that answers without reading closes the pipe, which is no failure.
-        let _ = input.write_all(server.as_bytes()).await;
+        let _ = stdin.write_all(input.as_bytes()).await;
     }
     let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {

@@ -5,8 +5,10 @@ mod challenge;
 mod credentials;
 mod docker_config;
 mod helper;
+mod keep;
 mod token;
 
 pub use authenticator::{Access, Authenticator, Scope};
 pub use challenge::Challenge;
 pub use credentials::{Credential, CredentialPlaces, Credentials};
+pub use keep::Keeping;
