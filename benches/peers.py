@@ -123,12 +123,12 @@ def reap():
         pass
 
 
-def report(what, pairs, goal):
-    """`pairs` are (mab, BuildKit), each of wall and processor seconds."""
+def report(what, pairs, goal, peer="BuildKit"):
+    """`pairs` are (mab, the peer), each of wall and processor seconds."""
     median = lambda side, place: statistics.median(pair[side][place] for pair in pairs)
     mab, other = (median(0, 0), median(0, 1)), (median(1, 0), median(1, 1))
     print(
-        f"{what}: mab {mab[0]:.2f} s (cpu {mab[1]:.2f}), BuildKit {other[0]:.2f} s (cpu {other[1]:.2f}), "
+        f"{what}: mab {mab[0]:.2f} s (cpu {mab[1]:.2f}), {peer} {other[0]:.2f} s (cpu {other[1]:.2f}), "
         f"ratio {other[0] / mab[0]:.1f} (cpu {other[1] / mab[1]:.1f}), at least {goal}",
         flush=True,
     )
