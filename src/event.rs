@@ -17,6 +17,7 @@ pub enum NodeKind {
     Resolve,
     Build,
     Verify,
+    Test,
     Merge,
     Publish,
 }
@@ -28,7 +29,7 @@ pub struct NodeInfo {
     pub kind: NodeKind,
     /// The target's name, or the base image's for a resolve node.
     pub name: String,
-    /// The platform of a build or verify node.
+    /// The platform of a build, verify or test node.
     pub platform: Option<Platform>,
 }
 

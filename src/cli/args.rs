@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::bench::BenchArguments;
 use super::build_file::BuildFileArguments;
 use super::builder::BuilderArguments;
 use super::cache::CacheArguments;
@@ -23,6 +24,7 @@ use super::prune::PruneArguments;
 use super::release::{PromoteArguments, ReleaseArguments, ReleaseVerb, RollbackArguments};
 use super::run::RunArguments;
 use super::tags::TagsArguments;
+use super::test::TestArguments;
 use super::verify::VerifyArguments;
 use crate::base::Platform;
 use crate::command::bake::{BakeOptions, Publishing};
@@ -40,7 +42,7 @@ use crate::ui::Progress;
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done
-    1  a build step failed, or an image does not pass verification; of `diff`: there are differences
+    1  a build step or a test failed, or an image does not pass verification; of `diff`: there are differences
     2  wrong input: arguments, build file, Dockerfile, context, base image
     3  the machine cannot do it: namespaces, emulator, disk, store
     4  a registry or another remote did not do its part
@@ -59,6 +61,8 @@ pub struct Arguments {
 pub enum Verb {
     Bake(BakeArguments),
     Run(RunArguments),
+    Test(TestArguments),
+    Bench(BenchArguments),
     Plan(PlanArguments),
     Check(CheckArguments),
     Explain(ExplainArguments),
@@ -91,7 +95,9 @@ impl Verb {
     pub fn file(&self) -> Option<&BuildFileArguments> {
         match self {
             Self::Bake(arguments) => Some(&arguments.project.file),
-            Self::Run(arguments) => Some(&arguments.file),
+            Self::Run(arguments) => Some(&arguments.container.file),
+            Self::Bench(arguments) => Some(&arguments.container.file),
+            Self::Test(arguments) => Some(&arguments.project.file),
             Self::Plan(arguments) => Some(&arguments.project.file),
             Self::Check(arguments) => Some(&arguments.project.file),
             Self::Lock(arguments) => Some(&arguments.project.file),
@@ -466,6 +472,7 @@ impl BakeArguments {
             outputs: (!outputs.is_empty()).then_some(outputs),
             no_cache: self.no_cache,
             pull: self.pull,
+            tests_again: false,
             allowed: command::entitlements(&self.project.file.allow, facts)
                 .map_err(|problem| vec![*problem])?,
             ..plain_request(facts)

@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | a build step failed, or an image does not pass verification; of `mab diff`: there are differences |
+//! | 1 | a build step or a test failed, or an image does not pass verification; of `mab diff`: there are differences |
 //! | 2 | wrong input: arguments, build file, Dockerfile, context, base image |
 //! | 3 | the machine cannot do it: namespaces, emulator, disk, store |
 //! | 4 | a registry or another remote did not do its part |

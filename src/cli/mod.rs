@@ -1,10 +1,12 @@
 //! Arguments in, exit code out: parses words, calls commands, renders what they say.
 
 mod args;
+mod bench;
 mod build_file;
 mod builder;
 mod cache;
 mod check;
+mod container;
 mod copy;
 mod diff;
 mod digest;
@@ -25,6 +27,7 @@ mod run_mounts;
 mod signals;
 mod tags;
 mod terminal;
+mod test;
 mod verify;
 mod watch;
 
@@ -110,6 +113,8 @@ pub fn main() -> ExitCode {
         Verb::Diff(arguments) => diff::diff(&arguments, &facts),
         Verb::Ls(arguments) => ls::ls(&arguments, &facts),
         Verb::Release(arguments) => release::release(&arguments, &mut facts),
+        Verb::Bench(arguments) => bench::bench(&arguments, &user, &mut facts),
+        Verb::Test(arguments) => test::test(&arguments, &user, &mut facts),
         Verb::Run(arguments) => run::run(&arguments, &user, &mut facts),
     }
 }

@@ -1,31 +1,25 @@
 //! `mab run` on the command line.
 
-use std::io::{IsTerminal as _, Read, Write as _};
+use std::io::{IsTerminal as _, Read};
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::args::{ProgressArgument, SessionArguments};
-use super::build_file::BuildFileArguments;
+use super::container::{ContainerArguments, prepared};
 use super::terminal::{RawMode, size_of_terminal};
-use super::{failed, run_mounts, runtime, signals, surroundings};
-use crate::command::plan::plain_request;
-use crate::command::run::{Console, Prefix, RunOptions, RunStreams, Runs, prepare};
-use crate::command::{self, Failure};
-use crate::config::PlatformName;
+use super::{failed, runtime};
+use crate::command::Failure;
+use crate::command::run::{Console, Prefix, RunStreams, Runs};
 use crate::config::user::UserConfig;
 use crate::diag::{Kind, Problem};
-use crate::engine::embedded::container::{Container, NOT_EXECUTABLE, NOT_FOUND, Streams};
+use crate::engine::RunJob;
+use crate::engine::embedded::container::{Container, NOT_EXECUTABLE, NOT_FOUND, NUDGE_INTERVAL, Streams};
 use crate::engine::embedded::sandbox::{ExitStatus, RunExit};
 use crate::engine::embedded::{Embedded, Ended};
-use crate::engine::{Overrides, RunJob, Surroundings};
-use crate::event::{Event, EventSink};
 use crate::facts::Facts;
-use crate::model::Network;
 use crate::store::MAKE_SPACE;
-use crate::ui::{self, Progress, Ui};
+use crate::ui::Progress;
 
 /// `mab` could not run the command.
 const NOT_RUN: u8 = 125;
@@ -43,10 +37,6 @@ const NO_COMMAND: u8 = 127;
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct RunArguments {
-    #[command(flatten)]
-    pub file: BuildFileArguments,
-    #[command(flatten)]
-    session: SessionArguments,
     /// Runs for every platform of the image, one after the other; each line says which one
     #[arg(long, conflicts_with_all = ["platform", "interactive", "tty"])]
     all_platforms: bool,
@@ -56,61 +46,8 @@ pub struct RunArguments {
     /// Gives the command a terminal
     #[arg(short, long)]
     tty: bool,
-    /// Sets a variable; `NAME` alone takes its value from here
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
-    /// The user instead of the image's, by name or number: `USER[:GROUP]`
-    #[arg(short, long, value_name = "USER")]
-    user: Option<String>,
-    /// The working directory instead of the image's
-    #[arg(short, long, value_name = "PATH")]
-    workdir: Option<String>,
-    /// The program instead of the image's entrypoint, whose command is left out as well; an empty one for none
-    #[arg(long, value_name = "PROGRAM")]
-    entrypoint: Option<String>,
-    /// A file or folder of this machine: `SOURCE:TARGET[:ro]`
-    #[arg(short, long, value_name = "BIND", value_parser = run_mounts::volume)]
-    volume: Vec<crate::engine::RunMount>,
-    /// The same by words: `type=bind,source=PATH,target=PATH[,readonly]`, `type=tmpfs,target=PATH[,tmpfs-size=BYTES]`
-    #[arg(long, value_name = "MOUNT", value_parser = run_mounts::mount)]
-    mount: Vec<crate::engine::RunMount>,
-    /// An empty folder in memory: `PATH[:size=BYTES]`
-    #[arg(long, value_name = "PATH", value_parser = run_mounts::tmpfs)]
-    tmpfs: Vec<crate::engine::RunMount>,
-    /// Lets the command change nothing but what is mounted
-    #[arg(long)]
-    read_only: bool,
-    /// `default`: the outside can be reached; `none`: only itself; `host`: this machine's network
-    #[arg(long, value_name = "NETWORK", default_value = "default")]
-    network: NetworkArgument,
-    /// Another line of /etc/hosts
-    #[arg(long = "add-host", value_name = "NAME:ADDRESS", value_parser = host)]
-    hosts: Vec<(String, String)>,
-    /// What the machine is called inside
-    #[arg(long, value_name = "NAME", default_value = "mab")]
-    hostname: String,
-    /// The size of /dev/shm
-    #[arg(long, value_name = "BYTES", value_parser = run_mounts::size)]
-    shm_size: Option<u64>,
-    /// Asks no registry: what the store does not have is an error
-    #[arg(long)]
-    offline: bool,
-    /// How building a target is shown
-    #[arg(long, value_name = "HOW", env = "MAB_PROGRESS")]
-    progress: Option<ProgressArgument>,
-    /// The image
-    #[arg(value_name = "IMAGE")]
-    image: String,
-    /// The command instead of the image's, or the arguments of its entrypoint
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum NetworkArgument {
-    Default,
-    None,
-    Host,
+    #[command(flatten)]
+    pub container: ContainerArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -126,102 +63,8 @@ Examples:
   mab run --read-only --network none ./api.tar         what an archive holds, with no way out
   echo '2+2' | mab run -i ./bc.tar bc                  as a filter";
 
-impl RunArguments {
-    fn options(&self, facts: &Facts) -> Result<RunOptions, Failure> {
-        let wrong = |text: String| vec![Problem::input("run::mount", text)];
-        let mounts = self.mount.iter().chain(&self.volume).chain(&self.tmpfs).cloned();
-        let mounts = mounts.map(|mount| run_mounts::from_folder(mount, &facts.directories.current));
-        let project = self.file.options(&[]);
-        let platforms = PlatformName::without_sets(&project.platforms).map_err(|problem| vec![problem])?;
-        let env = self.env.iter().map(|entry| from_here(entry, facts)).collect();
-        Ok(RunOptions {
-            project,
-            session: command::SessionOptions { is_offline: self.offline, ..self.session.options() },
-            request: crate::plan::Request {
-                allowed: command::entitlements(&self.file.allow, facts).map_err(|problem| vec![*problem])?,
-                ..plain_request(facts)
-            },
-            image: self.image.clone(),
-            platforms,
-            is_for_all: self.all_platforms,
-            overrides: Overrides {
-                entrypoint: self
-                    .entrypoint
-                    .as_ref()
-                    .map(|program| if program.is_empty() { Vec::new() } else { vec![program.clone()] }),
-                arguments: self.command.clone(),
-                env,
-                user: self.user.clone(),
-                workdir: self.workdir.clone(),
-            },
-            surroundings: Surroundings {
-                mounts: mounts.collect::<Result<_, _>>().map_err(wrong)?,
-                network: match self.network {
-                    NetworkArgument::Default => Network::Default,
-                    NetworkArgument::None => Network::None,
-                    NetworkArgument::Host => Network::Host,
-                },
-                hostname: self.hostname.clone(),
-                extra_hosts: self.hosts.iter().cloned().collect(),
-                is_read_only: self.read_only,
-                shm_size: self.shm_size,
-                ulimits: Vec::new(),
-            },
-        })
-    }
-
-    fn progress(&self, user: &UserConfig) -> Progress {
-        let configured =
-            || <ProgressArgument as clap::ValueEnum>::from_str(user.progress.as_deref()?, false).ok();
-        self.progress.or_else(configured).unwrap_or(ProgressArgument::Auto).into()
-    }
-}
-
-/// `NAME:ADDRESS`, or `NAME=ADDRESS` for addresses of version 6.
-fn host(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once(['=', ':']).filter(|(name, address)| !name.is_empty() && !address.is_empty());
-    let (name, address) = pair.ok_or("a host is `NAME:ADDRESS`")?;
-    let bare = address.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().map_err(|_| format!("`{address}` is no address"))?;
-    Ok((name.to_string(), bare.to_string()))
-}
-
-/// A name alone is given its value here; one without a value here stays as it is, which takes the variable away.
-fn from_here(entry: &str, facts: &Facts) -> String {
-    match (entry.contains('='), facts.environment.get(entry)) {
-        (false, Some(value)) => format!("{entry}={value}"),
-        _ => entry.to_string(),
-    }
-}
-
-/// Shows what is noticed while a command runs; nothing else is of interest then.
-struct Notices(ui::Surroundings);
-
-impl EventSink for Notices {
-    fn emit(&self, event: Event) {
-        if let Event::Notice { problem, .. } = event {
-            // Nothing is left to do when standard error is closed.
-            let _ = std::io::stderr().write_all(ui::report(&problem, &self.0).as_bytes());
-        }
-    }
-}
-
-/// Shows a build once there is one: the terminal belongs to the command otherwise.
-struct LateUi {
-    progress: Progress,
-    surroundings: ui::Surroundings,
-    ui: OnceLock<Ui>,
-}
-
-impl EventSink for LateUi {
-    fn emit(&self, event: Event) {
-        let open = || Ui::new(self.progress, &self.surroundings, Box::new(std::io::stderr()));
-        self.ui.get_or_init(open).emit(event);
-    }
-}
-
 pub fn run(arguments: &RunArguments, user: &UserConfig, facts: &mut Facts) -> ExitCode {
-    let progress = arguments.progress(user);
+    let progress = arguments.container.progress(user);
     let not_run = |problems: &[Problem], facts: &Facts| {
         failed(problems, Progress::Auto, Some(facts));
         ExitCode::from(NOT_RUN)
@@ -230,20 +73,13 @@ pub fn run(arguments: &RunArguments, user: &UserConfig, facts: &mut Facts) -> Ex
         let problem = Problem::input("run::terminal", "`--tty` needs a terminal, and standard input is none");
         return not_run(&[problem.help("leave it out")], facts);
     }
-    let options = match arguments.options(facts) {
+    let options = match arguments.container.options(facts, arguments.all_platforms) {
         Ok(options) => options,
         Err(problems) => return not_run(&problems, facts),
     };
     let runtime = runtime();
     let code = runtime.block_on(async {
-        let ui = Arc::new(LateUi { progress, surroundings: surroundings(facts), ui: OnceLock::new() });
-        let notices = Arc::new(crate::run::SaidOnce::new(Arc::new(Notices(surroundings(facts)))));
-        let prepared = {
-            let (cancel, guard) = signals::cancellable();
-            let prepared = prepare(&options, facts, ui, notices, cancel).await;
-            drop(guard);
-            prepared
-        };
+        let prepared = prepared(&options, progress, facts).await;
         match prepared {
             Ok(runs) => run_all(&runs, arguments, facts).await,
             Err(problems) => Err(problems),
@@ -377,26 +213,40 @@ impl Signals {
     }
 }
 
-/// Waits for the command's end, and passes signals on to it meanwhile. The first process of a pid namespace takes no
-/// notice of a signal that it does not handle, so the second that asks for an end is the end.
+/// Waits for the command's end, and passes signals on to it meanwhile. One that asks for an end has the effect that it
+/// has on any process, though the kernel spares the first of a pid namespace; the second one is the end.
 async fn attend(
     container: &mut Container,
     signals: &mut Signals,
     stop_signal: i32,
     terminal: Option<&std::os::fd::OwnedFd>,
 ) -> Result<Ended, Box<Problem>> {
-    let mut was_asked = false;
+    let mut asked = None;
     loop {
+        let nudge = async {
+            match asked {
+                Some(number) => {
+                    tokio::time::sleep(NUDGE_INTERVAL).await;
+                    number
+                }
+                None => std::future::pending().await,
+            }
+        };
         let number = tokio::select! {
             ended = container.wait() => return ended,
             number = signals.next(terminal) => number,
+            number = nudge => {
+                container.nudge(number);
+                continue;
+            }
         };
         let asks_for_an_end = matches!(number, libc::SIGINT | libc::SIGTERM | libc::SIGHUP);
-        if asks_for_an_end && was_asked {
+        if asks_for_an_end && asked.is_some() {
             container.kill();
             continue;
         }
-        was_asked |= asks_for_an_end;
-        container.signal(if number == libc::SIGTERM { stop_signal } else { number });
+        let number = if number == libc::SIGTERM { stop_signal } else { number };
+        asked = asks_for_an_end.then_some(number).or(asked);
+        container.signal(number);
     }
 }

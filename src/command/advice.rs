@@ -44,7 +44,7 @@ fn look_over(
 ) -> Result<Report, Failure> {
     let builds = plan.nodes().filter_map(|(_, node)| match node {
         Node::Build(node) => Some(&**node),
-        Node::Resolve(_) | Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => None,
+        Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
     });
     let nodes: Vec<&BuildNode> = builds.filter(|node| is_meant(node)).collect();
     if nodes.is_empty() {

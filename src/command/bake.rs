@@ -29,6 +29,7 @@ use crate::plan::{self, BaseSource, BuildNode, Node, Plan, Request, ResolveNode}
 use crate::publish::about::About;
 use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
+use crate::report::test_results::TestResult;
 use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, Tools, run};
 use crate::store::Notice;
 
@@ -81,6 +82,8 @@ pub struct Baked {
     pub rehearsed: Option<String>,
     /// The images of targets that were asked for, where all of their bytes are wanted.
     pub images: Vec<BakedImage>,
+    /// What came of tests.
+    pub tests: Vec<TestResult>,
     /// What of the store had to be repaired during the run.
     pub repaired: Vec<Problem>,
 }
@@ -164,6 +167,7 @@ pub async fn bake(
     let jobs = engine.nodes_at_once(options.session.jobs);
     let limits = Limits { jobs, keep_going: options.keep_going };
     let RunResult { end, failures } = run(&plan, worker.clone(), limits, events, cancel).await;
+    let tests = worker.test_results();
     let images = match options.keeps_images && end == RunEnd::Succeeded {
         true => keep_images(&worker, &requested, &project).await?,
         false => Vec::new(),
@@ -196,6 +200,7 @@ pub async fn bake(
         pruned,
         rehearsed,
         images,
+        tests,
         repaired,
     })
 }
@@ -278,7 +283,7 @@ fn unpinned(plan: &Plan, pins: &Pins) -> Option<Problem> {
                     _ => None,
                 }));
             }
-            Node::Resolve(_) | Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => {}
+            Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => {}
         }
     }
     if names.is_empty() {

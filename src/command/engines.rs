@@ -27,7 +27,7 @@ impl Engines {
                 let Wanted { target, platform, worker_labels, .. } = wanted(node);
                 engine.refusal(&target, platform.as_ref(), &worker_labels)
             }
-            Node::Resolve(_) | Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => None,
+            Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
         let refusals: Vec<Problem> = refusals.collect();
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
@@ -43,7 +43,7 @@ impl Engines {
         let Self::Buildkit(engine) = self else { return Ok(Vec::new()) };
         let wanted = nodes.iter().filter_map(|id| match plan.node(*id) {
             Node::Build(node) => Some(wanted(node)),
-            Node::Resolve(_) | Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => None,
+            Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
         let wanted: Vec<Wanted> = wanted.collect();
         if wanted.is_empty() { Ok(Vec::new()) } else { engine.survey(&wanted).await }

@@ -6,6 +6,7 @@
 mod advice;
 pub mod bake;
 mod bases;
+pub mod bench;
 mod build_files;
 pub mod builder;
 mod builders;
@@ -44,6 +45,7 @@ pub mod remote;
 pub mod run;
 mod session;
 pub mod tags;
+pub mod test;
 pub mod untag;
 pub mod user;
 pub mod verify;

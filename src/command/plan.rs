@@ -133,6 +133,7 @@ pub fn plain_request(facts: &Facts) -> Request {
         outputs: None,
         no_cache: false,
         pull: false,
+        tests_again: false,
         // Nothing runs.
         allowed: BTreeSet::from(Entitlement::ALL),
         is_lenient: false,

@@ -16,7 +16,7 @@ use crate::cache::{Caches, CachesOptions, Patience};
 use crate::config::PlatformName;
 use crate::diag::{Kind, Problem};
 use crate::engine::embedded::{Embedded, EmbeddedOptions};
-use crate::engine::{JobEvents, Overrides, RunCommand, RunJob, Surroundings};
+use crate::engine::{JobEvents, Overrides, RunCommand, RunJob, Surroundings, stop_signal};
 use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::Facts;
 use crate::lock::Pins;
@@ -42,6 +42,14 @@ pub struct RunOptions {
     pub is_for_all: bool,
     pub overrides: Overrides,
     pub surroundings: Surroundings,
+}
+
+impl RunOptions {
+    /// Whether the image is one that others can pull.
+    pub fn is_in_registry(&self) -> bool {
+        let is_near = ["target:", "oci-layout://", "oci-archive://", "sha256:", ".", "/"];
+        !is_near.iter().any(|prefix| self.image.starts_with(prefix))
+    }
 }
 
 /// What is to run: one job for each platform.
@@ -252,30 +260,4 @@ fn tell_of_emulation(options: &RunOptions, jobs: &[RunJob], engine: &Embedded, f
     job.events
         .sink
         .emit(Event::Notice { node: None, problem: Arc::new(Problem::warning("run::emulated", message)) });
-}
-
-/// By name or number, as `STOPSIGNAL` has it; SIGTERM for what it is not.
-fn stop_signal(text: Option<&str>) -> i32 {
-    let Some(text) = text else { return libc::SIGTERM };
-    if let Ok(number) = text.parse() {
-        return number;
-    }
-    let name = text.trim_start_matches("SIG");
-    match name {
-        "HUP" => libc::SIGHUP,
-        "INT" => libc::SIGINT,
-        "QUIT" => libc::SIGQUIT,
-        "KILL" => libc::SIGKILL,
-        "USR1" => libc::SIGUSR1,
-        "USR2" => libc::SIGUSR2,
-        "WINCH" => libc::SIGWINCH,
-        _ => real_time(name).unwrap_or(libc::SIGTERM),
-    }
-}
-
-/// `RTMIN+3`
-fn real_time(name: &str) -> Option<i32> {
-    let rest = name.strip_prefix("RTMIN")?;
-    let offset = if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse::<i32>().ok()? };
-    Some(libc::SIGRTMIN() + offset)
 }

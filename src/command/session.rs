@@ -108,14 +108,15 @@ impl<'a> Session<'a> {
             patience: Patience::default(),
         });
         let surroundings = surroundings(facts);
+        let sandbox = Embedded::new(EmbeddedOptions {
+            store: store.clone(),
+            registry: registry.clone(),
+            sources: sources.clone(),
+            caches: caches.clone(),
+            jobs: self.options.jobs,
+        });
         let engine = match self.builder.get().cloned() {
-            None => Engines::Embedded(Embedded::new(EmbeddedOptions {
-                store: store.clone(),
-                registry: registry.clone(),
-                sources: sources.clone(),
-                caches: caches.clone(),
-                jobs: self.options.jobs,
-            })),
+            None => Engines::Embedded(sandbox.clone()),
             Some((name, builder)) => Engines::Buildkit(Buildkit::new(BuildkitOptions {
                 name,
                 builder,
@@ -128,6 +129,7 @@ impl<'a> Session<'a> {
         };
         Ok(Tools {
             engine: Arc::new(engine),
+            sandbox,
             store,
             registry,
             sources,

@@ -40,6 +40,8 @@ pub enum Section {
     Verify,
     Test,
     Expect,
+    ExpectedFile,
+    Service,
 }
 
 impl Section {
@@ -80,6 +82,8 @@ impl Section {
             Self::Verify => schema::keys_of::<schema::VerifyTable>(),
             Self::Test => schema::keys_of::<schema::Test>(),
             Self::Expect => schema::keys_of::<schema::Expect>(),
+            Self::ExpectedFile => schema::keys_of::<schema::ExpectedFileTable>(),
+            Self::Service => schema::keys_of::<schema::Service>(),
         }
     }
 
@@ -104,7 +108,7 @@ impl Section {
             (Self::Target | Self::On, "target") => Some("the stage to build is `stage`"),
             (Self::On, "append") => Some("no key of an `on` table is a list"),
             (Self::Test, "command" | "cmd") => Some("what a test runs is `run`, or a `script`"),
-            (Self::Test, "stdout-matches" | "stderr-matches" | "exit" | "files" | "ports") => {
+            (Self::Test, "stdout-matches" | "stderr-matches" | "exit" | "files" | "ports" | "absent") => {
                 Some("what a test expects is in `expect = { … }`")
             }
             (Self::Target | Self::Group, "builder") => Some(
@@ -150,6 +154,8 @@ impl Section {
             Self::Verify => "`verify`",
             Self::Test => "a test",
             Self::Expect => "`expect`",
+            Self::ExpectedFile => "a file that is expected",
+            Self::Service => "`service`",
         }
     }
 }
@@ -279,6 +285,8 @@ mod tests {
             (Section::Resources, "[target.x.resources]"),
             (Section::Test, "[target.x.test.t]"),
             (Section::Expect, "[target.x.test.t.expect]"),
+            (Section::Service, "[target.x.test.t.service]"),
+            (Section::ExpectedFile, "[[target.x.test.t.expect.files]]"),
         ] {
             let known = section.known();
             assert!(known.len() > 2, "{section:?}");

@@ -80,6 +80,7 @@ pub use platforms::PlatformName;
 pub use resolve::{Overrides, resolve};
 pub use resolved::{is_resolved, load_resolved};
 pub use shape::{has_entries, key_problem};
+pub use size::text as size_text;
 pub use variable::{Variable, variables};
 
 use crate::facts::{CiFacts, GitQuestions};

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::keys::Section;
 use super::read::{NETWORKS, read_word};
+use super::size;
 use super::table::{Reader, Role, Value, integer};
 use super::text::Text;
 use crate::diag::{Located, Place, Problem};
@@ -31,6 +32,8 @@ pub struct TestDeclaration {
     /// Without it the test runs for all platforms of its target.
     pub platforms: Option<Vec<Text>>,
     pub network: Network,
+    pub service: Option<ServiceDeclaration>,
+    pub mounts: Vec<Text>,
     pub when: Option<Text>,
 }
 
@@ -45,8 +48,25 @@ pub struct ExpectationDeclaration {
     pub exit: Option<i32>,
     pub stdout: Option<Text>,
     pub stderr: Option<Text>,
-    pub files: Vec<Text>,
+    pub files: Vec<FileDeclaration>,
+    pub absent: Vec<Text>,
     pub ports: Vec<Port>,
+    pub max_size: Option<u64>,
+    pub max_layer_size: Option<u64>,
+}
+
+#[derive(Debug)]
+pub struct FileDeclaration {
+    pub path: Text,
+    pub mode: Option<u32>,
+    pub owner: Option<Text>,
+}
+
+#[derive(Debug, Default)]
+pub struct ServiceDeclaration {
+    pub args: Vec<Text>,
+    pub ports: Vec<Port>,
+    pub log: Option<Text>,
 }
 
 impl TestDeclaration {
@@ -63,6 +83,8 @@ impl TestDeclaration {
             retries: 0,
             platforms: None,
             network: Network::None,
+            service: None,
+            mounts: Vec::new(),
             when: None,
         }
     }
@@ -106,6 +128,8 @@ fn read_one(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<
             "network" => {
                 test.network = read_word(reader, "network", value, NETWORKS).unwrap_or(Network::None);
             }
+            "service" => test.service = read_service(reader, value),
+            "mounts" => test.mounts = reader.texts("mounts", value, Role::Template).unwrap_or_default(),
             "when" => test.when = reader.text("when", value, Role::Condition),
             _ => reader.unknown_key(Section::Test, key),
         }
@@ -124,8 +148,21 @@ fn check_action(reader: &mut Reader<'_>, test: &TestDeclaration, actions: &[Plac
                 .help("keep one of them, or write two tests"),
         );
     }
-    let looks = !test.expect.files.is_empty() || !test.expect.ports.is_empty();
-    if actions.is_empty() && !looks {
+    let expect = &test.expect;
+    let looks = [expect.files.is_empty(), expect.absent.is_empty(), expect.ports.is_empty()].contains(&false)
+        || expect.max_size.or(expect.max_layer_size).is_some();
+    if let Some(service) = &test.service
+        && service.ports.is_empty()
+        && service.log.is_none()
+        && expect.ports.is_empty()
+    {
+        reader.report(
+            Problem::input("config::missing-key", "a service needs `ports` or `log-matches`")
+                .at(test.place.clone(), "nothing tells when it is ready")
+                .help("write `service = { ports = [8080] }`, or `service = { log-matches = \"listening\" }`"),
+        );
+    }
+    if actions.is_empty() && !looks && test.service.is_none() {
         reader.report(
             Problem::input("config::missing-key", "a test needs `run`, `script`, or what it expects to find")
                 .at(test.place.clone(), "does nothing")
@@ -161,12 +198,82 @@ fn read_expectation(reader: &mut Reader<'_>, value: &Value<'_>) -> ExpectationDe
             "exit" => expect.exit = read_whole(reader, "exit", value, 0, 255),
             "stdout-matches" => expect.stdout = reader.text("stdout-matches", value, Role::Template),
             "stderr-matches" => expect.stderr = reader.text("stderr-matches", value, Role::Template),
-            "files" => expect.files = reader.texts("files", value, Role::Template).unwrap_or_default(),
+            "files" => expect.files = read_files(reader, value),
+            "absent" => expect.absent = reader.texts("absent", value, Role::Plain).unwrap_or_default(),
+            "max-size" => expect.max_size = read_size(reader, "max-size", value),
+            "max-layer-size" => expect.max_layer_size = read_size(reader, "max-layer-size", value),
             "ports" => expect.ports = read_ports(reader, value),
             _ => reader.unknown_key(Section::Expect, key),
         }
     }
     expect
+}
+
+fn read_files(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<FileDeclaration> {
+    let members = reader.list("files", value, "a list of paths and tables").unwrap_or_default();
+    members.iter().filter_map(|member| read_file(reader, member)).collect()
+}
+
+/// A path, or a table with it.
+fn read_file(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<FileDeclaration> {
+    if let DeValue::String(_) = value.get_ref() {
+        let path = reader.text("files", value, Role::Template)?;
+        return Some(FileDeclaration { path, mode: None, owner: None });
+    }
+    let (mut path, mut mode, mut owner) = (None, None, None);
+    for (key, value) in reader.table("files", value)? {
+        match key.get_ref().as_ref() {
+            "path" => path = reader.text("path", value, Role::Template),
+            "mode" => mode = read_mode(reader, value),
+            "owner" => owner = reader.scalar_text("owner", value, Role::Plain),
+            _ => reader.unknown_key(Section::ExpectedFile, key),
+        }
+    }
+    if path.is_none() {
+        let place = reader.place(value.span());
+        let problem = Problem::input("config::missing-key", "a file that is expected needs its `path`");
+        reader.report(problem.at(place, "of no file"));
+    }
+    Some(FileDeclaration { path: path?, mode, owner })
+}
+
+fn read_mode(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<u32> {
+    let text = reader.text("mode", value, Role::Plain)?;
+    let mode = u32::from_str_radix(&text.value, 8).ok().filter(|mode| *mode <= 0o7777);
+    if mode.is_none() {
+        reader.report(
+            Problem::input("config::bad-value", format!("`{}` is not a mode", text.value))
+                .at(text.place(), "not a mode")
+                .help("write it in octal, such as `\"0755\"`"),
+        );
+    }
+    mode
+}
+
+fn read_size(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<u64> {
+    let text = reader.scalar_text(key, value, Role::Plain)?;
+    let bytes = size::parse(&text.value).filter(|bytes| *bytes > 0);
+    if bytes.is_none() {
+        reader.report(
+            Problem::input("config::bad-value", format!("`{}` is not a size", text.value))
+                .at(text.place(), "not a size")
+                .help("write bytes, or `80MB`"),
+        );
+    }
+    bytes
+}
+
+fn read_service(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<ServiceDeclaration> {
+    let mut service = ServiceDeclaration::default();
+    for (key, value) in reader.table("service", value)? {
+        match key.get_ref().as_ref() {
+            "args" => service.args = reader.texts("args", value, Role::Template).unwrap_or_default(),
+            "ports" => service.ports = read_ports(reader, value),
+            "log-matches" => service.log = reader.text("log-matches", value, Role::Template),
+            _ => reader.unknown_key(Section::Service, key),
+        }
+    }
+    Some(service)
 }
 
 fn read_ports(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Port> {

@@ -18,7 +18,7 @@ pub mod selection;
 pub use job::{BuildJob, BuildOutcome, JobContext, JobEvents, SEMANTICS, StepCache, StepCaches};
 pub use machine::{blocking, io_problem};
 pub use recipe::Recipe;
-pub use run_command::{Overrides, RunCommand};
+pub use run_command::{Overrides, RunCommand, stop_signal};
 pub use run_job::{RunJob, RunMount, Surroundings};
 
 use std::collections::BTreeMap;

@@ -85,6 +85,32 @@ fn directory(image: &str, wanted: Option<&str>) -> String {
     clean.to_string_lossy().into_owned()
 }
 
+/// By name or number, as `STOPSIGNAL` has it; SIGTERM for what it is not.
+pub fn stop_signal(text: Option<&str>) -> i32 {
+    let Some(text) = text else { return libc::SIGTERM };
+    if let Ok(number) = text.parse() {
+        return number;
+    }
+    let name = text.trim_start_matches("SIG");
+    match name {
+        "HUP" => libc::SIGHUP,
+        "INT" => libc::SIGINT,
+        "QUIT" => libc::SIGQUIT,
+        "KILL" => libc::SIGKILL,
+        "USR1" => libc::SIGUSR1,
+        "USR2" => libc::SIGUSR2,
+        "WINCH" => libc::SIGWINCH,
+        _ => real_time(name).unwrap_or(libc::SIGTERM),
+    }
+}
+
+/// `RTMIN+3`
+fn real_time(name: &str) -> Option<i32> {
+    let rest = name.strip_prefix("RTMIN")?;
+    let offset = if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse::<i32>().ok()? };
+    Some(libc::SIGRTMIN() + offset)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

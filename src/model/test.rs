@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Network;
@@ -23,6 +24,44 @@ pub struct Test {
     /// How often it is tried again after a failure.
     pub retries: u32,
     pub network: Network,
+    /// The image's own command, which runs beside the test's.
+    pub service: Option<Service>,
+    /// Files and folders of this machine.
+    pub mounts: Vec<TestMount>,
+}
+
+/// The image's own command as a service, and when it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Instead of the image's command, for its entrypoint.
+    pub args: Vec<String>,
+    /// Ports that are open once it is ready.
+    pub ports: Vec<Port>,
+    /// A regular expression for a line that it says then.
+    pub log: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestMount {
+    pub source: PathBuf,
+    /// Absolute.
+    pub target: String,
+    pub is_writable: bool,
+    pub place: Option<Place>,
+}
+
+impl Test {
+    /// Whether it runs something, and does not only look.
+    pub fn runs(&self) -> bool {
+        self.action.is_some() || self.service.is_some() || !self.expect.ports.is_empty()
+    }
+
+    /// All that decides what it finds, whatever its place and how often it is tried.
+    pub fn definition(&self) -> impl fmt::Debug + '_ {
+        let mounts: Vec<_> = self.mounts.iter().map(|mount| (&mount.target, mount.is_writable)).collect();
+        let commanded = (&self.action, &self.stdin, &self.env, &self.user, &self.workdir);
+        (commanded, &self.expect, &self.service, self.timeout, self.network, mounts)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +79,26 @@ pub struct Expectation {
     /// Regular expressions that compile.
     pub stdout: Option<String>,
     pub stderr: Option<String>,
-    /// Absolute paths that must exist.
-    pub files: Vec<String>,
+    /// What must be there.
+    pub files: Vec<ExpectedFile>,
+    /// Patterns of paths that must not be there, as in an ignore file.
+    pub absent: Vec<String>,
     /// Ports that must be open.
     pub ports: Vec<Port>,
+    /// Bytes of all layers, as they are transferred.
+    pub max_size: Option<u64>,
+    /// Bytes of each layer.
+    pub max_layer_size: Option<u64>,
+}
+
+/// A file or folder of the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedFile {
+    /// Absolute.
+    pub path: String,
+    pub mode: Option<u32>,
+    /// `USER[:GROUP]`, by names of the image or numbers.
+    pub owner: Option<String>,
 }
 
 /// A port of the image.

@@ -12,7 +12,7 @@ use super::conflicts::Claims;
 use super::cycles;
 use super::graph::Plan;
 use super::node::{
-    BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode, VerifyNode,
+    BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode, TestNode, VerifyNode,
 };
 use super::select::Selection;
 use super::unsupported;
@@ -82,6 +82,8 @@ pub struct Request {
     pub outputs: Option<Vec<Output>>,
     pub no_cache: bool,
     pub pull: bool,
+    /// Tests that passed are run again.
+    pub tests_again: bool,
     /// `--allow`: what builds may do beyond the sandbox.
     pub allowed: BTreeSet<Entitlement>,
     /// Tags that nothing moves, and caches, may be shared, as bake lets them be.
@@ -223,8 +225,9 @@ impl<'a> Compiler<'a> {
         }));
         for variant in &target.variants {
             if let Some(build) = self.builds.get(&target.name, &variant.platform.value) {
-                let judged = self.add_verify(target, variant, build);
-                self.plan.depend(node, judged.unwrap_or(build));
+                let judged = self.add_verify(target, variant, build).unwrap_or(build);
+                let tested = self.add_test(target, variant, judged);
+                self.plan.depend(node, tested.unwrap_or(judged));
             }
         }
         self.merges.insert(&target.name, node);
@@ -246,6 +249,21 @@ impl<'a> Compiler<'a> {
         Some(node)
     }
 
+    /// What is expected of one platform's image, tried once it is built.
+    fn add_test(&mut self, target: &Target, variant: &Variant, judged: NodeId) -> Option<NodeId> {
+        if variant.tests.is_empty() {
+            return None;
+        }
+        let test = self.plan.add(Node::Test(TestNode {
+            target: target.name.clone(),
+            platform: variant.platform.value.clone(),
+            tests: variant.tests.clone(),
+            is_fresh: self.request.no_cache || self.request.tests_again,
+        }));
+        self.plan.depend(test, judged);
+        Some(test)
+    }
+
     /// Nothing is written of a target that others only build on.
     fn requested_outputs(&self, target: &Target) -> Vec<Output> {
         match self.requested.contains(target.name.as_str()) {
@@ -265,6 +283,10 @@ impl<'a> Compiler<'a> {
     /// What is written of a requested target: the command line's outputs, else its own; `push` and `load` add to
     /// them as bake's flags do.
     fn outputs(&self, target: &Target) -> Vec<Located<Output>> {
+        // Not even what a group delivers.
+        if self.request.outputs.as_ref().is_some_and(Vec::is_empty) {
+            return Vec::new();
+        }
         let mut outputs: Vec<Located<Output>> = match &self.request.outputs {
             Some(outputs) => outputs.iter().cloned().map(Located::unplaced).collect(),
             None => target.outputs.clone(),

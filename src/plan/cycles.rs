@@ -74,7 +74,7 @@ fn edge(plan: &Plan, node: NodeId, next: NodeId) -> Option<Edge<'_>> {
             let place = need.and_then(|need| need.place.clone());
             Edge { from: &from.target, to: &to.target, how: "needs", place }
         }
-        Node::Resolve(_) | Node::Verify(_) | Node::Publish(_) => return None,
+        Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Publish(_) => return None,
     })
 }
 

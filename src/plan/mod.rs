@@ -18,7 +18,9 @@ mod why;
 pub use compile::{Dockerfiles, Request, base_source, compile};
 pub use graph::Plan;
 pub use key::{NodeKeyInputs, node_key};
-pub use node::{BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode, VerifyNode};
+pub use node::{
+    BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode, TestNode, VerifyNode,
+};
 pub use requirements::unmet;
 pub use select::{Selection, select};
 pub use why::{Account, shared_parts, why};

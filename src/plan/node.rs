@@ -8,13 +8,14 @@ use crate::base::{Digest, NodeId, Platform, Reference};
 use crate::diag::{Located, Place};
 use crate::dockerfile::Dockerfile;
 use crate::event::{NodeInfo, NodeKind};
-use crate::model::{Annotation, Attestation, CacheUse, ExportOptions, Output, Variant, Verify};
+use crate::model::{Annotation, Attestation, CacheUse, ExportOptions, Output, Test, Variant, Verify};
 
 #[derive(Clone, Debug)]
 pub enum Node {
     Resolve(ResolveNode),
     Build(Box<BuildNode>),
     Verify(VerifyNode),
+    Test(TestNode),
     Merge(MergeNode),
     Publish(PublishNode),
 }
@@ -61,6 +62,16 @@ pub struct VerifyNode {
     pub rules: Verify,
     /// The target is asked for itself, so its image has to start. Others may only be built on.
     pub starts: bool,
+}
+
+/// Tries one platform's image.
+#[derive(Clone, Debug)]
+pub struct TestNode {
+    pub target: String,
+    pub platform: Platform,
+    pub tests: Vec<Test>,
+    /// Tests that passed before are run again.
+    pub is_fresh: bool,
 }
 
 /// Joins a target's platform images into an index and writes the outputs that are files.
@@ -117,6 +128,12 @@ impl Node {
                 name: node.target.clone(),
                 platform: Some(node.platform.clone()),
             },
+            Self::Test(node) => NodeInfo {
+                id,
+                kind: NodeKind::Test,
+                name: node.target.clone(),
+                platform: Some(node.platform.clone()),
+            },
             Self::Merge(node) => {
                 NodeInfo { id, kind: NodeKind::Merge, name: node.target.clone(), platform: None }
             }
@@ -133,9 +150,16 @@ impl fmt::Display for Node {
             Self::Resolve(node) => write!(f, "resolve {}", node.source),
             Self::Build(node) => write!(f, "build {} {}", node.target, node.platform),
             Self::Verify(node) => write!(f, "verify {} {}", node.target, node.platform),
+            Self::Test(node) => write!(f, "{node}"),
             Self::Merge(node) => write!(f, "merge {}", node.target),
             Self::Publish(_) => f.write_str("publish"),
         }
+    }
+}
+
+impl fmt::Display for TestNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "test {} {}", self.target, self.platform)
     }
 }
 

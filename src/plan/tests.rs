@@ -45,6 +45,7 @@ fn world() -> World {
         pull: false,
         allowed: BTreeSet::new(),
         is_lenient: false,
+        tests_again: false,
         has_workers: false,
         build_platform: Platform::linux("amd64"),
         directory: "/p".into(),

@@ -55,10 +55,6 @@ fn of_variant(target: &Target, variant: &Variant, has_workers: bool) -> Vec<Prob
         let help = "bake with `--builder NAME`, or take `worker-labels` out to build the platform here";
         add("worker-labels", what, help, label.place.as_ref());
     }
-    if let Some(test) = variant.tests.first() {
-        let help = "take it out, or leave it out here with `when`";
-        add("test", "tests are not run in images yet", help, Some(&test.place));
-    }
     found
 }
 

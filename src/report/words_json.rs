@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::diag::Located;
 use crate::model::{
-    Attestation, CacheEntry, LintFailing, Network, Policy, Project, Resources, Swap, Target, Test,
-    TestAction, Variant, Verify, Worker,
+    Attestation, CacheEntry, ExpectedFile, LintFailing, Network, Policy, Project, Resources, Service, Swap,
+    Target, Test, TestAction, TestMount, Variant, Verify, Worker,
 };
 
 type Object = Map<String, Value>;
@@ -215,11 +215,15 @@ fn test_json(test: &Test) -> Value {
     };
     let some = |is_said: bool, value: Value| is_said.then_some(value);
     let ports: Vec<String> = expect.ports.iter().map(ToString::to_string).collect();
+    let files: Vec<Value> = expect.files.iter().map(file_json).collect();
     let expected = [
         ("exit", expect.exit.map(|code| json!(code))),
         ("stdout-matches", expect.stdout.as_ref().map(|pattern| json!(pattern))),
         ("stderr-matches", expect.stderr.as_ref().map(|pattern| json!(pattern))),
-        ("files", some(!expect.files.is_empty(), json!(expect.files))),
+        ("files", some(!files.is_empty(), json!(files))),
+        ("absent", some(!expect.absent.is_empty(), json!(expect.absent))),
+        ("max-size", expect.max_size.map(|bytes| json!(bytes))),
+        ("max-layer-size", expect.max_layer_size.map(|bytes| json!(bytes))),
         ("ports", some(!ports.is_empty(), json!(ports))),
     ];
     let said = |entries: &[(&str, Option<Value>)]| -> Object {
@@ -237,7 +241,33 @@ fn test_json(test: &Test) -> Value {
         ("timeout", test.timeout.map(|time| json!(format!("{}ms", time.as_millis())))),
         ("retries", some(test.retries > 0, json!(test.retries))),
         ("network", network_text(test.network).map(|word| json!(word))),
+        ("service", test.service.as_ref().map(service_json)),
+        ("mounts", some(!test.mounts.is_empty(), test.mounts.iter().map(mount_text).collect())),
     ]))
+}
+
+fn file_json(file: &ExpectedFile) -> Value {
+    if file.mode.is_none() && file.owner.is_none() {
+        return json!(file.path);
+    }
+    let mut object = Object::from_iter([("path".to_string(), json!(file.path))]);
+    object.extend(file.mode.map(|mode| ("mode".to_string(), json!(format!("{mode:04o}")))));
+    object.extend(file.owner.as_ref().map(|owner| ("owner".to_string(), json!(owner))));
+    Value::Object(object)
+}
+
+fn service_json(service: &Service) -> Value {
+    let mut object = Object::new();
+    let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
+    object.extend((!service.args.is_empty()).then(|| ("args".to_string(), json!(service.args))));
+    object.extend((!ports.is_empty()).then(|| ("ports".to_string(), json!(ports))));
+    object.extend(service.log.as_ref().map(|pattern| ("log-matches".to_string(), json!(pattern))));
+    Value::Object(object)
+}
+
+fn mount_text(mount: &TestMount) -> String {
+    let access = if mount.is_writable { ":rw" } else { "" };
+    format!("{}:{}{access}", mount.source.display(), mount.target)
 }
 
 /// `None` for the default of tests.

@@ -320,7 +320,7 @@ impl<E: Engine> PlanWorker<E> {
             let found = match node {
                 Node::Resolve(node) => self.base_explanation(node).await,
                 Node::Build(node) => self.build_explanation(id, node).await,
-                Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => continue,
+                Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => continue,
             };
             match found {
                 Ok(explanation) => explained.push((id, explanation)),

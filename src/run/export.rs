@@ -57,7 +57,12 @@ impl<E: Engine> PlanWorker<E> {
     pub(super) fn merge_node(&self, target: &str) -> Option<&MergeNode> {
         self.plan.nodes().find_map(|(_, node): (NodeId, &Node)| match node {
             Node::Merge(merge) if merge.target == target => Some(merge),
-            Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => None,
+            Node::Resolve(_)
+            | Node::Build(_)
+            | Node::Verify(_)
+            | Node::Test(_)
+            | Node::Merge(_)
+            | Node::Publish(_) => None,
         })
     }
 }

@@ -60,7 +60,7 @@ impl<E: Engine> PlanWorker<E> {
     async fn resolve_all(&self, foreseen: &mut Foreseen) {
         let wanted = self.plan.nodes().filter_map(|(_, node)| match node {
             Node::Resolve(node) => Some(node),
-            Node::Build(_) | Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => None,
+            Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
         let wanted = wanted.flat_map(|node| {
             node.wanted

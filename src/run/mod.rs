@@ -21,6 +21,7 @@ mod said_once;
 mod schedule;
 mod sources;
 mod survey;
+mod test;
 mod verify;
 mod worker;
 

@@ -71,7 +71,7 @@ impl<E: Engine> PlanWorker<E> {
     fn published(&self) -> Vec<&PublishTarget> {
         let nodes = self.plan.nodes().filter_map(|(_, node)| match node {
             Node::Publish(node) => Some(&node.targets),
-            Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Merge(_) => None,
+            Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) => None,
         });
         nodes.flatten().collect()
     }

@@ -80,7 +80,7 @@ pub(super) async fn work<E: Engine>(
 fn judged<E: Engine>(worker: &PlanWorker<E>, id: NodeId) -> Option<&BuildNode> {
     worker.plan.dependencies(id).into_iter().find_map(|need| match worker.plan.node(need) {
         Node::Build(build) => Some(&**build),
-        Node::Resolve(_) | Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => None,
+        Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
     })
 }
 

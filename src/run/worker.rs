@@ -11,6 +11,7 @@ use super::build::Builder;
 use super::caches::NamedCaches;
 use super::explain::Explainer;
 use super::resolve::Bases;
+use super::test::{self, TestResults};
 use super::verify::Surfaces;
 use super::{Worker, merge, publish, verify};
 use crate::base::payload::Outcome;
@@ -18,6 +19,7 @@ use crate::base::{Digest, NodeId, Platform};
 use crate::cache::Caches;
 use crate::diag::Problem;
 use crate::docker::{EngineAddress, EngineError};
+use crate::engine::embedded::Embedded;
 use crate::engine::forwarded::Environment;
 use crate::engine::{BuildOutcome, Engine, JobEvents, blocking};
 use crate::event::EventSink;
@@ -30,6 +32,7 @@ use crate::publish::looks::TagLooks;
 use crate::publish::merge::Merged;
 use crate::publish::push::PushedName;
 use crate::registry::Registry;
+use crate::report::test_results::TestResult;
 use crate::source::Sources;
 use crate::steps::Lowered;
 use crate::store::Store;
@@ -37,6 +40,8 @@ use crate::store::Store;
 /// Everything nodes work with.
 pub struct Tools<E> {
     pub engine: Arc<E>,
+    /// Where tests run, whoever builds.
+    pub sandbox: Arc<Embedded>,
     pub store: Store,
     pub registry: Registry,
     pub sources: Sources,
@@ -78,6 +83,8 @@ pub struct PlanWorker<E> {
     pub(super) access: Access,
     /// Where tags would move.
     pub(super) rehearsed: OnceCell<Vec<PushedName>>,
+    /// What came of tests.
+    pub(super) tests: TestResults,
     images: Mutex<BTreeMap<(String, Platform), Built>>,
     merged: Mutex<BTreeMap<String, Merged>>,
     /// What images show, for their target's merge to compare.
@@ -104,7 +111,7 @@ impl<E: Engine> PlanWorker<E> {
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
-        let (access, rehearsed, images, merged, surfaces, foreseen) = Default::default();
+        let (access, rehearsed, tests, images, merged, surfaces, foreseen) = Default::default();
         let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
         Self {
             plan,
@@ -117,6 +124,7 @@ impl<E: Engine> PlanWorker<E> {
             turns,
             access,
             rehearsed,
+            tests,
             images,
             merged,
             surfaces,
@@ -130,6 +138,11 @@ impl<E: Engine> PlanWorker<E> {
         let key = (target.to_string(), platform.clone());
         let foreseen = || self.foreseen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         images.get(&key).map(|built| built.image.clone()).or_else(foreseen)
+    }
+
+    /// What came of tests, in the order they ended.
+    pub fn test_results(&self) -> Vec<TestResult> {
+        self.tests.all()
     }
 
     /// Brings every byte of a target's image into the store, and gives its manifest's digest; nothing, where it was not
@@ -225,6 +238,7 @@ impl<E: Engine> Worker for PlanWorker<E> {
             }
             Node::Build(node) => self.build(id, node).await,
             Node::Verify(node) => verify::work(self, id, node).await,
+            Node::Test(node) => test::work(self, id, node).await,
             Node::Merge(node) => merge::work(self, id, node).await,
             Node::Publish(node) => publish::work(self, id, node).await,
         }

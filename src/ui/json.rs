@@ -135,6 +135,7 @@ impl<'a> From<&'a NodeInfo> for Node<'a> {
             NodeKind::Resolve => "resolve",
             NodeKind::Build => "build",
             NodeKind::Verify => "verify",
+            NodeKind::Test => "test",
             NodeKind::Merge => "merge",
             NodeKind::Publish => "publish",
         };

@@ -103,6 +103,7 @@ impl Node {
             NodeKind::Resolve => "resolve ",
             NodeKind::Build => "",
             NodeKind::Verify => "verify ",
+            NodeKind::Test => "test ",
             NodeKind::Merge => "merge ",
             // One for all targets of a run.
             NodeKind::Publish => return "publish".to_string(),

@@ -165,13 +165,19 @@ fn last_line(story: &Story, end: RunEnd, elapsed: Duration, style: Style) -> Str
             format!("{}: {} up to date in {elapsed}\n", style.good("nothing had to be done"), images())
         }
         RunEnd::Succeeded => {
-            let (built, reused) = step_counts(story.nodes());
+            let (tests, others): (Vec<&Node>, Vec<&Node>) =
+                story.nodes().partition(|node| node.info.kind == NodeKind::Test);
+            let (built, reused) = step_counts(others.into_iter());
+            let tests = match step_counts(tests.into_iter()).0 {
+                0 => String::new(),
+                run => format!(", {}", count(run, "test")),
+            };
             let emulated: Duration = story.nodes().map(|node| node.counts.emulated).sum();
             let emulated = match emulated {
                 Duration::ZERO => String::new(),
                 time => format!(", {} of it emulated", span(time)),
             };
-            let steps = format!("{} built, {reused} reused{emulated}", count(built, "step"));
+            let steps = format!("{} built, {reused} reused{tests}{emulated}", count(built, "step"));
             format!("{} in {elapsed}: {}, {steps}\n", style.good("done"), images())
         }
         RunEnd::Failed => format!("{} after {elapsed}: {}\n", style.bad("failed"), tally(story)),

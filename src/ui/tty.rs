@@ -203,6 +203,7 @@ fn activity(node: &Node) -> String {
             NodeKind::Resolve => "resolving",
             NodeKind::Build => "preparing",
             NodeKind::Verify => "verifying",
+            NodeKind::Test => "testing",
             NodeKind::Merge => "merging",
             NodeKind::Publish => "publishing",
         }

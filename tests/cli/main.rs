@@ -6,6 +6,7 @@
 mod support;
 
 mod bad_input;
+mod bench;
 mod border;
 mod build_platform;
 mod builders;
@@ -57,6 +58,7 @@ mod secrets;
 mod shared_results;
 mod tags;
 mod targets;
+mod testing;
 mod user_config;
 mod verify;
 mod walks;

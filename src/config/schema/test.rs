@@ -33,6 +33,10 @@ pub struct Test {
     pub platforms: Option<Vec<String>>,
     /// The network it sees; `none` when it is not given.
     pub network: Option<Network>,
+    /// Starts the image's own entrypoint beside the test's command, and waits until it is ready.
+    pub service: Option<Service>,
+    /// Files and folders of this machine, read-only: `SOURCE:TARGET`, or `SOURCE:TARGET:rw`. Templates.
+    pub mounts: Option<Vec<String>>,
     /// An expression: the test is left out where it is false.
     pub when: Option<String>,
 }
@@ -48,8 +52,45 @@ pub struct Expect {
     pub stdout_matches: Option<String>,
     /// A regular expression for a part of standard error. A template.
     pub stderr_matches: Option<String>,
-    /// Absolute paths that must exist in the image. Templates.
-    pub files: Option<Vec<String>>,
-    /// Ports that must be open: numbers, or `53/udp`.
+    /// What must be there, with what the command made: absolute paths, links followed. Templates.
+    pub files: Option<Vec<ExpectedFile>>,
+    /// Paths of the image that must not be there, as patterns of an ignore file: `**/*.pem`, `/var/cache/apt/*`.
+    pub absent: Option<Vec<String>>,
+    /// Ports that must come to be open: numbers, or `53/udp`. The command is ended then.
     pub ports: Option<Vec<Scalar>>,
+    /// The most that all layers may have as they are transferred: bytes, or `80MB`.
+    pub max_size: Option<Scalar>,
+    /// The most that each layer may have.
+    pub max_layer_size: Option<Scalar>,
+}
+
+/// A path, or a path with what it must be.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum ExpectedFile {
+    Path(String),
+    Table(ExpectedFileTable),
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExpectedFileTable {
+    /// An absolute path. A template.
+    pub path: String,
+    /// Its permission bits in octal, such as `0755`.
+    pub mode: Option<String>,
+    /// Whose it is: `USER[:GROUP]`, by names of the image or numbers.
+    pub owner: Option<String>,
+}
+
+/// The image's own command as a service.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Service {
+    /// Words for the image's entrypoint, instead of its command. Templates.
+    pub args: Option<Vec<String>>,
+    /// Ports that are open once it is ready.
+    pub ports: Option<Vec<Scalar>>,
+    /// A regular expression for what it says once it is ready. A template.
+    pub log_matches: Option<String>,
 }

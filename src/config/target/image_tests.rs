@@ -7,10 +7,13 @@ use super::Resolver;
 use crate::base::Platform;
 use crate::config::layers::Layers;
 use crate::config::platforms;
-use crate::config::test::{self, ActionDeclaration, ExpectationDeclaration, TestDeclaration};
+use crate::config::test::{
+    self, ActionDeclaration, ExpectationDeclaration, FileDeclaration, TestDeclaration,
+};
 use crate::config::text::Text;
 use crate::diag::{Located, Problem};
-use crate::model::{Expectation, Test, TestAction};
+use crate::model::{Expectation, ExpectedFile, Service, Test, TestAction, TestMount};
+use crate::pattern::Ignore;
 
 impl<'w> Resolver<'w, '_, '_> {
     /// Those that are for `platform`, one of `platforms`, and hold.
@@ -81,16 +84,26 @@ impl<'w> Resolver<'w, '_, '_> {
             timeout: declared.timeout,
             retries: declared.retries,
             network: declared.network,
+            service: match &declared.service {
+                Some(service) => Some(Service {
+                    args: self.texts(&service.args)?,
+                    ports: service.ports.clone(),
+                    log: self.pattern(service.log.as_ref())?,
+                }),
+                None => None,
+            },
+            mounts: declared.mounts.iter().map(|text| self.mount(text)).collect::<Option<_>>()?,
         })
     }
 
     fn expectation(&mut self, declared: &'w ExpectationDeclaration) -> Option<Expectation> {
-        let files = self.texts(&declared.files)?;
-        for (text, file) in declared.files.iter().zip(&files) {
-            if !file.starts_with('/') {
-                let message = format!("`{file}` is not an absolute path");
-                let problem = Problem::input("config::bad-value", message);
-                self.problems.push(problem.at(text.place(), "a file of the image"));
+        let files: Vec<ExpectedFile> =
+            declared.files.iter().map(|file| self.file(file)).collect::<Option<_>>()?;
+        for pattern in &declared.absent {
+            if let Err(error) = Ignore::from_patterns([pattern.value.as_bytes()]) {
+                let problem = Problem::input("config::bad-pattern", error.to_string());
+                self.problems.push(problem.at(pattern.place(), "not a pattern"));
+                return None;
             }
         }
         Some(Expectation {
@@ -98,8 +111,45 @@ impl<'w> Resolver<'w, '_, '_> {
             stdout: self.pattern(declared.stdout.as_ref())?,
             stderr: self.pattern(declared.stderr.as_ref())?,
             files,
+            absent: declared.absent.iter().map(|text| text.value.clone()).collect(),
             ports: declared.ports.clone(),
+            max_size: declared.max_size,
+            max_layer_size: declared.max_layer_size,
         })
+    }
+
+    fn file(&mut self, declared: &'w FileDeclaration) -> Option<ExpectedFile> {
+        let path = self.render(&declared.path)?.into_owned();
+        if !path.starts_with('/') {
+            let problem = Problem::input("config::bad-value", format!("`{path}` is not an absolute path"));
+            self.problems.push(problem.at(declared.path.place(), "a file of the image"));
+        }
+        let owner = declared.owner.as_ref().map(|owner| owner.value.clone());
+        Some(ExpectedFile { path, mode: declared.mode, owner })
+    }
+
+    /// `SOURCE:TARGET[:ro|:rw]`, from the folder of the file that says it.
+    fn mount(&mut self, text: &'w Text) -> Option<TestMount> {
+        let rendered = self.render(text)?.into_owned();
+        let (rest, is_writable) = match rendered.rsplit_once(':') {
+            Some((rest, "rw")) => (rest, true),
+            Some((rest, "ro")) => (rest, false),
+            _ => (rendered.as_str(), false),
+        };
+        match rest.rsplit_once(':').filter(|(source, target)| !source.is_empty() && target.starts_with('/')) {
+            Some((source, target)) => Some(TestMount {
+                source: text.resolve_path(source),
+                target: target.to_string(),
+                is_writable,
+                place: Some(text.place()),
+            }),
+            None => {
+                let problem = Problem::input("config::bad-value", format!("`{rendered}` is not a mount"));
+                let help = "write `SOURCE:TARGET`, with an absolute TARGET, or `SOURCE:TARGET:rw`";
+                self.problems.push(problem.at(text.place(), "not a mount").help(help));
+                None
+            }
+        }
     }
 
     /// A regular expression that compiles.

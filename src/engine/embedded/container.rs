@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::accounts::{Account, Accounts};
 use super::run_step::{hosts, limit, network, resolv_conf};
@@ -20,6 +21,9 @@ use crate::diag::{Kind, Problem};
 use crate::engine::{BuildJob, RunCommand, RunJob, RunMount};
 use crate::store::Scratch;
 
+/// How often a command that was asked to end is looked at.
+pub const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
+
 /// The command's standard streams.
 pub enum Streams {
     Given(Stdio),
@@ -33,6 +37,7 @@ pub struct Container {
     step: RunningStep,
     supervisor: Supervisor,
     scratch: Scratch,
+    lowers: Vec<PathBuf>,
     store: PathBuf,
     accounts: Accounts,
     platform: Platform,
@@ -65,7 +70,7 @@ impl Embedded {
         };
         let scratch = self.store.snapshots().scratch().map_err(|error| Box::new(error.problem()))?;
         let request = request(job, &accounts, lowers, scratch.path(), &streams)?;
-        let ulimits = request.ulimits.clone();
+        let (ulimits, lowers) = (request.ulimits.clone(), request.lowers.clone());
         let failed = |error: SandboxError| problem(&error, &job.platform);
         let (step, terminal) = match streams {
             Streams::Given(stdio) => {
@@ -81,7 +86,7 @@ impl Embedded {
             job.events.notice(Problem::warning("host::network", notice));
         }
         let (store, platform) = (self.store.path().to_path_buf(), job.platform.clone());
-        Ok((Container { step, supervisor, scratch, store, accounts, platform, ulimits }, terminal))
+        Ok((Container { step, supervisor, scratch, lowers, store, accounts, platform, ulimits }, terminal))
     }
 }
 
@@ -103,6 +108,26 @@ impl Container {
         self.step.signal(number);
     }
 
+    /// See that a signal that was sent has the effect that it has on any process.
+    pub fn nudge(&self, number: i32) {
+        self.step.nudge(number);
+    }
+
+    /// Asks the command to end, and ends it with all it started when it has not done so in time.
+    pub async fn stop(&mut self, number: i32, patience: Duration) {
+        self.signal(number);
+        let deadline = tokio::time::Instant::now() + patience;
+        while tokio::time::Instant::now() < deadline {
+            if tokio::time::timeout(NUDGE_INTERVAL, self.wait()).await.is_ok() {
+                return;
+            }
+            self.nudge(number);
+        }
+        self.kill();
+        // However it ended, it is over.
+        let _ = self.wait().await;
+    }
+
     /// Starts a further command in it.
     pub fn exec(&self, command: &RunCommand, stdio: Stdio) -> Result<Exec, Box<Problem>> {
         let account = account(&self.accounts, command)?;
@@ -118,8 +143,21 @@ impl Container {
     }
 
     /// Waits until something listens at all of these ports in it.
-    pub async fn await_ports(&self, ports: Vec<OpenPort>) -> Result<(), Box<Problem>> {
-        self.step.await_ports(ports).await.map_err(|error| problem(&error, &self.platform))
+    pub fn await_ports(
+        &self,
+        ports: Vec<OpenPort>,
+    ) -> impl Future<Output = Result<(), Box<Problem>>> + Send + use<> {
+        let (waiting, platform) = (self.step.await_ports(ports), self.platform.clone());
+        async move { waiting.await.map_err(|error| problem(&error, &platform)) }
+    }
+
+    pub(super) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// The trees below, and the changes on top.
+    pub(super) fn trees(&self) -> (&[PathBuf], PathBuf) {
+        (&self.lowers, self.scratch.path().join("fs"))
     }
 
     /// Ends it, if it runs, and removes what it wrote.

@@ -22,6 +22,7 @@ mod file_source;
 mod file_step;
 mod filesystem;
 mod flights;
+pub mod found_files;
 mod layers;
 pub(in crate::engine) mod mask;
 mod merge_step;

@@ -38,6 +38,7 @@ fn node(text: &mut String, plan: &Plan, id: NodeId, indent: &str) {
         Node::Resolve(_) => "#eceff4",
         Node::Build(_) => "#dbe7ff",
         Node::Verify(_) => "#f1e4ff",
+        Node::Test(_) => "#f3e1f7",
         Node::Merge(_) => "#d9f2e3",
         Node::Publish(_) => "#ffe9c7",
     };

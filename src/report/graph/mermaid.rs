@@ -9,6 +9,7 @@ use crate::plan::{Node, Plan};
 const CLASSES: &str = "  classDef base fill:#8a93a333,stroke:#8a93a3
   classDef build fill:#3b82f633,stroke:#3b82f6
   classDef verify fill:#8a5cd633,stroke:#8a5cd6
+  classDef test fill:#a855f733,stroke:#a855f7
   classDef merge fill:#22a06b33,stroke:#22a06b
   classDef publish fill:#d9822b33,stroke:#d9822b
 ";
@@ -41,6 +42,7 @@ fn node(text: &mut String, plan: &Plan, id: NodeId, indent: &str) {
         Node::Resolve(resolve) => ("[(", resolve.source.to_string(), ")]", "base"),
         Node::Build(build) => ("[", build.platform.to_string(), "]", "build"),
         Node::Verify(verify) => ("([", format!("verify {}", verify.platform), "])", "verify"),
+        Node::Test(test) => ("[/", format!("test {}", test.platform), "/]", "test"),
         Node::Merge(_) => ("([", "merge".to_string(), "])", "merge"),
         Node::Publish(_) => ("{{", "publish".to_string(), "}}", "publish"),
     };

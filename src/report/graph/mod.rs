@@ -32,7 +32,7 @@ fn node_json(plan: &Plan, id: NodeId, node: &Node) -> Value {
         "needs": plan.dependencies(id).iter().map(|need| need.0).collect::<Vec<u32>>(),
     });
     match node {
-        Node::Build(_) | Node::Verify(_) => value["platform"] = json!(info.platform),
+        Node::Build(_) | Node::Verify(_) | Node::Test(_) => value["platform"] = json!(info.platform),
         Node::Resolve(resolve) => {
             value["platforms"] = resolve.wanted.iter().map(|(platform, _)| json!(platform)).collect();
         }
@@ -53,6 +53,7 @@ pub(super) fn kind_name(kind: NodeKind) -> &'static str {
         NodeKind::Resolve => "resolve",
         NodeKind::Build => "build",
         NodeKind::Verify => "verify",
+        NodeKind::Test => "test",
         NodeKind::Merge => "merge",
         NodeKind::Publish => "publish",
     }
@@ -66,6 +67,7 @@ fn by_target(plan: &Plan) -> (Vec<(&str, Vec<NodeId>)>, Vec<NodeId>) {
         let name = match node {
             Node::Build(build) => build.target.as_str(),
             Node::Verify(verify) => verify.target.as_str(),
+            Node::Test(test) => test.target.as_str(),
             Node::Merge(merge) => merge.target.as_str(),
             Node::Resolve(_) | Node::Publish(_) => {
                 others.push(id);
@@ -88,6 +90,7 @@ fn counts(plan: &Plan) -> String {
         (NodeKind::Resolve, "base"),
         (NodeKind::Build, "build"),
         (NodeKind::Verify, "verification"),
+        (NodeKind::Test, "test"),
         (NodeKind::Merge, "merge"),
         (NodeKind::Publish, "publish"),
     ];

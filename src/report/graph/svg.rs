@@ -278,7 +278,7 @@ fn of_platform(node: &Node) -> Option<(&'static str, &str, &Platform)> {
     match node {
         Node::Build(build) => Some(("build", &build.target, &build.platform)),
         Node::Verify(verify) => Some(("verify", &verify.target, &verify.platform)),
-        Node::Resolve(_) | Node::Merge(_) | Node::Publish(_) => None,
+        Node::Resolve(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
     }
 }
 
@@ -304,6 +304,7 @@ fn single(node: &Node, level: usize) -> Frame {
             )
         }
         Node::Verify(verify) => ("verify", verify.target.clone(), vec![verify.platform.to_string()]),
+        Node::Test(test) => ("verify", format!("test {}", test.target), vec![test.platform.to_string()]),
         Node::Build(build) => ("build", build.target.clone(), vec![build.platform.to_string()]),
     };
     let mut rows: Vec<Row> = rows.into_iter().map(|text: String| Row { text, colour: None }).collect();

@@ -75,7 +75,7 @@ impl Tree<'_> {
 fn details(node: &Node) -> String {
     let names: Vec<String> = match node {
         Node::Merge(merge) => merge.names.iter().map(|name| name.familiar()).collect(),
-        Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Publish(_) => Vec::new(),
+        Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Publish(_) => Vec::new(),
     };
     if names.is_empty() { String::new() } else { format!(" → {}", names.join(", ")) }
 }

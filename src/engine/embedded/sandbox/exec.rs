@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -27,6 +27,27 @@ pub(super) fn process_of(pid: i32) -> Result<OwnedFd, Failure> {
     let action = || "find the running command".to_string();
     let pid = Pid::from_raw(pid).ok_or_else(|| Failure::new(action(), "it has no process"))?;
     pidfd_open(pid, PidfdFlags::empty()).doing(action)
+}
+
+/// Whether a process neither handles nor ignores a signal that ends a process by default. To the first process of a pid namespace the kernel gives no
+/// such signal, whatever it would do to another one. The process is named by the outer namespace that /proc shows.
+pub(super) fn is_deaf_to(pid: i32, number: i32) -> bool {
+    if [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH].contains(&number) {
+        return false;
+    }
+    let Ok(process) = process_of(pid) else { return false };
+    let field = |path: String, name: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_string()))
+    };
+    let Some(outer) = field(format!("/proc/self/fdinfo/{}", process.as_raw_fd()), "Pid:") else {
+        return false;
+    };
+    let is_in = |name: &str| {
+        let set = field(format!("/proc/{outer}/status"), name)?;
+        Some(u64::from_str_radix(&set, 16).ok()? >> (number - 1) & 1 == 1)
+    };
+    (1..=64).contains(&number) && is_in("SigCgt:") == Some(false) && is_in("SigIgn:") == Some(false)
 }
 
 /// Runs the command in the namespaces of `process` to its end, and exits. A pid namespace is entered by a fork, so the

@@ -169,6 +169,8 @@ impl Layout {
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct StepReport {
     pub stubs: Stubs,
+    /// When the command was about to begin, by the machine's monotonic clock.
+    pub began: Option<Duration>,
     pub failure: Option<StepFailure>,
 }
 
@@ -251,9 +253,18 @@ impl Helper {
             Order::Task(task) => self.start_task(id, &task, descriptors),
             Order::Exec(target, request) => self.start_exec(id, target, &request, descriptors),
             Order::TaskAt(target, task) => self.start_task_at(id, target, &task),
+            Order::Nudge(target, number) => {
+                if let Some((pid, _)) = self.step(target).filter(|(pid, _)| exec::is_deaf_to(*pid, number)) {
+                    syscall::kill(pid);
+                }
+                return Ok(());
+            }
             Order::Signal(target, number) => {
-                if let Some((pid, _)) = self.step(target) {
-                    syscall::signal(pid, number);
+                match self.step(target) {
+                    // The kernel would drop it.
+                    Some((pid, _)) if exec::is_deaf_to(pid, number) => syscall::kill(pid),
+                    Some((pid, _)) => syscall::signal(pid, number),
+                    None => {}
                 }
                 return Ok(());
             }
@@ -400,8 +411,17 @@ fn conclude_step(reaped: &Reaped, running: &Running, upper: &std::path::Path) ->
     match (report.failure, tidied) {
         (Some(failure), _) => Outcome::Failed(failure),
         (None, Err(failure)) => Outcome::Failed(failure.into()),
-        (None, Ok(())) => Outcome::Exit(exit_of(reaped)),
+        (None, Ok(())) => {
+            let elapsed = report.began.map_or(Duration::ZERO, |began| monotonic().saturating_sub(began));
+            Outcome::Exit(RunExit { elapsed, ..exit_of(reaped) })
+        }
     }
+}
+
+/// The same in all processes of a machine.
+pub(super) fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 fn describe(status: i32) -> String {
@@ -424,6 +444,7 @@ pub(super) fn exit_of(reaped: &Reaped) -> RunExit {
     };
     RunExit {
         status: status_of(reaped.status),
+        elapsed: Duration::ZERO,
         user_time: time(reaped.usage.ru_utime),
         system_time: time(reaped.usage.ru_stime),
         peak_memory: reaped.usage.ru_maxrss.unsigned_abs(),

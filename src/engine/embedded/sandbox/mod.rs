@@ -53,6 +53,6 @@ pub use error::{Failure, SandboxError};
 pub use idmap::{IdMap, IdMapping, IdMaps};
 pub use request::{
     Changes, ExecRequest, ExitStatus, Exported, HelperTask, Limit, Mount, Network, OpenPort, Probe, RunExit,
-    RunRequest, TaskOutput, TerminalSize, UnpackTarget, Unpacked, User,
+    RunRequest, SeenFile, TaskOutput, TerminalSize, UnpackTarget, Unpacked, User,
 };
 pub use supervisor::{Isolation, Kept, RunningStep, Stdio, Supervisor, SupervisorOptions};

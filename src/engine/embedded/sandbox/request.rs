@@ -195,6 +195,8 @@ pub enum ExitStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunExit {
     pub status: ExitStatus,
+    /// From its start to its end; nothing for a command that was started beside another one.
+    pub elapsed: Duration,
     pub user_time: Duration,
     pub system_time: Duration,
     /// Kibibytes of the largest process.
@@ -246,6 +248,14 @@ pub enum HelperTask {
     },
     /// Waits until something listens at all of these ports where a command runs.
     AwaitPorts { ports: Vec<OpenPort> },
+    /// Looks at absolute paths of a file system, links followed inside of it.
+    Look {
+        /// Topmost first.
+        #[serde(with = "bytes_list")]
+        lowers: Vec<PathBuf>,
+        #[serde(with = "bytes_list")]
+        paths: Vec<PathBuf>,
+    },
     /// Tries what steps need, in `store`, by doing it.
     Probe {
         #[serde(with = "bytes")]
@@ -283,10 +293,21 @@ enum CompressionOnWire {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskOutput {
     Done,
-    Measured { bytes: Vec<u64> },
+    Measured {
+        bytes: Vec<u64>,
+    },
     Unpacked(Unpacked),
     Exported(Exported),
     Probed(Box<Probe>),
+    /// Of each path what is there.
+    Seen(Vec<Option<SeenFile>>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenFile {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// What was unpacked: see [`crate::layer::ApplyReport`].

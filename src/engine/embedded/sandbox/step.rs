@@ -13,7 +13,7 @@ use rustix::fs::Mode;
 
 use super::devices;
 use super::error::{Doing, Failure};
-use super::helper::{Layout, StepReport, write_results};
+use super::helper::{Layout, StepReport, monotonic, write_results};
 use super::mounts::{self, Root};
 use super::network::DefaultNetwork;
 use super::overlay::Overlay;
@@ -39,7 +39,7 @@ pub(super) fn become_command(
         Err(failure) => failure,
     };
     // Without this report the parent still learns of a failure by the exit code.
-    let _ = write_results(&results, &StepReport { stubs, failure: Some(failure) });
+    let _ = write_results(&results, &StepReport { stubs, began: None, failure: Some(failure) });
     syscall::exit_now(125)
 }
 
@@ -72,7 +72,7 @@ fn prepare(
         terminal::take(&dev, socket, size, &request.user)?;
     }
     drop(dev);
-    write_results(results, &StepReport { stubs: stubs.clone(), failure: None })
+    write_results(results, &StepReport { stubs: stubs.clone(), began: Some(monotonic()), failure: None })
         .doing(|| "report to the helper".into())?;
     rustix::system::sethostname(request.hostname.as_bytes()).doing(|| "set the hostname".into())?;
     mounts::pivot(&layout.root)?;

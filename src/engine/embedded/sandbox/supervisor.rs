@@ -260,6 +260,15 @@ impl RunningStep {
             shared.send(&Message { id: self.pending.id, order: Order::Signal(self.pending.id, number) }, &[]);
     }
 
+    /// Kills the command if a signal that was sent would have ended any other process: it is the first of its namespace,
+    /// which the kernel spares.
+    pub fn nudge(&self, number: i32) {
+        let shared = &self.pending.supervisor.shared;
+        // As with `kill`.
+        let _ =
+            shared.send(&Message { id: self.pending.id, order: Order::Nudge(self.pending.id, number) }, &[]);
+    }
+
     /// Starts a further command in its namespaces, which ends with it at the latest.
     pub fn start_exec(&self, request: ExecRequest, stdio: Stdio) -> Result<RunningStep, SandboxError> {
         let supervisor = &self.pending.supervisor;
@@ -273,13 +282,18 @@ impl RunningStep {
     }
 
     /// Waits until something listens at all of these ports where it runs. Dropping the future ends the looking.
-    pub async fn await_ports(&self, ports: Vec<OpenPort>) -> Result<(), SandboxError> {
+    pub fn await_ports(
+        &self,
+        ports: Vec<OpenPort>,
+    ) -> impl Future<Output = Result<(), SandboxError>> + Send + use<> {
         let order = Order::TaskAt(self.pending.id, HelperTask::AwaitPorts { ports });
-        let mut pending = self.pending.supervisor.ask(order, &[], Vec::new())?;
-        match pending.outcome().await? {
-            Outcome::Output(_) => Ok(()),
-            Outcome::Failed(failure) => Err(classify(failure, "", &PathBuf::new())),
-            Outcome::Exit(_) | Outcome::NetworkNotice(_) => Err(confused()),
+        let asked = self.pending.supervisor.ask(order, &[], Vec::new());
+        async move {
+            match asked?.outcome().await? {
+                Outcome::Output(_) => Ok(()),
+                Outcome::Failed(failure) => Err(classify(failure, "", &PathBuf::new())),
+                Outcome::Exit(_) | Outcome::NetworkNotice(_) => Err(confused()),
+            }
         }
     }
 

@@ -5,12 +5,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, chmod};
+use rustix::fs::{Mode, OFlags, ResolveFlags, chmod, fstat, openat2};
+use rustix::io::Errno;
 
 use super::error::{Doing, Failure};
 use super::helper::Layout;
 use super::overlay::Overlay;
-use super::request::{Exported, HelperTask, Probe, TaskOutput, UnpackTarget, Unpacked};
+use super::request::{Exported, HelperTask, Probe, SeenFile, TaskOutput, UnpackTarget, Unpacked};
 use super::{binfmt, devices, exec, syscall};
 use crate::layer::{
     Applier, ApplyOptions, Described, EntrySink, Form, Ids, LayerError, LayerOptions, LayerReader,
@@ -49,6 +50,7 @@ pub(super) fn perform(
             let options = LayerOptions { compression: *compression, clamp_mtime: *clamp_mtime };
             export(first(descriptors)?, upper, lowers, options).map(TaskOutput::Exported)
         }
+        HelperTask::Look { lowers, paths } => look(lowers, paths, layout).map(TaskOutput::Seen),
         HelperTask::AwaitPorts { ports } => {
             let process = OwnedFd::from(first(descriptors)?);
             exec::await_ports(&process, ports).map(|()| TaskOutput::Done)
@@ -93,6 +95,26 @@ fn unpack(blob: File, media_type: &str, target: &UnpackTarget, layout: &Layout) 
         implied_directories: report.implied_directories,
         opaque_root: report.opaque_root,
     })
+}
+
+/// The mount is gone with this process.
+fn look(lowers: &[PathBuf], paths: &[PathBuf], layout: &Layout) -> Result<Vec<Option<SeenFile>>, Failure> {
+    let action = || "look at a file system".to_string();
+    syscall::unshare(libc::CLONE_NEWNS).doing(action)?;
+    // One that cannot be written to wants two layers.
+    let lowers: Vec<PathBuf> = lowers.iter().cloned().chain([layout.empty.clone()]).collect();
+    Overlay { lowers: &lowers, changes: None }.mount_at(&layout.root)?;
+    let root = rustix::fs::open(&layout.root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(action)?;
+    let seen = |path: &PathBuf| {
+        let (flags, resolve) =
+            (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS);
+        match openat2(&root, path, flags, Mode::empty(), resolve).and_then(|file| fstat(&file)) {
+            Ok(found) => Ok(Some(SeenFile { mode: found.st_mode, uid: found.st_uid, gid: found.st_gid })),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => Ok(None),
+            Err(error) => Err(error).doing(|| format!("look at `{}`", path.display())),
+        }
+    };
+    paths.iter().map(seen).collect()
 }
 
 fn maps_a_single_id() -> bool {

@@ -42,6 +42,8 @@ pub(super) enum Order {
     TaskAt(u64, HelperTask),
     /// Send a signal to the command of this id.
     Signal(u64, i32),
+    /// Kill the command of this id if a signal would have ended it were it not the first of its namespace.
+    Nudge(u64, i32),
     /// Kill the request of this id with everything below it.
     Kill(u64),
 }
