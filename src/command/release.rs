@@ -139,7 +139,7 @@ fn state(end: Option<End>) -> &'static str {
 fn entry_text(journal: &Journal, end: Option<End>, repository: &Reference) -> String {
     let mut text = format!(
         "{}  {}  {}  {}  {}\n",
-        journal.started,
+        journal.began(),
         repository.familiar(),
         journal.action.name(),
         state(end),

@@ -27,8 +27,8 @@ impl About {
     pub fn new(action: Action, started: Timestamp) -> Self {
         Self {
             action,
-            // Journals are named by the second.
-            started: Timestamp::from_second(started.as_second()).unwrap_or(Timestamp::UNIX_EPOCH),
+            // Journals are named by the millisecond.
+            started: Timestamp::from_millisecond(started.as_millisecond()).unwrap_or(Timestamp::UNIX_EPOCH),
             run_url: None,
             revision: None,
             checkout: None,

@@ -76,7 +76,7 @@ pub struct Move {
 /// The tag of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JournalName {
-    /// To the second: `20260301T120000Z`.
+    /// To the millisecond, so that names are in the order of time: `20260301T120000123Z`.
     pub time: String,
     /// The highest of its versions.
     pub version: Option<String>,
@@ -89,7 +89,7 @@ impl JournalName {
         let (rest, is_done) = rest.strip_suffix(DONE).map_or((rest, false), |rest| (rest, true));
         let (time, rest) = rest.split_once('.')?;
         let (version, key) = rest.rsplit_once('.')?;
-        let is_time = time.len() == 16 && time.bytes().all(|b| b.is_ascii_digit() || b == b'T' || b == b'Z');
+        let is_time = time.len() == 19 && time.bytes().all(|b| b.is_ascii_digit() || b == b'T' || b == b'Z');
         let is_key = key.len() == KEY && key.bytes().all(|b| b.is_ascii_hexdigit());
         let name = Self {
             time: time.to_string(),
@@ -128,7 +128,12 @@ impl Journal {
             ..self.clone()
         };
         let key = Digest::of(opened.record(None)).hex()[..KEY].to_string();
-        JournalName { time: self.started.strftime("%Y%m%dT%H%M%SZ").to_string(), version, key }
+        JournalName { time: self.started.strftime("%Y%m%dT%H%M%S%3fZ").to_string(), version, key }
+    }
+
+    /// When it began, to the second, for people.
+    pub fn began(&self) -> Timestamp {
+        Timestamp::from_second(self.started.as_second()).unwrap_or(self.started)
     }
 
     /// The moves of one repository.
@@ -298,12 +303,19 @@ mod tests {
     #[test]
     fn a_name_is_read_as_it_is_written() {
         let name = journal().name();
-        assert_eq!(name.time, "20260301T120000Z");
+        assert_eq!(name.time, "20260301T120000000Z");
         assert_eq!(name.version.as_deref(), Some("1.10.0-x"));
         for is_done in [false, true] {
             assert_eq!(JournalName::parse(&name.tag(is_done)), Some((name.clone(), is_done)));
         }
-        for tag in ["mab", "mab.", "mab.1.2.3", "mab.20260301T120000Z.1.xyz", "1.4.0"] {
+        for tag in [
+            "mab",
+            "mab.",
+            "mab.1.2.3",
+            "mab.20260301T120000000Z.1.xyz",
+            "mab.20260301T120000Z._.0123456789ab",
+            "1.4.0",
+        ] {
             assert_eq!(JournalName::parse(tag), None, "{tag}");
         }
     }

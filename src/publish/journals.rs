@@ -8,6 +8,11 @@ use crate::base::Reference;
 use crate::oci::{Descriptor, Index};
 use crate::registry::{Registry, RegistryError};
 
+/// How many publications without a version a repository remembers.
+const REMEMBERED: usize = 50;
+/// How many are forgotten at a time.
+const FORGOTTEN: usize = 4;
+
 pub struct Journals<'a> {
     registry: &'a Registry,
     repository: Reference,
@@ -96,7 +101,31 @@ impl<'a> Journals<'a> {
         }
     }
 
+    /// Removes what of the oldest publications is more than is kept, where the registry lets it. Those of versions stay:
+    /// they are what guards later ones, and what one goes back to.
+    pub async fn forget_oldest(&self, listed: &Listed) {
+        for name in oldest(&listed.done) {
+            for is_done in [false, true] {
+                if self.remove(&self.tag(name, is_done)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn remove(&self, tag: &Reference) -> Result<(), RegistryError> {
+        match self.registry.head(tag).await? {
+            Some(journal) => self.registry.remove_manifest(&self.repository, journal.digest).await,
+            None => Ok(()),
+        }
+    }
+
     fn tag(&self, name: &JournalName, is_done: bool) -> Reference {
         self.repository.with_tag(&name.tag(is_done)).expect("a journal's name is a tag")
     }
+}
+
+fn oldest(done: &BTreeSet<JournalName>) -> impl Iterator<Item = &JournalName> {
+    let unversioned = || done.iter().filter(|name| name.version.is_none());
+    unversioned().take(unversioned().count().saturating_sub(REMEMBERED).min(FORGOTTEN))
 }

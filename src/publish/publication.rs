@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{try_join_all, try_join3};
+use futures_util::future::{join_all, try_join_all, try_join3};
 
 use super::PushSource;
 use super::about::About;
@@ -238,7 +238,7 @@ impl Publication<'_> {
             let tags: Vec<String> = moved.iter().map(|tag| format!("`{}`", tag.name.familiar())).collect();
             let message = format!(
                 "a publication of {} was cut, and is ended now: {} moved to what it had pushed",
-                journal.started,
+                journal.began(),
                 tags.join(", ")
             );
             self.notice(Problem::warning("publish::resumed", message));
@@ -328,6 +328,7 @@ impl Publication<'_> {
             tag.is_kept = kept.iter().any(|kept| kept.name == tag.name);
         }
         self.write(&journal, moves, sides, Some(End::Done)).await?;
+        join_all(sides.values().map(|side| side.journals.forget_oldest(&side.listed))).await;
         self.tell_of_kept(moves, &kept);
         Ok(kept)
     }

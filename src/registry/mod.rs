@@ -18,6 +18,7 @@ mod manifest;
 mod pull;
 mod push;
 mod referrers;
+mod remove;
 mod transport;
 mod untag;
 mod uploads;

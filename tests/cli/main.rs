@@ -43,6 +43,7 @@ mod outline;
 mod outputs;
 mod overrides;
 mod printed;
+mod publications;
 mod push;
 mod releases;
 mod remote_contexts;
