@@ -129,7 +129,7 @@ fn a_failing_test_names_its_lines_and_moves_no_tag() {
         .says("test `missing` of `app` for linux/amd64 failed: `no-such-program` for linux/amd64 is not in the image\n")
         .says("  │ said\n")
         .says("─[multiarch.toml:6:");
-    assert_eq!(registry.tags("tested"), Vec::<String>::new(), "{}", baked.stderr);
+    assert_eq!(registry.tags(&name), Vec::<String>::new(), "{}", baked.stderr);
     let ran = test(&project, &["--platform", "linux/amd64", "--junit", "results.xml", "--json"]).failed(1);
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).expect("it is JSON");
     let reasons = |number: usize| json["tests"][number]["reasons"].to_string();
@@ -158,7 +158,7 @@ fn a_failing_test_names_its_lines_and_moves_no_tag() {
         project.read("multiarch.toml").split("\n[target.app.test").next().expect("it has a first part"),
     );
     project.mab(&arguments).run().succeeded();
-    assert_eq!(registry.tags("tested"), ["1"]);
+    assert_eq!(registry.tags(&name), ["1"]);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_test_is_tried_again_only_where_that_is_asked_for() {
     let without = tests.replace("retries = 2\n", "");
     project.write("multiarch.toml", project.read("multiarch.toml").replace(tests, &without));
     std::fs::remove_file(project.path("state/tries")).expect("the test made it");
-    test(&project, &["--platform", "linux/amd64"]).failed(1);
+    test(&project, &["--again", "--platform", "linux/amd64"]).failed(1);
 }
 
 #[test]
