@@ -15,7 +15,7 @@ pub fn image(repository: &str) -> Project {
         "[target.app]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\nimage = \"{repository}\"\n\
          tags = [\"1.4.0\", \"latest\"]\nlabels = {{ tier = \"back\" }}\n\
          annotations = [\"index:org.opencontainers.image.title=app\"]\n\
-         dockerfile-inline = \"\"\"\nFROM scratch\nCOPY content /\nUSER 65532\nENTRYPOINT [\"/server\"]\n\"\"\"\n\
+         dockerfile-inline = \"\"\"\nFROM scratch\nCOPY content /\nUSER 65532\nSTOPSIGNAL SIGINT\n\"\"\"\n\
          [target.app.on.\"linux/arm64\"]\nargs = {{ ARM = \"1\" }}\n"
     ))
     .file("content", "what is in it")
@@ -146,7 +146,8 @@ fn an_index_and_an_image_take_one_screen() {
     let text = said(&project, &["inspect", "./app.tar", "--platform", "linux/arm64"]);
     for part in [
         "  platform  linux/arm64\n",
-        "\nConfig\n  entrypoint  [\"/server\"]\n  user        65532\n",
+        "\nConfig\n  user         65532\n",
+        "  stop signal  SIGINT\n",
         "\nLabels\n  tier  back\n",
         "  COPY content / # buildkit\n",
         "  USER 65532\n",
