@@ -60,6 +60,7 @@ pub mod docker;
 pub mod plan;
 pub mod verify;
 
+pub mod ci;
 pub mod engine;
 pub mod image;
 pub mod lint;

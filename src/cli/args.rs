@@ -9,6 +9,7 @@ use super::build_file::BuildFileArguments;
 use super::builder::BuilderArguments;
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
+use super::ci::CiArguments;
 use super::copy::{CopyArguments, TagArguments, UntagArguments};
 use super::diff::DiffArguments;
 use super::digest::DigestArguments;
@@ -20,6 +21,7 @@ use super::inspect::InspectArguments;
 use super::lock::{LockArguments, LockRules};
 use super::login::{LoginArguments, LogoutArguments};
 use super::ls::LsArguments;
+use super::merge::MergeArguments;
 use super::prune::PruneArguments;
 use super::release::{PromoteArguments, ReleaseArguments, ReleaseVerb, RollbackArguments};
 use super::run::RunArguments;
@@ -30,7 +32,7 @@ use crate::base::Platform;
 use crate::command::bake::{BakeOptions, Publishing};
 use crate::command::list::{ListOptions, Listed};
 use crate::command::plan::{Format, PlanOptions, plain_request};
-use crate::command::{self, ChangedOption, ProjectOptions, SessionOptions};
+use crate::command::{self, ChangedOption, PartOptions, ProjectOptions, SessionOptions};
 use crate::config;
 use crate::config::user::UserConfig;
 use crate::diag::Problem;
@@ -75,6 +77,8 @@ pub enum Verb {
     Lock(LockArguments),
     Tags(TagsArguments),
     Verify(VerifyArguments),
+    Merge(MergeArguments),
+    Ci(CiArguments),
     Promote(PromoteArguments),
     Rollback(RollbackArguments),
     Release(ReleaseArguments),
@@ -103,6 +107,8 @@ impl Verb {
             Self::Lock(arguments) => Some(&arguments.project.file),
             Self::Tags(arguments) => Some(&arguments.project.file),
             Self::Explain(arguments) => Some(&arguments.file),
+            Self::Merge(arguments) => Some(&arguments.file),
+            Self::Ci(arguments) => Some(&arguments.project.file),
             Self::Rollback(arguments) => Some(&arguments.project.file),
             Self::Release(ReleaseArguments { verb: ReleaseVerb::Log(arguments) }) => {
                 Some(&arguments.project.file)
@@ -203,6 +209,15 @@ pub struct BakeArguments {
     /// Lets floating tags go back to an older version or commit than they lead to
     #[arg(long)]
     allow_older_release: bool,
+    /// Writes a part of a release into this folder, for `mab merge` on another machine; tags and outputs are left to that
+    ///
+    /// One folder is added to it, with a name of its own. Images that are to be pushed are brought to their repositories
+    /// by digest; others go along in the part.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["print", "list", "watch", "dry_run", "load", "output", "check", "call"])]
+    part: Option<PathBuf>,
+    /// Takes all layers along in the part, and asks nothing of the registries that are pushed to
+    #[arg(long, requires = "part")]
+    carry: bool,
     /// Loads every requested image into the Docker Engine of DOCKER_HOST
     #[arg(long)]
     load: bool,
@@ -273,6 +288,8 @@ Examples:
   mab bake --set '*.args.GO=1.24'              with a value that is not in the file
   mab bake --changed=origin/main               what this branch changes, and what builds on it
   mab bake release --push --dry-run            where its tags would move
+  mab bake release --platform linux/arm64 --part out/
+                                               this machine's part of a release, for `mab merge`
   mab bake release --push                      a group, pushed to its tags when all of it is built
   mab bake api -o type=oci,dest=api.tar        one image with all platforms as an OCI archive
   mab bake release --locked --push             nothing that `mab lock` has not seen
@@ -370,6 +387,12 @@ impl From<ProgressArgument> for Progress {
     }
 }
 
+/// The flag and its variable, then the user's configuration.
+pub fn progress_of(said: Option<ProgressArgument>, user: &UserConfig) -> Progress {
+    let configured = || ProgressArgument::from_str(user.progress.as_deref()?, false).ok();
+    said.or_else(configured).unwrap_or(ProgressArgument::Auto).into()
+}
+
 impl BakeArguments {
     /// What is done with all targets; `None` leaves it to the file.
     fn call(&self) -> Option<Call> {
@@ -434,10 +457,8 @@ impl PlanArguments {
 }
 
 impl BakeArguments {
-    /// The flag and its variable, then the user's configuration.
     pub fn progress(&self, user: &UserConfig) -> Progress {
-        let configured = || ProgressArgument::from_str(user.progress.as_deref()?, false).ok();
-        self.progress.or_else(configured).unwrap_or(ProgressArgument::Auto).into()
+        progress_of(self.progress, user)
     }
 
     /// With what flags mean for bake files, so that `--print` shows it.
@@ -491,6 +512,7 @@ impl BakeArguments {
                 is_rehearsal: self.dry_run,
             },
             keeps_images: false,
+            part: self.part.clone().map(|folder| PartOptions { folder, carries: self.carry }),
         })
     }
 }

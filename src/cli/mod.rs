@@ -6,6 +6,7 @@ mod build_file;
 mod builder;
 mod cache;
 mod check;
+mod ci;
 mod container;
 mod copy;
 mod diff;
@@ -20,6 +21,7 @@ mod inspect;
 mod lock;
 mod login;
 mod ls;
+mod merge;
 mod prune;
 mod release;
 mod run;
@@ -100,6 +102,8 @@ pub fn main() -> ExitCode {
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
         Verb::Tags(arguments) => tags::tags(&arguments, &mut facts),
         Verb::Verify(arguments) => verify::verify(&arguments, &facts),
+        Verb::Ci(arguments) => ci::ci(&arguments, &mut facts),
+        Verb::Merge(arguments) => merge::merge(&arguments, &user, &mut facts),
         Verb::Promote(arguments) => release::promote(&arguments, &facts),
         Verb::Rollback(arguments) => release::rollback(&arguments, &mut facts),
         Verb::Inspect(arguments) => inspect::inspect(&arguments, &facts),
@@ -208,6 +212,11 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
     }
     if let Some(text) = &baked.rehearsed
         && let Some(code) = print_text(text, facts, progress)
+    {
+        return code;
+    }
+    if let Some(part) = &baked.part
+        && let Some(code) = merge::tell_part(part, facts, progress)
     {
         return code;
     }

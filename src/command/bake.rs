@@ -15,6 +15,7 @@ use super::changed::Changed;
 use super::check::{self, Checked};
 use super::engines::Engines;
 use super::outline;
+use super::parts::{self, PartOptions, WrittenPart};
 use super::project::{self, Planned, ProjectOptions};
 use super::prune::{self, PrunedStore};
 use super::release;
@@ -48,6 +49,7 @@ pub struct BakeOptions {
     pub publishing: Publishing,
     /// Every byte of the images is wanted in the store, though nothing is written.
     pub keeps_images: bool,
+    pub part: Option<PartOptions>,
 }
 
 /// What pushing may do.
@@ -84,6 +86,8 @@ pub struct Baked {
     pub images: Vec<BakedImage>,
     /// What came of tests.
     pub tests: Vec<TestResult>,
+    /// The part that was written, of a run that makes one.
+    pub part: Option<WrittenPart>,
     /// What of the store had to be repaired during the run.
     pub repaired: Vec<Problem>,
 }
@@ -107,8 +111,10 @@ pub async fn bake(
     let session = Session::new(&options.session);
     // What is elsewhere is fetched for it.
     let planning = project::plan(&options.project, &options.request, options.call, facts, &session);
-    let Planned { plan, project, requested, called, warnings, changed } =
-        unless_cancelled(&cancel, planning).await?;
+    let planned = unless_cancelled(&cancel, planning).await?;
+    let part = parts::begin(options, &planned, facts).await?;
+    let Planned { plan: whole, project, requested, called, warnings, changed } = planned;
+    let plan = part.as_ref().map_or_else(|| whole.clone(), |part| part.plan(&whole));
     let call_of = |target: &Target| options.call.unwrap_or(target.call);
     let (to_check, to_describe): (Vec<Target>, Vec<Target>) =
         called.into_iter().partition(|target| call_of(target) == Call::Check);
@@ -179,6 +185,12 @@ pub async fn bake(
     {
         save_metadata(&facts.directories.current.join(path), &requested, &project, &worker)?;
     }
+    let part = match part {
+        Some(part) if end == RunEnd::Succeeded => {
+            Some(part.write(&worker, &store, (&plan, &whole), &requested, facts).await?)
+        }
+        _ => None,
+    };
     let is_built = |node: &BuildNode| {
         worker.image(&node.target, &node.platform).is_some_and(|image| image.counts.built > 0)
     };
@@ -201,6 +213,7 @@ pub async fn bake(
         rehearsed,
         images,
         tests,
+        part,
         repaired,
     })
 }
@@ -235,7 +248,7 @@ async fn ask_workers(
     engine.survey(plan, &worker.unbuilt().await).await
 }
 
-fn about(publishing: &Publishing, usual: &About, facts: &Facts) -> About {
+pub(super) fn about(publishing: &Publishing, usual: &About, facts: &Facts) -> About {
     let git = facts.git.as_ref();
     let ci = facts.ci.as_ref();
     // What is built from a dirty tree is not what the commit says.
@@ -251,7 +264,7 @@ fn about(publishing: &Publishing, usual: &About, facts: &Facts) -> About {
     }
 }
 
-fn expect_no_push(plan: &Plan, options: &SessionOptions) -> Result<(), Failure> {
+pub(super) fn expect_no_push(plan: &Plan, options: &SessionOptions) -> Result<(), Failure> {
     let pushes = plan.nodes().any(|(_, node)| matches!(node, Node::Publish(_)));
     if !(options.is_offline && pushes) {
         return Ok(());
@@ -298,7 +311,7 @@ fn unpinned(plan: &Plan, pins: &Pins) -> Option<Problem> {
 }
 
 /// Does not wait for work of before the run when that is not to come any more.
-async fn unless_cancelled<T>(
+pub(super) async fn unless_cancelled<T>(
     cancel: &watch::Receiver<bool>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -311,7 +324,7 @@ async fn unless_cancelled<T>(
     }
 }
 
-fn save_metadata(
+pub(super) fn save_metadata(
     path: &Path,
     requested: &[String],
     project: &Project,

@@ -10,6 +10,7 @@ use super::plan::Document;
 use super::project::{self, Loaded, ProjectOptions};
 use super::remote;
 use crate::config::{self, Variable};
+use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Project;
 
@@ -77,20 +78,7 @@ struct Group {
 }
 
 fn variables(is_json: bool, options: &ProjectOptions, facts: &mut Facts) -> Result<Document, Failure> {
-    let (variables, warnings) = match build_files::find(options, facts)? {
-        BuildFiles::Own(file) => {
-            if grants::bounds(options, facts) {
-                project::load(options, facts)?;
-            }
-            (config::variables(&file.load(&*remote::disk(options), facts), facts, &options.vars)?, Vec::new())
-        }
-        BuildFiles::Foreign(files) => {
-            let disk = remote::disk(options);
-            let imported = build_files::import(files, &everything(options), facts, &*disk)?;
-            project::check_imported(&imported, options, facts)?;
-            (imported.variables, imported.warnings)
-        }
-    };
+    let (variables, warnings) = resolved(options, facts)?;
     let text = match is_json {
         true => format!("{:#}\n", variables.iter().map(variable_json).collect::<Value>()),
         false => {
@@ -107,6 +95,28 @@ fn variables(is_json: bool, options: &ProjectOptions, facts: &mut Facts) -> Resu
         }
     };
     Ok(Document { text, warnings })
+}
+
+/// The variables of the build file with their values, and what is odd about it.
+pub(super) fn resolved(
+    options: &ProjectOptions,
+    facts: &mut Facts,
+) -> Result<(Vec<Variable>, Vec<Problem>), Failure> {
+    match build_files::find(options, facts)? {
+        BuildFiles::Own(file) => {
+            if grants::bounds(options, facts) {
+                project::load(options, facts)?;
+            }
+            let loaded = file.load(&*remote::disk(options), facts);
+            Ok((config::variables(&loaded, facts, &options.vars)?, Vec::new()))
+        }
+        BuildFiles::Foreign(files) => {
+            let disk = remote::disk(options);
+            let imported = build_files::import(files, &everything(options), facts, &*disk)?;
+            project::check_imported(&imported, options, facts)?;
+            Ok((imported.variables, imported.warnings))
+        }
+    }
 }
 
 struct Entry<'a> {

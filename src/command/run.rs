@@ -142,6 +142,7 @@ pub(super) async fn build(
         metadata: None,
         publishing: bake::Publishing::default(),
         keeps_images: true,
+        part: None,
     };
     let baked = bake::bake(&bake, facts, events, cancel).await?;
     match baked.end {

@@ -47,6 +47,7 @@ pub async fn test(
         metadata: None,
         publishing: Publishing::default(),
         keeps_images: false,
+        part: None,
     };
     let baked = bake::bake(&bake, facts, events, cancel).await?;
     if let Some(path) = &options.junit {

@@ -18,6 +18,8 @@ pub struct Variable {
     pub kind: Option<String>,
     /// As text; lists and maps as JSON. `None` when it has no value.
     pub value: Option<String>,
+    /// Its value is not shown.
+    pub is_secret: bool,
 }
 
 /// The variables of multiarch.toml, by name. `overrides` are those of `--var`.
@@ -35,6 +37,7 @@ pub fn variables(
         name: name.clone(),
         description: declared.help.as_ref().map(|help| help.value.clone()),
         kind: type_name(declared),
+        is_secret: vars.secrets.contains_key(name),
         value: match vars.secrets.contains_key(name) {
             true => Some("***".to_string()),
             false => vars.values.get(name).map(shown),

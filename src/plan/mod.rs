@@ -7,15 +7,18 @@
 mod compile;
 mod conflicts;
 mod cycles;
+mod definition;
 mod graph;
 mod key;
 mod node;
 mod requirements;
 mod select;
+mod split;
 mod unsupported;
 mod why;
 
 pub use compile::{Dockerfiles, Request, base_source, compile};
+pub use definition::definitions;
 pub use graph::Plan;
 pub use key::{NodeKeyInputs, node_key};
 pub use node::{

@@ -104,6 +104,18 @@ fn forms(
     layers.map(|(place, blob)| wanted(compressions.get(place).copied().flatten(), blob, options)).collect()
 }
 
+/// A form's name: equal for options that make the same of an image.
+pub fn form_name(options: &ExportOptions) -> String {
+    let compression = match options.compression {
+        LayerCompression::Estargz { level } => format!("estargz:{}", level.unwrap_or(DEFAULT_GZIP_LEVEL)),
+        _ => preferred_compression(options).to_string(),
+    };
+    let forced = if options.force_compression { " forced" } else { "" };
+    let Some(epoch) = options.source_date_epoch else { return format!("{compression}{forced}") };
+    let kept = if options.rewrite_timestamp == Some(false) { " with times of files" } else { "" };
+    format!("{compression}{forced} until {epoch}{kept}")
+}
+
 /// How layers are best compressed at once, for an image that is wanted like this.
 pub fn preferred_compression(options: &ExportOptions) -> Compression {
     match options.compression {
@@ -279,7 +291,8 @@ fn write(
     Ok(exported(descriptor, &manifest))
 }
 
-fn exported(descriptor: Descriptor, manifest: &Manifest) -> ExportedImage {
+/// What is told of an image whose manifest this is.
+pub fn exported(descriptor: Descriptor, manifest: &Manifest) -> ExportedImage {
     ExportedImage {
         config: manifest.config.digest,
         size: manifest.content_size(),

@@ -11,6 +11,7 @@ pub mod load;
 pub mod looks;
 pub mod merge;
 pub mod output;
+pub mod part;
 pub mod publication;
 pub mod push;
 pub mod release;

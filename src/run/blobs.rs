@@ -33,9 +33,14 @@ impl RunBlobs {
 
     /// Remembers where a base's layers come from.
     pub fn note(&self, base: &Base) {
+        self.note_origin(&base.layers, &base.origin);
+    }
+
+    /// Remembers where blobs come from.
+    pub fn note_origin(&self, blobs: &[Descriptor], origin: &Origin) {
         let mut origins = self.origins();
-        for layer in &base.layers {
-            origins.entry(layer.digest).or_insert_with(|| base.origin.clone());
+        for blob in blobs {
+            origins.entry(blob.digest).or_insert_with(|| origin.clone());
         }
     }
 

@@ -74,6 +74,7 @@ impl<E: Engine> PlanWorker<E> {
             };
             self.tools.events.emit(Event::Explained { node: id, explanation });
         }
+        self.set_key(node, prepared.key);
         let is_news = self.is_news(node, &prepared)?;
         let known = known.map(|(image, _)| image).or(shared.map(|shared| shared.image));
         if let Some(image) = known.filter(|_| !is_news) {
@@ -95,6 +96,7 @@ impl<E: Engine> PlanWorker<E> {
             // Files are soon copied, and so is a build of them that a refusal cuts off soon lost.
             tokio::try_join!(self.make(id, node, prepared), self.check_access())?.0
         };
+        self.set_key(node, prepared.key);
         let _turn = self.turns.acquire().await;
         self.record(node, &prepared, &image)?;
         self.offer(node, &prepared.key, &image)?;

@@ -33,11 +33,13 @@ impl<E: Engine> PlanWorker<E> {
         let mut images = Vec::with_capacity(node.platforms.len());
         for platform in &node.platforms {
             let known = self.exported(&node.target, platform).filter(|_| *options == node.export);
+            let known = known.or_else(|| self.supplied.form(&node.target, platform, options));
             let exported = match known {
                 Some(exported) => exported,
                 None => {
                     let image =
                         self.image(&node.target, platform).expect("a merge waits for all its platforms");
+                    self.bring_supplied(&node.target, platform, &image.manifest).await?;
                     self.export(&image, options).await?
                 }
             };

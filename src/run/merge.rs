@@ -58,6 +58,9 @@ async fn write<E: Engine>(
         output => output.export_options().unwrap_or(&node.export).clone(),
     };
     let merged = worker.export_target(node, &options).await?;
+    for (platform, image) in node.platforms.iter().zip(&merged.images) {
+        worker.bring_supplied(&node.target, platform, image).await?;
+    }
     let (kind, place) = match output {
         Output::Image { .. } | Output::CacheOnly => return Ok(false),
         Output::Docker { dest: None, .. } => {

@@ -20,6 +20,7 @@ mod resolve;
 mod said_once;
 mod schedule;
 mod sources;
+mod supplied;
 mod survey;
 mod test;
 mod verify;
@@ -31,6 +32,7 @@ pub use event_loop::{Limits, RunResult, run};
 pub use resolve::Bases;
 pub use said_once::SaidOnce;
 pub use schedule::{Schedule, State};
+pub use supplied::SuppliedImage;
 pub use survey::Survey;
 pub use worker::{PlanWorker, Tools};
 

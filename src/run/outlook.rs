@@ -49,7 +49,7 @@ impl<E: Engine> PlanWorker<E> {
         }
         let prepared = self.prepare(node).await?;
         if let Some((image, made)) = self.known(&prepared)? {
-            self.foresee_image(node, image);
+            self.foresee_image(&node.target, &node.platform, image);
             return Ok(Outlook::Known { place: "this store".to_string(), made });
         }
         let shared = match prepared.is_forced {
@@ -58,7 +58,7 @@ impl<E: Engine> PlanWorker<E> {
         };
         let Some(shared) = shared else { return Ok(Outlook::Unknown(Box::new(prepared))) };
         let (place, made) = (shared.place(), shared.made);
-        self.foresee_image(node, shared.image);
+        self.foresee_image(&node.target, &node.platform, shared.image);
         Ok(Outlook::Known { place, made })
     }
 }

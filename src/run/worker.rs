@@ -11,6 +11,7 @@ use super::build::Builder;
 use super::caches::NamedCaches;
 use super::explain::Explainer;
 use super::resolve::Bases;
+use super::supplied::Supplied;
 use super::test::{self, TestResults};
 use super::verify::Surfaces;
 use super::{Worker, merge, publish, verify};
@@ -91,6 +92,8 @@ pub struct PlanWorker<E> {
     pub(super) surfaces: Surfaces,
     /// Images that are there, where nothing is built.
     foreseen: Mutex<BTreeMap<(String, Platform), BuildOutcome>>,
+    keys: Mutex<BTreeMap<(String, Platform), Digest>>,
+    pub(super) supplied: Supplied,
 }
 
 /// What a build node came to.
@@ -111,7 +114,7 @@ impl<E: Engine> PlanWorker<E> {
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
-        let (access, rehearsed, tests, images, merged, surfaces, foreseen) = Default::default();
+        let (access, rehearsed, tests, images, merged, surfaces, foreseen, keys) = Default::default();
         let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
         Self {
             plan,
@@ -129,6 +132,8 @@ impl<E: Engine> PlanWorker<E> {
             merged,
             surfaces,
             foreseen,
+            keys,
+            supplied: Supplied::default(),
         }
     }
 
@@ -185,6 +190,17 @@ impl<E: Engine> PlanWorker<E> {
         images.get(&(target.to_string(), platform.clone())).map(|built| built.lowered.clone())
     }
 
+    /// The key of a target's build for a platform, once its node is done.
+    pub fn key(&self, target: &str, platform: &Platform) -> Option<Digest> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(&(target.to_string(), platform.clone())).copied()
+    }
+
+    pub(super) fn set_key(&self, node: &BuildNode, key: Digest) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.insert((node.target.clone(), node.platform.clone()), key);
+    }
+
     /// Where tags would move, of a run that only tells.
     pub fn rehearsed(&self) -> Option<&[PushedName]> {
         self.rehearsed.get().map(Vec::as_slice)
@@ -196,9 +212,9 @@ impl<E: Engine> PlanWorker<E> {
         images.values().filter(|built| built.is_made).map(|built| built.exported.manifest.digest).collect()
     }
 
-    pub(super) fn foresee_image(&self, node: &BuildNode, image: BuildOutcome) {
+    pub(super) fn foresee_image(&self, target: &str, platform: &Platform, image: BuildOutcome) {
         let mut foreseen = self.foreseen.lock().unwrap_or_else(PoisonError::into_inner);
-        foreseen.insert((node.target.clone(), node.platform.clone()), image);
+        foreseen.insert((target.to_string(), platform.clone()), image);
     }
 
     /// Makes everything that the run made so far last, and writes down what it learnt about files and why it built, for

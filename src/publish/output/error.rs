@@ -42,7 +42,7 @@ pub enum OutputError {
 }
 
 impl OutputError {
-    pub(super) fn writing(path: &Path, source: io::Error) -> Self {
+    pub(in crate::publish) fn writing(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },

@@ -148,7 +148,13 @@ pub fn listed(definitions: &Definitions, environment: &Environment) -> Vec<Varia
             Value::String(text) => text.to_string(),
             other => to_json(other),
         });
-        Variable { name: name.to_string(), description: described, kind: text("type"), value }
+        Variable {
+            name: name.to_string(),
+            description: described,
+            kind: text("type"),
+            value,
+            is_secret: false,
+        }
     });
     listed.collect()
 }
