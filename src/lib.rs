@@ -68,6 +68,7 @@ pub mod publish;
 pub mod report;
 pub mod ui;
 
+pub mod doctor;
 pub mod transfer;
 
 pub mod run;

@@ -16,7 +16,7 @@ const RANKS: [(u32, &[&str]); 10] = [
     (3, &["context", "dial", "registry", "source", "steps", "tagging"]),
     (4, &["cache", "config", "docker", "plan", "verify"]),
     (5, &["ci", "engine", "image", "publish", "lint", "ui", "report"]),
-    (6, &["transfer"]),
+    (6, &["doctor", "transfer"]),
     (7, &["run"]),
     (8, &["command"]),
     (9, &["cli"]),

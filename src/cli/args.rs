@@ -13,6 +13,7 @@ use super::ci::CiArguments;
 use super::copy::{CopyArguments, TagArguments, UntagArguments};
 use super::diff::DiffArguments;
 use super::digest::DigestArguments;
+use super::doctor::DoctorArguments;
 use super::explain::ExplainArguments;
 use super::import::ImportArguments;
 use super::index::IndexArguments;
@@ -74,6 +75,7 @@ pub enum Verb {
     Prune(PruneArguments),
     Cache(CacheArguments),
     Builder(BuilderArguments),
+    Doctor(DoctorArguments),
     Lock(LockArguments),
     Tags(TagsArguments),
     Verify(VerifyArguments),
@@ -130,7 +132,8 @@ impl Verb {
             | Self::Copy(_)
             | Self::Tag(_)
             | Self::Untag(_)
-            | Self::Index(_) => None,
+            | Self::Index(_)
+            | Self::Doctor(_) => None,
         }
     }
 }

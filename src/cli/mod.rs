@@ -11,6 +11,7 @@ mod container;
 mod copy;
 mod diff;
 mod digest;
+mod doctor;
 mod exit;
 mod explain;
 mod image;
@@ -99,6 +100,7 @@ pub fn main() -> ExitCode {
         Verb::Prune(arguments) => prune::prune(&arguments, &facts),
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),
         Verb::Builder(arguments) => builder::builder(&arguments, &mut facts),
+        Verb::Doctor(arguments) => doctor::doctor(&arguments, &mut facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
         Verb::Tags(arguments) => tags::tags(&arguments, &mut facts),
         Verb::Verify(arguments) => verify::verify(&arguments, &facts),
@@ -221,6 +223,10 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
         return code;
     }
     failed(&baked.repaired, progress, Some(facts));
+    if !matches!(progress, Progress::Json | Progress::Quiet) {
+        let advice = doctor::advice(baked.failures.iter().map(AsRef::as_ref));
+        let _ = std::io::stderr().write_all(advice.as_bytes());
+    }
     if let Some(pruned) = &baked.pruned
         && !matches!(progress, Progress::Json | Progress::Quiet)
     {
@@ -289,6 +295,9 @@ fn failed(problems: &[Problem], progress: Progress, facts: Option<&Facts>) -> Ex
             Progress::Json => text.push_str(&format!("{}\n", to_json(problem))),
             _ => text.push_str(&report(problem, &surroundings)),
         }
+    }
+    if !matches!(progress, Progress::Json | Progress::Quiet) {
+        text.push_str(&doctor::advice(problems.iter()));
     }
     let errors = problems.iter().filter(|problem| problem.is_error());
     // Nothing is left to do when standard error is closed.

@@ -20,6 +20,7 @@ pub mod copy;
 pub mod diff;
 pub mod digest;
 mod dockerfiles;
+pub mod doctor;
 mod engines;
 pub mod explain;
 pub mod fix;

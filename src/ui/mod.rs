@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 
 use plain::Plain;
 use story::Story;
-use style::Style;
 use tty::{Screen, Tty};
 
 use crate::diag::Problem;
 use crate::event::{Event, EventSink};
 
+pub use style::Style;
 pub use text::{bytes, count, pad, width};
 
 /// How often the live view is redrawn, and held lines are looked at.

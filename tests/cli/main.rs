@@ -23,6 +23,7 @@ mod ci;
 mod compression;
 mod copy;
 mod diff;
+mod doctor;
 mod example;
 mod explain;
 mod explain_builds;

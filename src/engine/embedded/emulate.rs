@@ -5,12 +5,11 @@
 //! kernel opens them at registration (flag F), so they work in any root file system.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use super::tiny_program;
 use crate::base::{Digest, Platform};
 
 /// A folder of `qemu-ARCH[-static]` binaries to be looked at before PATH.
@@ -20,12 +19,12 @@ const PRIVATE_BINFMT_SINCE: (u32, u32) = (6, 7);
 const REGISTRY: &str = "/proc/sys/fs/binfmt_misc";
 
 /// What tells programs of an architecture apart, and what qemu calls it.
-struct Architecture {
+pub(super) struct Architecture {
     /// As platforms name it.
     name: &'static str,
     qemu: &'static str,
-    is_64_bit: bool,
-    is_big_endian: bool,
+    pub is_64_bit: bool,
+    pub is_big_endian: bool,
     /// `e_machine` of the ELF specification.
     machine: u16,
 }
@@ -46,12 +45,12 @@ const ARCHITECTURES: &[Architecture] = &[
 const HEADER_LENGTH: usize = 20;
 
 impl Architecture {
-    fn named(name: &str) -> Option<&'static Self> {
+    pub fn named(name: &str) -> Option<&'static Self> {
         ARCHITECTURES.iter().find(|architecture| architecture.name == name)
     }
 
     /// The first bytes of an executable, up to `e_machine`.
-    fn header(&self) -> [u8; HEADER_LENGTH] {
+    pub fn header(&self) -> [u8; HEADER_LENGTH] {
         let mut header = [0; HEADER_LENGTH];
         header[..4].copy_from_slice(b"\x7fELF");
         header[4] = 1 + u8::from(self.is_64_bit);
@@ -176,12 +175,26 @@ impl HostFacts {
         }
         Self {
             kernel: parse_release(&release),
-            runs_32_bit: sibling.is_some_and(|sibling| asked(sibling) && runs(sibling)),
+            runs_32_bit: sibling.is_some_and(|sibling| asked(sibling) && tiny_program::runs(sibling)),
             entries: host_entries(Path::new(REGISTRY)),
             emulators,
             distribution: distribution(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
             platform,
         }
+    }
+}
+
+impl HostFacts {
+    /// What the host has registered for programs of an architecture, usable or not.
+    pub fn entry_for(&self, architecture: &str) -> Option<&HostEntry> {
+        let architecture = Architecture::named(architecture)?;
+        let usable = self.entries.iter().find(|entry| entry.is_usable_for(architecture));
+        usable.or_else(|| self.entries.iter().find(|entry| entry.is_for(architecture)))
+    }
+
+    /// Whether emulators can be registered for mab alone.
+    pub fn has_private_registry(&self) -> bool {
+        self.kernel >= PRIVATE_BINFMT_SINCE
     }
 }
 
@@ -205,7 +218,7 @@ pub fn decide(platform: &Platform, host: &HostFacts) -> Execution {
     }
     let emulator = host.emulators.iter().find(|emulator| emulator.architecture == name);
     match emulator {
-        Some(emulator) if host.kernel >= PRIVATE_BINFMT_SINCE => Execution::PrivateBinfmt(emulator.clone()),
+        Some(emulator) if host.has_private_registry() => Execution::PrivateBinfmt(emulator.clone()),
         Some(_) => unavailable(format!(
             "Linux {}.{} cannot register emulators for mab alone (6.7 can), and the host has none for {platform} \
              with flag F",
@@ -246,6 +259,10 @@ fn remedy(architecture: &str, distribution: &[String]) -> String {
 impl HostEntry {
     /// Enabled, opened at registration, and for this architecture.
     fn is_usable_for(&self, architecture: &Architecture) -> bool {
+        self.enabled && self.flags.contains('F') && self.is_for(architecture)
+    }
+
+    fn is_for(&self, architecture: &Architecture) -> bool {
         let header = architecture.header();
         let Some(seen) = header.get(self.offset..self.offset.saturating_add(self.magic.len())) else {
             return false;
@@ -256,7 +273,7 @@ impl HostEntry {
         });
         // A shorter magic would be for any ELF file, not for this architecture.
         let tells_architecture = self.offset + self.magic.len() >= HEADER_LENGTH;
-        self.enabled && self.flags.contains('F') && tells_architecture && matches
+        tells_architecture && matches
     }
 
     /// Reads one file of binfmt_misc; `None` for an entry that goes by a file's extension.
@@ -382,61 +399,6 @@ fn distribution(os_release: &str) -> Vec<String> {
     values.flat_map(|value| value.trim_matches('"').split_whitespace()).map(String::from).collect()
 }
 
-/// Whether this machine executes a tiny program of the architecture that ends with code 0.
-fn runs(name: &str) -> bool {
-    let Some(program) = tiny_program(name) else { return false };
-    let folder = match tempfile::tempdir() {
-        Ok(folder) => folder,
-        Err(_) => return false,
-    };
-    let path = folder.path().join("program");
-    let written = fs::File::create(&path)
-        .and_then(|mut file| file.write_all(&program))
-        .and_then(|()| executable(&path));
-    let quiet =
-        || Command::new(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    written.is_ok() && quiet().is_ok_and(|status| status.success())
-}
-
-#[cfg(unix)]
-fn executable(path: &Path) -> std::io::Result<()> {
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn executable(_: &Path) -> std::io::Result<()> {
-    Err(std::io::ErrorKind::Unsupported.into())
-}
-
-/// A whole 32-bit ELF file that only calls `exit(0)`.
-fn tiny_program(name: &str) -> Option<Vec<u8>> {
-    const BASE: u32 = 0x10000;
-    const HEADERS: u32 = 52 + 32;
-    let code: &[u8] = match name {
-        // mov eax, 1; xor ebx, ebx; int 0x80
-        "386" => &[0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80],
-        // mov r7, #1; mov r0, #0; svc 0
-        "arm" => &[1, 0x70, 0xa0, 0xe3, 0, 0, 0xa0, 0xe3, 0, 0, 0, 0xef],
-        _ => return None,
-    };
-    let mut file = Architecture::named(name)?.header().to_vec();
-    let size = HEADERS + code.len() as u32;
-    // e_version, e_entry, e_phoff, e_shoff, e_flags (for arm the version 5 ABI)
-    for word in [1, BASE + HEADERS, 52, 0, if name == "arm" { 0x0500_0000 } else { 0 }] {
-        file.extend_from_slice(&u32::to_le_bytes(word));
-    }
-    // e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx
-    for half in [52u16, 32, 1, 40, 0, 0] {
-        file.extend_from_slice(&half.to_le_bytes());
-    }
-    // One segment: load, offset, both addresses, both sizes, readable and executable, alignment.
-    for word in [1, 0, BASE, BASE, size, size, 5, 0x1000] {
-        file.extend_from_slice(&u32::to_le_bytes(word));
-    }
-    file.extend_from_slice(code);
-    Some(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -557,19 +519,5 @@ mod tests {
         assert!(!is_static_executable(&bytes));
         bytes[32..40].fill(0xff);
         assert!(!is_static_executable(&bytes));
-    }
-
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    #[test]
-    fn the_tiny_386_program_is_well_formed() {
-        // Kernels without IA32 emulation exist; what must not happen is a crash, which is neither answer.
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("program");
-        fs::write(&path, tiny_program("386").unwrap()).unwrap();
-        executable(&path).unwrap();
-        match Command::new(&path).status() {
-            Ok(status) => assert_eq!(status.code(), Some(0)),
-            Err(error) => assert_eq!(error.raw_os_error(), Some(8), "{error}"),
-        }
     }
 }

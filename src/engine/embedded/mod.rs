@@ -35,6 +35,8 @@ mod snapshots;
 mod solve;
 mod source_step;
 mod supervisors;
+mod tiny_program;
+pub mod trial;
 mod watchdog;
 
 use std::collections::{BTreeMap, HashMap};

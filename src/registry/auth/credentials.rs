@@ -93,6 +93,12 @@ impl Credentials {
         Ok(Self(Arc::new(Sources { fixed: Vec::new(), configs, path: places.path.clone() })))
     }
 
+    /// The registries that there are credentials for, perhaps with a folder of repositories.
+    pub fn registries(&self) -> std::collections::BTreeSet<String> {
+        let fixed = self.0.fixed.iter().map(|(host, _)| host.name().to_string());
+        fixed.chain(self.0.configs.iter().flat_map(DockerConfig::names)).collect()
+    }
+
     /// The part of a host's repositories that shares `repository`'s credential; empty for all of them.
     pub fn namespace(&self, host: &Host, repository: &str) -> String {
         let namespaces = self.0.configs.iter().map(|config| config.namespace(host, repository));

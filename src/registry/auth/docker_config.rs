@@ -47,6 +47,18 @@ impl DockerConfig {
         serde_json::from_slice(bytes)
     }
 
+    /// The registries that it names, perhaps with a folder of repositories.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.auths.keys().chain(self.cred_helpers.keys()).map(|key| {
+            let key = Key::parse(key);
+            if key.path.is_empty() {
+                key.host.name().to_string()
+            } else {
+                format!("{}/{}", key.host.name(), key.path)
+            }
+        })
+    }
+
     /// The helper that keeps the host's credentials: the host's own, else the general one.
     pub fn helper(&self, host: &Host) -> Option<&str> {
         let own =

@@ -56,15 +56,11 @@ impl IdMaps {
         if uid == 0 {
             return Self::identity();
         }
-        let helpers = ["newuidmap", "newgidmap"].iter().all(|name| find_program(name).is_some());
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let names = [user_name(&passwd, uid), Some(uid.to_string())];
-        let ranges = |path: &str| subordinate_ranges(&fs::read_to_string(path).unwrap_or_default(), &names);
-        let (users, groups) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
-        if !helpers || users.is_empty() || groups.is_empty() {
+        let granted = Subordinate::of_this_user();
+        if !granted.is_usable() {
             return Self { users: own_id_first(uid, &[]), groups: own_id_first(gid, &[]) };
         }
-        Self { users: own_id_first(uid, &users), groups: own_id_first(gid, &groups) }
+        Self { users: own_id_first(uid, &granted.users), groups: own_id_first(gid, &granted.groups) }
     }
 
     pub fn reach(&self) -> IdMap {
@@ -94,6 +90,40 @@ impl IdMaps {
     }
 }
 
+/// The ids beside its own that this user may give out, and the programs that do it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subordinate {
+    /// The user's name, or its number where it has none.
+    pub name: String,
+    /// `(first, count)` of `/etc/subuid`.
+    pub users: Vec<(u32, u32)>,
+    /// The same of `/etc/subgid`.
+    pub groups: Vec<(u32, u32)>,
+    /// Those of `newuidmap` and `newgidmap` that are not installed.
+    pub missing_programs: Vec<&'static str>,
+}
+
+impl Subordinate {
+    pub fn of_this_user() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let name = user_name(&fs::read_to_string("/etc/passwd").unwrap_or_default(), uid);
+        let number = uid.to_string();
+        let names = [name.clone(), Some(number.clone())];
+        let ranges = |path: &str| subordinate_ranges(&fs::read_to_string(path).unwrap_or_default(), &names);
+        let missing = |name: &&str| find_program(name).is_none();
+        Self {
+            name: name.unwrap_or(number),
+            users: ranges("/etc/subuid"),
+            groups: ranges("/etc/subgid"),
+            missing_programs: ["newuidmap", "newgidmap"].into_iter().filter(missing).collect(),
+        }
+    }
+
+    pub fn is_usable(&self) -> bool {
+        self.missing_programs.is_empty() && !self.users.is_empty() && !self.groups.is_empty()
+    }
+}
+
 fn map_text(mappings: &[IdMapping]) -> String {
     mappings.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.count)).collect()
 }
@@ -118,7 +148,7 @@ fn run_tool(tool: &str, pid: u32, mappings: &[IdMapping]) -> Result<(), String> 
 }
 
 /// The first executable file of this name on PATH; `/usr/sbin` is looked at as well.
-pub(super) fn find_program(name: &str) -> Option<std::path::PathBuf> {
+pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/bin", "/usr/sbin", "/bin"].map(Into::into));
     folders

@@ -50,7 +50,7 @@ mod wire;
 
 pub use cgroup::Limits;
 pub use error::{Failure, SandboxError};
-pub use idmap::{IdMap, IdMapping, IdMaps};
+pub use idmap::{IdMap, IdMapping, IdMaps, Subordinate, find_program};
 pub use request::{
     Changes, ExecRequest, ExitStatus, Exported, HelperTask, Limit, Mount, Network, OpenPort, Probe, RunExit,
     RunRequest, SeenFile, TaskOutput, TerminalSize, UnpackTarget, Unpacked, User,
