@@ -169,7 +169,9 @@ pub struct SessionArguments {
     /// The folder of the local store [default: $XDG_DATA_HOME/mab]
     #[arg(long, value_name = "PATH", env = "MAB_STORE")]
     store: Option<PathBuf>,
-    /// How many nodes, and how many steps, run at one time [default: the number of processors]
+    /// How many nodes, and how many steps, run on this machine at one time [default: the number of processors]
+    ///
+    /// It bounds this machine alone: the workers of a builder have slots of their own.
     #[arg(short, long, value_name = "COUNT")]
     jobs: Option<std::num::NonZeroUsize>,
 }

@@ -26,6 +26,8 @@ pub enum Origin {
     Kept,
     BuildFile,
     Buildx,
+    /// The one that `docker buildx use` chose.
+    BuildxInUse,
 }
 
 impl Origin {
@@ -36,6 +38,7 @@ impl Origin {
             Self::Kept => "mab builder add",
             Self::BuildFile => "build file",
             Self::Buildx => "buildx",
+            Self::BuildxInUse => "buildx, in use there",
         }
     }
 }
@@ -61,8 +64,11 @@ pub fn all(project: Option<&Project>, facts: &Facts) -> Result<BTreeMap<String, 
     add(Origin::Configuration, found(user::config(facts)?.builders));
     add(Origin::Kept, found(kept(facts)?));
     add(Origin::BuildFile, found(project.map(|project| project.builders.clone()).unwrap_or_default()));
+    let current = buildx::current(facts);
     let instances = buildx::instances(facts).into_iter().filter(|(name, _)| name != OWN_BUILDER);
-    add(Origin::Buildx, instances.collect());
+    let (used, others) = instances.partition(|(name, _)| current.as_ref() == Some(name));
+    add(Origin::BuildxInUse, used);
+    add(Origin::Buildx, others);
     add(Origin::BuiltIn, vec![(DOCKER.to_string(), Ok(docker()))]);
     Ok(known)
 }
@@ -79,7 +85,8 @@ pub fn find(
     facts: &Facts,
 ) -> Result<Option<(String, Builder)>, Failure> {
     if matches!(name, "" | OWN_BUILDER) {
-        return Ok(None);
+        // The embedded engine is Linux's.
+        return Ok((!cfg!(target_os = "linux")).then(|| (DOCKER.to_string(), docker())));
     }
     let mut known = all(project, facts)?;
     let Some(found) = known.remove(name) else {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! $BUILDX_CONFIG, else buildx/ in docker's configuration
+//!   current            {"Key", "Name"}: the one in use there
 //!   instances/NAME     {"Name", "Driver", "Nodes": [{"Name", "Endpoint", "Platforms", "DriverOpts"}]}
 //! ```
 
@@ -46,6 +47,32 @@ struct NodePlatform {
     variant: Option<String>,
 }
 
+/// A pod of the deployment that buildx made for a node: `kubernetes:///NAME?deployment=NODE&kubeconfig=PATH`.
+fn pod(endpoint: &str, node: &str, options: &mut BTreeMap<String, String>) -> Result<String, String> {
+    let query = endpoint.split_once('?').map_or("", |(_, query)| query);
+    let mut parameters: BTreeMap<&str, &str> =
+        query.split('&').filter_map(|parameter| parameter.split_once('=')).collect();
+    if parameters.remove("kubeconfig").is_some_and(|path| !path.is_empty()) {
+        return Err("it has a `kubeconfig` of its own; point KUBECONFIG there".to_string());
+    }
+    let deployment = parameters.get("deployment").filter(|name| !name.is_empty()).unwrap_or(&node);
+    let namespace = options.remove("namespace").filter(|name| !name.is_empty());
+    let namespace = namespace.map(|name| format!("?namespace={name}")).unwrap_or_default();
+    Ok(format!("kube-pod://deployment/{deployment}{namespace}"))
+}
+
+/// The name of the builder that `docker buildx use` chose, with its place.
+pub fn current(facts: &Facts) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Current {
+        name: String,
+    }
+    let text = fs::read_to_string(folder(facts)?.join("current")).ok()?;
+    let current: Current = serde_json::from_str(&text).ok()?;
+    Some(current.name).filter(|name| !name.is_empty())
+}
+
 /// A builder of buildx's, or why it is none of ours.
 pub type Found = Result<Builder, Box<Problem>>;
 
@@ -76,9 +103,11 @@ fn read(path: &str, text: &str) -> Found {
     let workers = nodes.map(|node| worker(&instance.driver, node));
     let workers = workers.collect::<Result<Vec<_>, String>>().map_err(|why| {
         let message = format!("builder `{}` of buildx cannot be used: {why}", instance.name);
-        Box::new(Problem::input("builder::buildx", message).at(place.clone(), "declared here").help(
-            "declare its workers in `[builder.NAME]` of your configuration, with `kube-pod://` for pods",
-        ))
+        Box::new(
+            Problem::input("builder::buildx", message)
+                .at(place.clone(), "declared here")
+                .help("declare its workers in `[builder.NAME]` of your configuration"),
+        )
     })?;
     Ok(Builder { place, workers })
 }
@@ -97,6 +126,7 @@ fn worker(driver: &str, node: Node) -> Result<Worker, String> {
             let tls = Tls { ca: file("cacert"), cert: file("cert"), key: file("key") };
             (endpoint, Some(tls).filter(|tls| *tls != Tls::default()))
         }
+        "kubernetes" => (pod(&endpoint, &node.name, &mut options)?, None),
         other => return Err(format!("its driver is `{other}`")),
     };
     let platforms = node.platforms.unwrap_or_default().into_iter();
@@ -140,10 +170,21 @@ mod tests {
             r#"{"Name":"b0","Endpoint":"tcp://a:1","DriverOpts":{"cacert":"/ca.pem","cert":"/c.pem","key":"/k.pem"}}"#,
             "tcp://a:1  /ca.pem",
         );
+        check("kubernetes", r#"{"Name":"b0","Endpoint":"kubernetes:///b"}"#, "kube-pod://deployment/b0");
         check(
             "kubernetes",
-            r#"{"Name":"b0","Endpoint":"kubernetes:///b"}"#,
-            "builder `b` of buildx cannot be used: its driver is `kubernetes`",
+            r#"{"Name":"b0","Endpoint":"kubernetes:///b?deployment=b-0&kubeconfig=","DriverOpts":{"namespace":"ci","replicas":"2"}}"#,
+            "kube-pod://deployment/b-0?namespace=ci",
+        );
+        check(
+            "kubernetes",
+            r#"{"Name":"b0","Endpoint":"kubernetes:///b?deployment=b-0&kubeconfig=/etc/kube"}"#,
+            "builder `b` of buildx cannot be used: it has a `kubeconfig` of its own; point KUBECONFIG there",
+        );
+        check(
+            "cloud",
+            r#"{"Name":"b0","Endpoint":"cloud://a/b"}"#,
+            "builder `b` of buildx cannot be used: its driver is `cloud`",
         );
     }
 }

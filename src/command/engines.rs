@@ -10,6 +10,7 @@ use crate::dockerfile::{Dockerfile, InstructionKind};
 use crate::engine::buildkit::{Buildkit, Wanted, needs};
 use crate::engine::embedded::Embedded;
 use crate::engine::{BuildJob, BuildOutcome, Engine, EngineInfo};
+use crate::model::{CacheKind, CacheUse};
 use crate::plan::{BuildNode, Node, Plan};
 use crate::steps::Lowered;
 
@@ -46,7 +47,20 @@ impl Engines {
             Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
         let wanted: Vec<Wanted> = wanted.collect();
-        if wanted.is_empty() { Ok(Vec::new()) } else { engine.survey(&wanted).await }
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut warnings = engine.survey(&wanted).await?;
+        let caches = nodes.iter().filter_map(|id| match plan.node(*id) {
+            Node::Build(node) => Some(&node.caches),
+            Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
+        });
+        for warning in caches.flat_map(without_steps) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        Ok(warnings)
     }
 
     /// How many nodes may be under way on a machine that does so many things at once: workers have slots of their own,
@@ -67,6 +81,24 @@ impl Engines {
     }
 }
 
+/// Caches that keep what images come to, and none of the steps of workers.
+fn without_steps(caches: &CacheUse) -> impl Iterator<Item = Problem> {
+    let entries =
+        caches.from.iter().chain(&caches.to).filter(|entry| {
+            matches!(entry.value.kind, CacheKind::Local | CacheKind::Gcs | CacheKind::Webdav)
+        });
+    entries.map(|entry| {
+        let kind = entry.value.kind.name();
+        let message = format!("`type={kind}` caches whole images of a builder's workers, not their steps");
+        let problem = Problem::warning("builder::cache", message)
+            .help("add `type=registry`, which workers know; they keep steps in themselves, too");
+        match &entry.place {
+            Some(place) => problem.at(place.clone(), "this cache"),
+            None => problem,
+        }
+    })
+}
+
 fn wanted(node: &BuildNode) -> Wanted {
     let labels = node.variant.worker_labels.iter();
     Wanted {
@@ -74,7 +106,7 @@ fn wanted(node: &BuildNode) -> Wanted {
         platform: runs_on_its_platform(&node.dockerfile).then(|| node.platform.clone()),
         emulate: node.variant.emulate,
         worker_labels: labels.map(|(key, label)| (key.clone(), label.value.clone())).collect(),
-        needs: needs(&node.dockerfile, &node.variant),
+        needs: needs(&node.dockerfile, &node.variant, &node.caches, &node.attestations),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Failure, builders};
 use crate::base::Platform;
+use crate::config::OWN_BUILDER;
 use crate::config::user::{self, UserConfig};
 use crate::diag::Problem;
 use crate::facts::Facts;
@@ -98,7 +99,8 @@ pub fn builder(
     match chosen(option, facts) {
         // What is wrong with it was told with everything else.
         Some(name) if project.refusals.is_empty() => builders::find(&name, Some(project), facts),
-        Some(_) | None => Ok(None),
+        None => builders::find(OWN_BUILDER, Some(project), facts),
+        Some(_) => Ok(None),
     }
 }
 

@@ -202,7 +202,7 @@ fn field(hasher: &mut Hasher, bytes: &[u8]) {
 }
 
 /// A source that cannot be taken from a context.
-fn missing_in_context(step: &Step, error: &ReachError, context: &Context, tree: &Tree) -> Problem {
+pub fn missing_in_context(step: &Step, error: &ReachError, context: &Context, tree: &Tree) -> Problem {
     let problem = Problem::input("build::source", format!("{error} in the build context"));
     let problem = match error {
         ReachError::Missing(path) if context.leaves_out(path.trim_start_matches('/').as_bytes()) => problem

@@ -59,7 +59,7 @@ pub use path::MAX_PATH_BYTES;
 pub use read::{LayerReader, MAX_ENTRIES};
 pub use recompress::recompress;
 pub use reuse::{Earlier, Piece};
-pub use rewrite::rewrite;
+pub use rewrite::{amend, rewrite};
 pub use tar_member::MAX_EXTENSION_BYTES;
 pub use tar_sparse::MAX_SEGMENTS;
 pub use tree::{NodeRef, Origin, Tree, TreeError, is_independent};

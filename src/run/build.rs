@@ -163,7 +163,10 @@ impl<E: Engine> PlanWorker<E> {
         let (lowered, bases) = self.lower(node, &setting).await?;
         let labels = node.variant.worker_labels.iter().map(|(key, label)| (key.clone(), label.value.clone()));
         let recipe = Recipe::new(node.dockerfile.clone(), &setting, node.variant.emulate)
-            .with_demands(labels.collect(), needs(&node.dockerfile, &node.variant))
+            .with_demands(
+                labels.collect(),
+                needs(&node.dockerfile, &node.variant, &node.caches, &node.attestations),
+            )
             .with_attestations(node.attestations.clone());
         let recipe = Arc::new(recipe);
         let pinned = self.pinned(&lowered, &auth).await?;

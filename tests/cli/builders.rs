@@ -4,12 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
-
 use crate::support::project::native;
 use crate::support::proxy::Proxy;
-use crate::support::surroundings::{base_with_ids, skip};
-use crate::support::{Image, Kind, Layout, Project, base};
+use crate::support::surroundings::skip;
+use crate::support::{Layout, Project, base};
 
 /// The sockets of the daemons of this run: one for this machine's platform, one that emulates the other.
 pub fn sockets() -> Option<[PathBuf; 2]> {
@@ -46,47 +44,6 @@ pub fn fleet(project: &Project, sockets: &[PathBuf; 2]) {
     let (own, other) =
         (worker(address(&sockets[0]), &[native().as_str()]), worker(address(&sockets[1]), &[foreign()]));
     configure(project, &[own, other]);
-}
-
-/// What of a config people can tell.
-fn told(image: &Image) -> Value {
-    let mut config = image.config["config"].clone();
-    // It says something of Windows only.
-    config.as_object_mut().expect("a config is an object").remove("ArgsEscaped");
-    config
-}
-
-/// The files with everything about them but the times of what was made, which are those of the builds.
-fn files(image: &Image) -> Vec<(String, Kind, u32, (u64, u64))> {
-    let entries = image.tree.iter();
-    entries
-        .map(|(path, entry)| (path.clone(), entry.kind.clone(), entry.mode & 0o7777, entry.owner))
-        .collect()
-}
-
-#[test]
-fn workers_build_the_example_as_this_machine_does() {
-    let (Some(base), Some(sockets)) = (base_with_ids(), sockets()) else { return };
-    let (here, there) = (Project::shop(&base), Project::shop(&base));
-    fleet(&there, &sockets);
-    for target in ["base", "api", "web"] {
-        let output = format!("type=oci,dest={target}.tar");
-        here.bake(&[target, "-o", &output]);
-        there.bake(&[target, "--builder", "fleet", "-o", &output]);
-        let [here, there] =
-            [&here, &there].map(|project| Layout::open(&project.path(&format!("{target}.tar"))));
-        assert_eq!(here.platforms(), there.platforms());
-        for platform in here.platforms() {
-            let [here, there] = [&here, &there].map(|layout| layout.image(&platform));
-            assert_eq!(told(&here), told(&there), "{target} {platform}");
-            assert_eq!(files(&here), files(&there), "{target} {platform}");
-        }
-    }
-    // Whoever knows the result asks nobody, wherever the workers are.
-    configure(&there, &[worker("unix:///nowhere", &[native().as_str(), foreign()])]);
-    there.bake(&["--builder", "fleet"]).says("nothing had to be done: 3 images up to date");
-    // What this machine builds is another matter: its images are its own.
-    there.bake(&["base"]).does_not_say("nothing had to be done");
 }
 
 const EVERYTHING: &str = "\

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use crate::builders::{configure, worker};
+use crate::support::archive::{Form, Tar};
 use crate::support::engine::{Engine, engines};
 use crate::support::project::native;
 use crate::support::{Layout, Project, base, sha256};
@@ -155,4 +156,77 @@ fn what_an_old_frontend_does_not_know_is_told_before_anything_runs() {
     let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
     let ran = project.mab(&bake).run().succeeded();
     assert!(ran.stderr.contains("COPY --link in /in"), "{}", ran.stderr);
+}
+
+/// Where an old frontend would make another image, and say nothing of it.
+#[test]
+fn what_an_old_frontend_makes_otherwise_is_refused() {
+    let (Some(base), Some(engine)) = (base(), classic()) else { return };
+    let check = |dockerfile: &str, expected: &[&str]| {
+        let project = Project::native_app(&base, &format!("FROM busybox AS one\n{dockerfile}\n"));
+        project.write("in", "in");
+        project.write("d/in", "in");
+        let pipe = project.path("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o644.into(), 0)
+            .expect("the folder is ours");
+        let tar = || Tar::default().file("a", "packed", 0o644, (1, 2));
+        project.write("a.tar.zst", tar().bytes(Form::Zstd));
+        project.write("a.tar", tar().bytes(Form::Plain));
+        configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
+        let ran = project.mab(&["bake", "app", "--builder", "fleet"]).run();
+        match expected {
+            [] => drop(ran.succeeded()),
+            _ => {
+                let ran = ran.failed(3);
+                for text in expected.iter().chain(&["buildkit::classic", "Dockerfile:2:1", "embedded engine"])
+                {
+                    assert!(ran.stderr.contains(text), "no `{text}` in:\n{}", ran.stderr);
+                }
+            }
+        }
+    };
+    check("COPY pipe /p", &["leaves out the named pipe `pipe`, which this copies: `COPY pipe /p`"]);
+    check("COPY in /d/.", &["writes a file where a destination in `/.` means a directory"]);
+    check("ADD a.tar.zst /d/", &["leaves `a.tar.zst` packed: it knows no zstd"]);
+    check("ADD --chown=3:4 a.tar /d/", &["leaves what `a.tar` holds to its owners, whatever `--chown` says"]);
+    check("COPY --chmod=600 in /n/in", &["gives `/n` another mode than 600", "with `WORKDIR /n`"]);
+    check("COPY --chmod=700 d /", &[]);
+    check("COPY --chmod=700 . /x/", &["leaves out the named pipe"]);
+    check("WORKDIR /n\nCOPY --chmod=600 in /n/in", &[]);
+    check("ADD --chown=3:4 in /d/", &[]);
+}
+
+/// What is asked for beyond images is told before anything runs, with its line if it has one.
+#[test]
+fn the_classic_store_keeps_images_alone() {
+    let (Some(base), Some(engine)) = (base(), classic()) else { return };
+    let project = Project::native_app(&base, "FROM busybox\nRUN true\n");
+    let file = project.read("multiarch.toml");
+    let more = "attest = [\"type=provenance\"]\ncache-to = [\"type=registry,ref=localhost:1/cache\"]\n";
+    project.write("multiarch.toml", format!("{file}{more}"));
+    configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
+    let ran = project.mab(&["bake", "app", "--builder", "fleet"]).run().failed(2);
+    ran.says("builder::classic-store")
+        .says("`app` asks for the attestation `provenance`, which the classic image store of worker")
+        .says("`app` asks for a cache of steps, `type=registry`, which the classic image store of worker")
+        .says("multiarch.toml:")
+        .says("switch that Engine to containerd's image store");
+}
+
+/// Workers are asked what they grant before anything runs.
+#[test]
+fn what_a_worker_does_not_grant_is_told_before_anything_runs() {
+    let Some(base) = base() else { return };
+    let Some(engine) = engines().into_iter().nth(1) else { return };
+    let project = Project::native_app(&base, "FROM busybox\nRUN --security=insecure true\n");
+    let file = project.read("multiarch.toml");
+    project.write("multiarch.toml", format!("{file}entitlements = [\"security.insecure\"]\n"));
+    configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
+    let bake = ["bake", "app", "--builder", "fleet", "--allow", "security.insecure"];
+    let ran = project.mab(&bake).run().failed(2);
+    let expected = format!(
+        "`app` asks for the entitlement `security.insecure`, which worker `docker://{}` of builder `fleet` does not grant",
+        engine.socket()
+    );
+    ran.says("builder::entitlement").says(&expected).says("multiarch.toml:").does_not_say("RUN");
 }

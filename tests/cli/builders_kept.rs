@@ -19,6 +19,8 @@ fn builders_of_all_places_are_listed() {
     let instance = |driver: &str| format!("{{\"Name\":\"old\",\"Driver\":\"{driver}\",\"Nodes\":[{node}]}}");
     project.write("../home/.docker/buildx/instances/old", instance("docker-container"));
     project.write("../home/.docker/buildx/instances/pods", instance("kubernetes"));
+    project
+        .write("../home/.docker/buildx/current", "{\"Key\":\"default\",\"Name\":\"old\",\"Global\":false}");
     let mab = |words: &[&str]| project.mab(&[&["builder"][..], words].concat()).run();
     mab(&["add", "mine", "ssh://me@host", "--platform", "linux/arm64,linux/arm/v7", "--label", "disk=fast"])
         .succeeded();
@@ -31,8 +33,8 @@ fn builders_of_all_places_are_listed() {
          docker · built in\n  docker://\n\
          farm · configuration\n  tcp://arm:1  linux/arm64\n\
          mine* · mab builder add\n  ssh://me@host  linux/arm64, linux/arm/v7\n  unix:///b\n\
-         old · buildx\n  docker-container://buildx_buildkit_old0?context=default\n\
-         pods · buildx\n  builder `old` of buildx cannot be used: its driver is `kubernetes`\n\
+         old · buildx, in use there\n  docker-container://buildx_buildkit_old0?context=default\n\
+         pods · buildx\n  kube-pod://deployment/old0\n\
          team · build file\n  tcp://team:1\n"
     );
     let listed = answer(mab(&["ls", "--json"]));

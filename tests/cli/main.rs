@@ -16,6 +16,7 @@ mod builders_fleet;
 mod builders_kept;
 mod builders_reached;
 mod builders_refused;
+mod builders_ways;
 mod cache_mounts;
 mod changed;
 mod check;

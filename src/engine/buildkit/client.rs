@@ -24,7 +24,7 @@ use super::needs::Language;
 use crate::base::Platform;
 use crate::dial::{Fault, PATIENCE, Stream};
 use crate::docker::Surroundings;
-use crate::model::Worker;
+use crate::model::{Entitlement, Worker};
 
 /// What BuildKit itself allows for a message.
 pub(super) const LARGEST_MESSAGE: usize = 16 << 20;
@@ -75,9 +75,9 @@ impl Client {
             }
         };
         let engine_version = classic.as_ref().map(|(_, version)| version.clone());
-        let classic = classic.map(|(engine, _)| Arc::new(Classic::new(engine)));
-        let client = Self { endpoint: endpoint.clone(), control, classic };
+        let mut client = Self { endpoint: endpoint.clone(), control, classic: None };
         let about = timeout(PATIENCE, client.about(engine_version)).await.map_err(|_| silent())??;
+        client.classic = classic.map(|(engine, _)| Arc::new(Classic::new(engine, about.language)));
         Ok((client, about))
     }
 
@@ -132,6 +132,19 @@ impl Client {
                 WorkerError::Foreign { endpoint: self.endpoint.clone(), cause }
             }
         }
+    }
+
+    /// Whether it lets builds have the entitlement. It is asked for nothing else, so that an answer is a yes. Who answers
+    /// otherwise than in words about it is believed to: the build will tell.
+    pub async fn grants(&self, entitlement: Entitlement) -> bool {
+        let request = proto::SolveRequest {
+            r#ref: super::session::id(),
+            entitlements: vec![entitlement.name().to_string()],
+            internal: true,
+            ..proto::SolveRequest::default()
+        };
+        let asked = timeout(PATIENCE, async { self.control().solve(request).await }).await;
+        !matches!(asked, Ok(Err(status)) if status.message().contains("entitlement"))
     }
 
     /// Ends when the worker does not answer any more.

@@ -86,10 +86,17 @@ fn named(rest: &str) -> Option<(String, Vec<(String, String)>)> {
     is_right.then(|| (name.to_string(), options))
 }
 
+const DEPLOYMENT: &str = "deployment/";
+
 impl Pod {
     fn parse(rest: &str) -> Option<Self> {
+        // Of a deployment, kubectl takes a pod that runs.
+        let (owner, rest) = match rest.strip_prefix(DEPLOYMENT) {
+            Some(rest) => (DEPLOYMENT, rest),
+            None => ("", rest),
+        };
         let (name, options) = named(rest)?;
-        let mut pod = Self { name, ..Self::default() };
+        let mut pod = Self { name: format!("{owner}{name}"), ..Self::default() };
         for (key, value) in options {
             match key.as_str() {
                 "namespace" => pod.namespace = Some(value),
@@ -253,6 +260,8 @@ mod tests {
             ("docker-container://", None),
             ("docker-container://a?context=b&c=d", None),
             ("kube-pod://--all", None),
+            ("kube-pod://deployment/--all", None),
+            ("kube-pod://job/a", None),
             ("kube-pod://a?namespace=", None),
             ("kube-pod://a?unknown=b", None),
             ("", None),
@@ -265,6 +274,10 @@ mod tests {
     fn pods_become_commands() {
         for (text, expected) in [
             ("kube-pod://buildkitd-0", "kubectl exec -i buildkitd-0 -- buildctl dial-stdio"),
+            (
+                "kube-pod://deployment/b0?namespace=ci",
+                "kubectl --namespace ci exec -i deployment/b0 -- buildctl dial-stdio",
+            ),
             (
                 "kube-pod://b?namespace=ci&container=buildkitd&context=arn:aws:eks:cluster/prod",
                 "kubectl --context arn:aws:eks:cluster/prod --namespace ci exec -i b -c buildkitd -- buildctl dial-stdio",

@@ -14,6 +14,7 @@ mod error;
 mod file_sync;
 mod house;
 mod needs;
+mod policy;
 mod request;
 mod result;
 mod route;
@@ -26,7 +27,7 @@ mod step_caches;
 mod survey;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use super::{BuildJob, BuildOutcome, Engine, EngineInfo};
@@ -35,19 +36,19 @@ use crate::base::payload::WorkerName;
 use crate::cache::Caches;
 use crate::diag::{Kind, Place, Problem, Severity};
 use crate::docker::Surroundings;
-use crate::model::{Builder, Emulate, Worker};
+use crate::model::{Builder, Emulate, Entitlement, Worker};
 use crate::registry::{Credentials, Registry};
 use crate::steps::Lowered;
 use crate::store::Store;
 
 pub use house::{KeepRules, Kept, WorkerReport, bootstrap, disk_usage, inspect, prune};
-pub use needs::{Need, needs};
+pub use needs::{Asks, Need, needs};
 pub use survey::Wanted;
 
 use client::Client;
 use error::WorkerError;
 use futures_util::future::join_all;
-use needs::Language;
+use needs::Abilities;
 use route::{Load, Offer, best, wishes};
 use solve::{Failed, solve};
 use turns::{Turn, Turns};
@@ -97,7 +98,7 @@ struct Remote {
 struct Connected {
     client: Client,
     offer: Offer,
-    language: Language,
+    abilities: Abilities,
 }
 
 impl Remote {
@@ -118,7 +119,24 @@ impl Remote {
         }
         let (client, about) = Client::connect(&self.worker, surroundings).await?;
         let offer = self.declared.clone().unwrap_or_else(|| Offer::told(&about.platforms));
-        Ok(connection.insert(Connected { client, offer, language: about.language }).clone())
+        let has_classic_store = client.classic.is_some();
+        let abilities = Abilities { language: about.language, has_classic_store, denied: BTreeSet::new() };
+        Ok(connection.insert(Connected { client, offer, abilities }).clone())
+    }
+
+    /// The same, with which of the entitlements it does not grant.
+    async fn probe(
+        &self,
+        entitlements: &BTreeSet<Entitlement>,
+        surroundings: &Surroundings,
+    ) -> Result<Connected, WorkerError> {
+        let mut connected = self.connect(surroundings).await?;
+        for entitlement in entitlements {
+            if !connected.client.grants(*entitlement).await {
+                connected.abilities.denied.insert(*entitlement);
+            }
+        }
+        Ok(self.connection.lock().await.insert(connected).clone())
     }
 
     /// What the worker offers, without asking it where that is declared.
@@ -141,7 +159,7 @@ impl Remote {
     /// Whether it is known not to do one of these.
     async fn lacks(&self, needs: &[Need]) -> bool {
         let connection = self.connection.lock().await;
-        connection.as_ref().is_some_and(|known| needs.iter().any(|need| known.language.lacks(need)))
+        connection.as_ref().is_some_and(|known| needs.iter().any(|need| known.abilities.lacks(need)))
     }
 }
 

@@ -1,18 +1,60 @@
-//! What a build asks of whoever reads its Dockerfile: the version of the language that brought it, and whether a
-//! worker's frontend has that. Frontends are the ones that workers have built in.
+//! What a build asks of its worker, and whether that is able of it: versions of the Dockerfile language, which workers'
+//! own frontends read, stores that keep more than images, entitlements.
 
+use std::collections::BTreeSet;
+
+use crate::base::GitReference;
 use crate::diag::Place;
 use crate::dockerfile::{Dockerfile, Instruction, InstructionKind, Run, Security, Stage};
-use crate::model::Variant;
+use crate::model::{Attestation, CacheUse, Entitlement, Variant};
 
 /// One thing that not every worker does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     /// As messages call it.
     pub what: String,
-    /// The minor version of the language that came with it: 20 is Dockerfile 1.20.
-    pub language: u64,
+    pub asks: Asks,
     pub place: Option<Place>,
+}
+
+/// Of what a worker must be able.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// The minor version of the language that the need came with: 20 is Dockerfile 1.20.
+    Language(u64),
+    /// Another store than the classic one of a Docker Engine.
+    ImageStore,
+    /// That its own configuration allows it.
+    Entitlement(Entitlement),
+}
+
+impl Asks {
+    pub fn entitlement(self) -> Option<Entitlement> {
+        match self {
+            Self::Entitlement(entitlement) => Some(entitlement),
+            Self::Language(_) | Self::ImageStore => None,
+        }
+    }
+}
+
+/// What a worker is able of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Abilities {
+    pub language: Language,
+    /// It builds into the classic store of a Docker Engine.
+    pub has_classic_store: bool,
+    /// Of the entitlements that it was asked about those that it does not grant.
+    pub denied: BTreeSet<Entitlement>,
+}
+
+impl Abilities {
+    pub fn lacks(&self, need: &Need) -> bool {
+        match need.asks {
+            Asks::Language(version) => self.language.minor.is_some_and(|minor| minor < version),
+            Asks::ImageStore => self.has_classic_store,
+            Asks::Entitlement(entitlement) => self.denied.contains(&entitlement),
+        }
+    }
 }
 
 /// What a worker's frontend understands.
@@ -21,6 +63,12 @@ pub(super) struct Language {
     /// The minor version; none where the worker's version tells nothing, which is taken for the newest.
     pub minor: Option<u64>,
 }
+
+/// The oldest that is known to give files of a repository the time of their commit.
+const GIT_TIMES: u64 = 26;
+
+/// From here on, frontends make the same images of what they understand.
+const SETTLED: u64 = 7;
 
 impl Language {
     /// Of a BuildKit, by the version that it tells. From 0.8 with 1.2 on, each release of the one has come with one of
@@ -45,13 +93,19 @@ impl Language {
         }
     }
 
-    pub fn lacks(self, need: &Need) -> bool {
-        self.minor.is_some_and(|minor| minor < need.language)
+    /// Whether some of what it understands comes out otherwise than today.
+    pub fn is_of_an_old_frontend(self) -> bool {
+        self.minor.is_none_or(|minor| minor < SETTLED)
     }
 }
 
 /// All that a Dockerfile and the keys of its target ask for, in the order of the file.
-pub fn needs(dockerfile: &Dockerfile, variant: &Variant) -> Vec<Need> {
+pub fn needs(
+    dockerfile: &Dockerfile,
+    variant: &Variant,
+    caches: &CacheUse,
+    attestations: &[Attestation],
+) -> Vec<Need> {
     let mut found = Vec::new();
     dockerfile.global_args.iter().for_each(|arg| of_instruction(arg, &mut found));
     for stage in &dockerfile.stages {
@@ -66,18 +120,39 @@ pub fn needs(dockerfile: &Dockerfile, variant: &Variant) -> Vec<Need> {
         variant.contexts.iter().filter(|(name, context)| !context.value.is_files() && stands_in(name));
     found.extend(images.map(|(name, context)| Need {
         what: format!("the named context `{name}`, which stands in for a stage"),
-        language: 4,
+        asks: Asks::Language(4),
         place: context.place.clone(),
     }));
     found.extend(files.map(|(name, context)| Need {
         what: format!("the named context `{name}`, which is files"),
-        language: 4,
+        asks: Asks::Language(4),
         place: context.place.clone(),
     }));
     let keys = [("`ulimits`", !variant.ulimits.is_empty()), ("`shm-size`", variant.shm_size.is_some())];
     let keys = keys.into_iter().filter(|(_, is_given)| *is_given);
-    found.extend(keys.map(|(key, _)| Need { what: key.to_string(), language: 4, place: None }));
+    found.extend(keys.map(|(key, _)| Need { what: key.to_string(), asks: Asks::Language(4), place: None }));
+    found.extend(of_engines(variant, caches, attestations));
     found
+}
+
+/// What does not depend on how Dockerfiles are read.
+fn of_engines(variant: &Variant, caches: &CacheUse, attestations: &[Attestation]) -> Vec<Need> {
+    let attestations = attestations.iter().map(|asked| Need {
+        what: format!("the attestation `{}`", asked.kind.name()),
+        asks: Asks::ImageStore,
+        place: None,
+    });
+    let caches = caches.from.iter().chain(&caches.to).map(|cache| Need {
+        what: format!("a cache of steps, `type={}`", cache.value.kind.name()),
+        asks: Asks::ImageStore,
+        place: cache.place.clone(),
+    });
+    let entitlements = variant.entitlements.iter().map(|entitlement| Need {
+        what: format!("the entitlement `{}`", entitlement.value),
+        asks: Asks::Entitlement(entitlement.value),
+        place: entitlement.place.clone(),
+    });
+    attestations.chain(caches).chain(entitlements).collect()
 }
 
 fn of_from(stage: &Stage, found: &mut Vec<Need>) {
@@ -86,13 +161,17 @@ fn of_from(stage: &Stage, found: &mut Vec<Need>) {
 }
 
 fn substitutes(language: u64, place: Option<Place>) -> Need {
-    Need { what: "a newer way to write `${…}`".to_string(), language, place }
+    Need { what: "a newer way to write `${…}`".to_string(), asks: Asks::Language(language), place }
 }
 
 fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
     let place = Some(instruction.place.clone());
     let mut add = |is_used: bool, what: &str, language: u64| {
-        found.extend(is_used.then(|| Need { what: what.to_string(), language, place: place.clone() }));
+        found.extend(is_used.then(|| Need {
+            what: what.to_string(),
+            asks: Asks::Language(language),
+            place: place.clone(),
+        }));
     };
     // Whoever does not know a flag does not take its `false` either.
     let has = |flag: &str| instruction.text.split_whitespace().any(|word| word.starts_with(flag));
@@ -113,8 +192,12 @@ fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
             add(added.unpack.is_some(), "`ADD --unpack`", 17);
             add(!added.exclude.is_empty(), "`ADD --exclude`", 19);
             add(is_special(added.chmod.as_deref()), "`ADD --chmod` with more than `rwx` in numbers", 14);
-            // Older ones cannot be held to what the key was made of.
-            add(added.sources.iter().any(|source| source.contains("://")), "`ADD` from elsewhere", 6);
+            let is_repository = |source: &&str| matches!(GitReference::parse(source), Some(Ok(git)) if !git.looks_like_a_path);
+            let mut elsewhere = added.sources.iter().map(String::as_str);
+            let is_of_git = elsewhere.clone().any(|source| is_repository(&source));
+            // Older ones cannot be held to what the key was made of, or give files the time of their checkout.
+            add(elsewhere.any(|source| source.contains("://")), "`ADD` from elsewhere", 6);
+            add(is_of_git, "`ADD` of a repository with the times of its commit", GIT_TIMES);
         }
         InstructionKind::Healthcheck(_) => {
             add(instruction.text.contains("--start-interval"), "`HEALTHCHECK --start-interval`", 6);

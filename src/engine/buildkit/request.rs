@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
-use proto::sourcepolicy::{MatchType, Policy, PolicyAction, Rule, Selector, Update};
+use proto::sourcepolicy::Policy;
 
 use super::content::Content;
 use super::file_sync::Folder;
-use crate::base::{Digest, Hasher, PinnedSource, Platform, Reference};
-use crate::diag::{Kind, Problem};
+use super::policy::policy;
+use crate::base::{Hasher, Platform, Reference};
+use crate::diag::Problem;
 use crate::engine::BuildJob;
 use crate::engine::base::{Base, Origin};
 use crate::layer::Compression;
@@ -43,7 +44,7 @@ impl Asked {
             options: options(job),
             folders: BTreeMap::from([(DOCKERFILE_FOLDER.to_string(), dockerfile)]),
             repositories: BTreeSet::new(),
-            policy: policy(job)?,
+            policy: policy(&job.sources),
             entitlements: recipe
                 .entitlements
                 .iter()
@@ -142,38 +143,6 @@ fn build_platform(platform: &Platform) -> [(&'static str, String); 4] {
         ("BUILDARCH", platform.architecture.clone()),
         ("BUILDVARIANT", platform.variant.clone().unwrap_or_default()),
     ]
-}
-
-/// What holds the worker to the bytes that the key was made of.
-fn policy(job: &BuildJob) -> Result<Option<Policy>, Box<Problem>> {
-    let mut rules = Vec::new();
-    for pinned in &job.sources {
-        match pinned {
-            PinnedSource::Http { url, digest } => rules.push(checksum(url.with_credentials(), digest)),
-            PinnedSource::Git(commit) => {
-                let message =
-                    format!("BuildKit workers cannot be held to the commit of `ADD {}`", commit.git);
-                return Err(Box::new(Problem::new(Kind::Host, "buildkit::git", message).help(
-                    "leave `--builder` out: the embedded engine can; or make the repository a named context",
-                )));
-            }
-        }
-    }
-    Ok((!rules.is_empty()).then_some(Policy { version: 1, rules }))
-}
-
-fn checksum(url: &str, digest: &Digest) -> Rule {
-    let selector = Selector {
-        identifier: url.to_string(),
-        match_type: MatchType::Exact.into(),
-        constraints: Vec::new(),
-    };
-    let attrs = HashMap::from([("http.checksum".to_string(), digest.to_string())]);
-    Rule {
-        action: PolicyAction::Convert.into(),
-        selector: Some(selector),
-        updates: Some(Update { identifier: url.to_string(), attrs }),
-    }
 }
 
 /// How the worker is to hand over the result.

@@ -1,17 +1,17 @@
 //! Asks all workers at once what they are, before a run begins, and tells which builds none of them does. Nobody is
 //! asked for the sake of what is known already: the caller says what there is to build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
 use super::error::WorkerError;
-use super::needs::Need;
+use super::needs::{Asks, Need};
 use super::route::Offer;
 use super::{Buildkit, Connected, Remote, told, unreachable};
 use crate::base::Platform;
 use crate::diag::{Kind, Problem, Severity};
-use crate::model::Emulate;
+use crate::model::{Emulate, Entitlement};
 
 /// A build that some worker is to do.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Asked<'_> {
     /// What it does not do of what a build needs.
     fn lacks<'n>(&self, wanted: &'n Wanted) -> Vec<&'n Need> {
         let Ok(connected) = &self.answer else { return Vec::new() };
-        wanted.needs.iter().filter(|need| connected.language.lacks(need)).collect()
+        wanted.needs.iter().filter(|need| connected.abilities.lacks(need)).collect()
     }
 
     /// Whether it might do the build, were it there.
@@ -62,8 +62,11 @@ impl Buildkit {
     /// Asks every worker; the errors are builds that nobody does, each once, and the warnings workers that are not there
     /// but that others stand in for.
     pub async fn survey(&self, wanted: &[Wanted]) -> Result<Vec<Problem>, Vec<Problem>> {
+        let needs = wanted.iter().flat_map(|wanted| &wanted.needs);
+        let entitlements: BTreeSet<Entitlement> = needs.filter_map(|need| need.asks.entitlement()).collect();
+        let entitlements = &entitlements;
         let asking = self.workers.iter().map(|remote| async move {
-            let answer = remote.connect(&self.tools.surroundings).await;
+            let answer = remote.probe(entitlements, &self.tools.surroundings).await;
             Asked { remote, answer }
         });
         let asked = join_all(asking).await;
@@ -117,21 +120,33 @@ impl Buildkit {
     }
 
     fn lack(&self, wanted: &Wanted, nearest: &Asked<'_>, need: &Need, others: &[&str]) -> Problem {
-        let version = match &nearest.answer {
-            Ok(Connected { language, .. }) => language.minor.unwrap_or_default(),
-            Err(_) => 0,
+        let worker = format!("worker `{}` of builder `{}`", nearest.remote.worker.endpoint, self.name);
+        let asks = format!("`{}` asks for {}", wanted.target, need.what);
+        let (code, message, remedy) = match (need.asks, &nearest.answer) {
+            (Asks::Language(language), Ok(Connected { abilities, .. })) => {
+                let reads = abilities.language.minor.unwrap_or_default();
+                let message =
+                    format!("{asks}, and that needs Dockerfile 1.{language}: {worker} reads 1.{reads}");
+                ("builder::language", message, "upgrade that worker")
+            }
+            (Asks::Entitlement(_), _) => (
+                "builder::entitlement",
+                format!("{asks}, which {worker} does not grant"),
+                "start its buildkitd with `--allow-insecure-entitlement`",
+            ),
+            (Asks::ImageStore | Asks::Language(_), _) => (
+                "builder::classic-store",
+                format!("{asks}, which the classic image store of {worker} does not keep"),
+                "take it out, switch that Engine to containerd's image store",
+            ),
         };
-        let message = format!(
-            "`{}` asks for {}, and that needs Dockerfile 1.{}: worker `{}` of builder `{}` reads 1.{version}",
-            wanted.target, need.what, need.language, nearest.remote.worker.endpoint, self.name
-        );
         let help = match others {
-            [] => "upgrade that worker, or leave `--builder` out: the embedded engine does it".to_string(),
+            [] => format!("{remedy}, or leave `--builder` out: the embedded engine does it"),
             [other, ..] => {
                 format!("worker `{other}` does it, but is not for what `{}` asks for", wanted.target)
             }
         };
-        let problem = Problem::new(Kind::Input, "builder::language", message).help(help);
+        let problem = Problem::new(Kind::Input, code, message).help(help);
         match &need.place {
             Some(place) => problem.at(place.clone(), "asked for here"),
             None => problem.at(self.place.clone(), "this builder"),

@@ -135,7 +135,7 @@ pub(super) fn problem(error: &SandboxError) -> Problem {
     };
     let problem = Problem::new(Kind::Host, code, error.to_string());
     match help {
-        Some(help) => problem.help(help),
+        Some(help) => problem.help(format!("{help}; or build in a Docker Engine, with `--builder docker`")),
         None => problem,
     }
 }

@@ -8,11 +8,12 @@ use std::io::{self, Read, Seek as _, Write as _};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::amend::{Amendment, amendments};
 use crate::base::payload::StepCounts;
 use crate::base::{Digest, HashingReader};
 use crate::diag::{Kind, Problem};
 use crate::engine::{BuildJob, BuildOutcome, io_problem};
-use crate::layer::{Compression, LayerOptions, rewrite};
+use crate::layer::{Compression, LayerError, LayerOptions, amend};
 use crate::oci::{Descriptor, ImageConfig, Manifest, media_type};
 use crate::store::Store;
 
@@ -78,6 +79,7 @@ pub(super) fn take(
     archive: impl Read,
     job: &BuildJob,
     counts: StepCounts,
+    is_old: bool,
 ) -> Result<BuildOutcome, Box<Problem>> {
     // Layers that a base has need not be kept: they stay the blobs that they are.
     let bases = layers_of_bases(job);
@@ -91,12 +93,15 @@ pub(super) fn take(
     }
     let mut config = as_elsewhere(job, told);
     let (mut layers, mut compressions) = (Vec::new(), Vec::new());
-    for diff_id in &mut config.rootfs.diff_ids {
+    let mut amendments = amendments(job, is_old);
+    let of_base = config.rootfs.diff_ids.len().saturating_sub(amendments.len());
+    for (place, diff_id) in config.rootfs.diff_ids.iter_mut().enumerate() {
         let (layer, compression) = match bases.get(diff_id) {
             Some(known) => known.clone(),
             None => {
                 let content = files.contents.get_mut(diff_id).ok_or(ArchiveError::Missing(*diff_id))?;
-                let (made, layer) = write_layer(store, content, job)?;
+                let amendment = place.checked_sub(of_base).and_then(|place| amendments.get_mut(place));
+                let (made, layer) = write_layer(store, content, amendment, job)?;
                 *diff_id = made;
                 (layer, Some(job.compression))
             }
@@ -220,20 +225,41 @@ fn spooled(reader: &mut impl Read) -> Result<File, Box<Problem>> {
 fn write_layer(
     store: &Store,
     content: &mut Content,
+    amendment: Option<&mut Amendment>,
     job: &BuildJob,
 ) -> Result<(Digest, Descriptor), Box<Problem>> {
-    let failed = |error: io::Error| Box::new(io_problem("write a layer", &error));
-    let writer = store.blobs().writer().map_err(|error| Box::new(error.problem()))?;
-    let out = writer.file().try_clone().map_err(failed)?;
-    let options = LayerOptions { compression: job.compression, clamp_mtime: job.epoch };
-    let made = match content {
-        Content::Small(bytes) => rewrite(&bytes[..], media_type::OCI_LAYER, out, options),
+    match content {
+        Content::Small(bytes) => write(store, io::Cursor::new(&bytes[..]), amendment, job),
         Content::Large(file) => {
-            file.rewind().map_err(failed)?;
-            rewrite(io::BufReader::new(file), media_type::OCI_LAYER, out, options)
+            file.rewind().map_err(unwritten)?;
+            write(store, io::BufReader::new(file), amendment, job)
         }
+    }
+}
+
+fn write(
+    store: &Store,
+    mut layer: impl Read + io::Seek,
+    amendment: Option<&mut Amendment>,
+    job: &BuildJob,
+) -> Result<(Digest, Descriptor), Box<Problem>> {
+    let failed = |error: LayerError| unwritten(io::Error::other(error));
+    let amendment = match amendment {
+        Some(amendment) => {
+            amendment.look(&mut layer).map_err(failed)?;
+            &*amendment
+        }
+        None => &Amendment::default(),
     };
-    let made = made.map_err(|error| failed(io::Error::other(error)))?;
+    let writer = store.blobs().writer().map_err(|error| Box::new(error.problem()))?;
+    let out = writer.file().try_clone().map_err(unwritten)?;
+    let options = LayerOptions { compression: job.compression, clamp_mtime: job.epoch };
+    let made = amend(layer, media_type::OCI_LAYER, out, options, |entry| amendment.apply(entry));
+    let made = made.map_err(failed)?;
     writer.commit(&made.digest, made.size).map_err(|error| Box::new(error.problem()))?;
     Ok((made.diff_id, Descriptor::new(made.media_type, made.digest, made.size)))
+}
+
+fn unwritten(error: io::Error) -> Box<Problem> {
+    Box::new(io_problem("write a layer", &error))
 }

@@ -3,8 +3,10 @@
 //! named contexts nor images of this side: bases are loaded into the Engine, and the Dockerfile that it is sent names
 //! what was found in place of what was written.
 
+mod amend;
 mod archive;
 mod dockerfile;
+mod otherwise;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -17,10 +19,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Tools;
+use super::needs::Language;
 use super::request::Asked;
 use super::result::Messages;
-use crate::base::Digest;
 use crate::base::payload::StepCounts;
+use crate::base::{Digest, Platform};
 use crate::diag::{Kind, Problem};
 use crate::dial::PATIENCE;
 use crate::docker::{DockerEngine, EngineError, LoadedImage, LoadedLayer};
@@ -36,6 +39,8 @@ const MESSAGES: usize = 16;
 /// An Engine that keeps images in its own way.
 pub(super) struct Classic {
     engine: DockerEngine,
+    /// Whether its frontend makes some things in its own way.
+    is_old: bool,
     /// The names that it has of this run.
     names: Mutex<BTreeSet<String>>,
     /// Names of bases that were loaded, by their configs.
@@ -43,9 +48,9 @@ pub(super) struct Classic {
 }
 
 impl Classic {
-    pub fn new(engine: DockerEngine) -> Self {
+    pub fn new(engine: DockerEngine, language: Language) -> Self {
         let (names, bases) = Default::default();
-        Self { engine, names, bases }
+        Self { engine, is_old: language.is_of_an_old_frontend(), names, bases }
     }
 
     /// Turns what is asked of any worker into what this one understands, and says what the image is to be called.
@@ -55,36 +60,18 @@ impl Classic {
         tools: &Tools,
         asked: &mut Asked,
     ) -> Result<String, Box<Problem>> {
-        if asked.policy.is_some() {
-            let message =
-                "a Docker Engine with the classic store cannot be held to what `ADD` takes from elsewhere";
-            return Err(Box::new(
-                Problem::new(Kind::Host, "buildkit::classic", message)
-                    .help("leave `--builder` out: the embedded engine can; or make it a named context"),
-            ));
+        refuse(job, asked)?;
+        if self.is_old {
+            let job = job.clone();
+            blocking(move || otherwise::check(&job)).await?;
         }
         asked.options.remove("cache-imports");
-        if !job.recipe.attestations.is_empty() {
-            let message =
-                "a Docker Engine with the classic store keeps no attestations, which `attest` asks for";
-            return Err(Box::new(
-                Problem::new(Kind::Host, "buildkit::classic", message)
-                    .help("take `attest` out, or name a builder with a BuildKit or containerd's image store"),
-            ));
-        }
-        if job.bases.is_empty() && job.steps.new_layers() == 0 {
-            let message = format!(
-                "a Docker Engine with the classic store makes no image without layers, as `{}` is",
-                job.target
-            );
-            return Err(Box::new(
-                Problem::new(Kind::Host, "buildkit::classic", message)
-                    .help("leave `--builder` out: the embedded engine can"),
-            ));
-        }
         // Newer frontends know it by themselves.
         let stage = job.recipe.stage.clone().unwrap_or_else(|| "default".to_string());
         asked.options.entry("build-arg:TARGETSTAGE".to_string()).or_insert(stage);
+        for (name, value) in target_platform(&job.platform) {
+            asked.options.entry(format!("build-arg:{name}")).or_insert(value);
+        }
         asked.options.retain(|key, value| !key.starts_with("context:") || value.starts_with("local:"));
         let mut names = Vec::with_capacity(job.bases.len());
         for base in &job.bases {
@@ -148,8 +135,8 @@ impl Classic {
     ) -> Result<BuildOutcome, Box<Problem>> {
         let (sender, receiver) = mpsc::channel(MESSAGES);
         let reading = {
-            let (store, job) = (tools.store.clone(), job.clone());
-            blocking(move || archive::take(&store, Messages::new(receiver), &job, counts))
+            let (store, job, is_old) = (tools.store.clone(), job.clone(), self.is_old);
+            blocking(move || archive::take(&store, Messages::new(receiver), &job, counts, is_old))
         };
         let forwarding = async move {
             let (mut chunks, mut done) = (Box::pin(self.engine.save(name)), 0);
@@ -184,6 +171,33 @@ impl Classic {
             self.names().remove(name);
         }
     }
+}
+
+/// What the classic store cannot do for a job, whatever its frontend knows.
+fn refuse(job: &BuildJob, asked: &Asked) -> Result<(), Box<Problem>> {
+    let (what, help) = if asked.policy.is_some() {
+        ("cannot be held to what `ADD` takes from elsewhere".to_string(), "make it a named context, or ")
+    } else if job.bases.is_empty() && job.steps.new_layers() == 0 {
+        (format!("makes no image without layers, as `{}` is", job.target), "")
+    } else {
+        return Ok(());
+    };
+    let message = format!("a Docker Engine with the classic store {what}");
+    Err(Box::new(Problem::new(Kind::Host, "buildkit::classic", message).help(format!("{help}{ELSEWHERE}"))))
+}
+
+/// Who does what such an Engine does not.
+const ELSEWHERE: &str = "leave `--builder` out: the embedded engine can, as can a BuildKit or an Engine with containerd's image \
+     store";
+
+/// Before the first FROM, old frontends do not know these by themselves.
+fn target_platform(platform: &Platform) -> [(&'static str, String); 4] {
+    [
+        ("TARGETPLATFORM", platform.to_string()),
+        ("TARGETOS", platform.os.clone()),
+        ("TARGETARCH", platform.architecture.clone()),
+        ("TARGETVARIANT", platform.variant.clone().unwrap_or_default()),
+    ]
 }
 
 /// How the Engine is to keep the result.
