@@ -106,7 +106,7 @@ impl Sandbox {
         });
         let file = format!(
             "[target.alone]\ncontext = \"src\"\ndockerfile = \"../Dockerfile\"\nargs = {{ V = \"{value}\" }}\n\
-             platforms = [\"linux/amd64\", \"linux/arm64\"]\n{base}\
+             platforms = [\"linux/amd64\", \"linux/arm64\"]\nverify = \"warn\"\n{base}\
              [target.sharing]\ninherits = [\"alone\"]\ncache = [\"shared\"]\n\
              [cache.shared]\ntype = \"local\"\npath = \"../shared-results\"\nmode = \"max\"\n"
         );
