@@ -63,6 +63,7 @@ pub mod verify;
 pub mod ci;
 pub mod engine;
 pub mod image;
+pub mod k8s;
 pub mod lint;
 pub mod publish;
 pub mod report;

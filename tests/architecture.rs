@@ -15,7 +15,7 @@ const RANKS: [(u32, &[&str]); 10] = [
     (2, &["event", "model", "dockerfile", "facts", "http", "lock", "store", "layer"]),
     (3, &["context", "dial", "registry", "source", "steps", "tagging"]),
     (4, &["cache", "config", "docker", "plan", "verify"]),
-    (5, &["ci", "engine", "image", "publish", "lint", "ui", "report"]),
+    (5, &["ci", "engine", "image", "k8s", "publish", "lint", "ui", "report"]),
     (6, &["doctor", "transfer"]),
     (7, &["run"]),
     (8, &["command"]),

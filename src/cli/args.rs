@@ -19,6 +19,7 @@ use super::import::ImportArguments;
 use super::index::IndexArguments;
 use super::init::InitArguments;
 use super::inspect::InspectArguments;
+use super::k8s::K8sArguments;
 use super::lock::{LockArguments, LockRules};
 use super::login::{LoginArguments, LogoutArguments};
 use super::ls::LsArguments;
@@ -76,6 +77,7 @@ pub enum Verb {
     Cache(CacheArguments),
     Builder(BuilderArguments),
     Doctor(DoctorArguments),
+    K8s(K8sArguments),
     Lock(LockArguments),
     Tags(TagsArguments),
     Verify(VerifyArguments),
@@ -133,7 +135,8 @@ impl Verb {
             | Self::Tag(_)
             | Self::Untag(_)
             | Self::Index(_)
-            | Self::Doctor(_) => None,
+            | Self::Doctor(_)
+            | Self::K8s(_) => None,
         }
     }
 }

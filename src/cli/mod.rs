@@ -19,6 +19,7 @@ mod import;
 mod index;
 mod init;
 mod inspect;
+mod k8s;
 mod lock;
 mod login;
 mod ls;
@@ -101,6 +102,7 @@ pub fn main() -> ExitCode {
         Verb::Cache(arguments) => cache::cache(&arguments, &facts),
         Verb::Builder(arguments) => builder::builder(&arguments, &mut facts),
         Verb::Doctor(arguments) => doctor::doctor(&arguments, &mut facts),
+        Verb::K8s(arguments) => k8s::k8s(&arguments, &facts),
         Verb::Lock(arguments) => lock::lock(&arguments, &mut facts),
         Verb::Tags(arguments) => tags::tags(&arguments, &mut facts),
         Verb::Verify(arguments) => verify::verify(&arguments, &facts),

@@ -134,7 +134,7 @@ fn is_sound(path: &Path, text: &str) -> bool {
     }
 }
 
-fn replace(path: &Path, file: &FixedFile) -> Result<(), Problem> {
+pub(super) fn replace(path: &Path, file: &FixedFile) -> Result<(), Problem> {
     let written = || -> io::Result<()> {
         if std::fs::read_to_string(path)? != file.before {
             return Err(io::Error::other("it changed while it was checked"));

@@ -31,6 +31,7 @@ pub mod import;
 pub mod index;
 pub mod init;
 pub mod inspect;
+pub mod k8s;
 pub mod list;
 pub mod lock;
 mod lock_file;

@@ -74,6 +74,7 @@ pub use context::is_tag;
 pub use entries::split_csv;
 pub use explain::{How, Step, explain, explain_variable};
 pub use files::{Disk, Entry, Files};
+pub use import::yaml;
 pub use load::{Loaded, load};
 pub use output::parse as parse_output;
 pub use platforms::PlatformName;

@@ -37,6 +37,7 @@ mod index;
 mod inspect;
 mod interruption;
 mod keeping;
+mod kubernetes;
 mod loading;
 mod lock;
 mod login;

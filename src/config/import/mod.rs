@@ -33,6 +33,7 @@ use crate::diag::{Place, Problem, Source};
 use crate::facts::Facts;
 use crate::model::Project;
 
+pub use compose::yaml;
 pub use entries::is_true;
 pub(super) use hcl::{JsonKind, JsonNode, read_json};
 

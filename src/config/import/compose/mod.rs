@@ -15,7 +15,7 @@ mod merge;
 mod scalar;
 mod service;
 mod variables;
-mod yaml;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 
