@@ -2,7 +2,7 @@
 //!
 //! Bytes come in order, from a stream that nobody rewinds, and as few as will do: [`Probe`] says how far it has to
 //! see. Everything here comes from outside, so whatever a file says of itself is bounded: by [`MOST_BYTES`] in memory,
-//! and in [`elf`] and [`archive`] by count. Nothing here knows which file is right.
+//! and in `elf` and `archive` by count. Nothing here knows which file is right.
 
 mod archive;
 mod elf;
