@@ -1,5 +1,8 @@
 //! Docker Engines as workers: their own BuildKit, and which of them can be used.
 
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use rustix::process::Signal;
 
 use crate::builders::{configure, worker};
@@ -57,8 +60,24 @@ fn an_engine_builds_by_every_name_that_it_has() {
 }
 
 /// The distribution's Engine, if it is one that keeps images in its own way.
-fn classic() -> Option<Engine> {
-    engines().into_iter().next().filter(Engine::is_classic)
+fn classic() -> Option<Classic> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let engine = engines().into_iter().next().filter(Engine::is_classic)?;
+    Some(Classic { engine, _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) })
+}
+
+/// The Engine with the classic store, for one test at a time: they look at what is left in it.
+struct Classic {
+    engine: Engine,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Deref for Classic {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
 }
 
 /// What of a run's own is left in an Engine.
