@@ -56,8 +56,25 @@ impl fmt::Display for WorkerName {
 pub struct StepCounts {
     pub built: usize,
     pub reused: usize,
-    /// Time spent in steps that ran under emulation.
+    /// Time spent in steps that ran.
+    pub spent: Duration,
+    /// Of that, time in steps that ran under emulation.
     pub emulated: Duration,
+}
+
+impl StepCounts {
+    pub fn count(&mut self, outcome: Outcome, elapsed: Duration, is_emulated: bool) {
+        match outcome {
+            Outcome::Built => {
+                self.built += 1;
+                self.spent += elapsed;
+                if is_emulated {
+                    self.emulated += elapsed;
+                }
+            }
+            Outcome::Reused | Outcome::Shared => self.reused += 1,
+        }
+    }
 }
 
 /// Which of a process's two streams a log line came from.

@@ -224,7 +224,7 @@ fn baked_code(baked: &Baked, facts: &Facts, progress: Progress) -> ExitCode {
     {
         return code;
     }
-    failed(&baked.repaired, progress, Some(facts));
+    failed(&baked.afterwards, progress, Some(facts));
     if !matches!(progress, Progress::Json | Progress::Quiet) {
         let advice = doctor::advice(baked.failures.iter().map(AsRef::as_ref));
         let _ = std::io::stderr().write_all(advice.as_bytes());

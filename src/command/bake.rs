@@ -13,6 +13,7 @@ use super::Failure;
 use super::advice;
 use super::changed::Changed;
 use super::check::{self, Checked};
+use super::emulation;
 use super::engines::Engines;
 use super::outline;
 use super::parts::{self, PartOptions, WrittenPart};
@@ -88,8 +89,8 @@ pub struct Baked {
     pub tests: Vec<TestResult>,
     /// The part that was written, of a run that makes one.
     pub part: Option<WrittenPart>,
-    /// What of the store had to be repaired during the run.
-    pub repaired: Vec<Problem>,
+    /// What is told at the end: what of the store had to be repaired, and what emulation cost.
+    pub afterwards: Vec<Problem>,
 }
 
 /// One platform's image, in the store.
@@ -200,7 +201,8 @@ pub async fn bake(
         RunEnd::Failed | RunEnd::Interrupted => None,
     };
     let late = store.notices().into_iter().filter(|notice| !told.contains(notice));
-    let repaired = late.map(|notice| notice.problem()).collect();
+    let counts = |node: &BuildNode| Some(worker.image(&node.target, &node.platform)?.counts);
+    let afterwards = late.map(|notice| notice.problem()).chain(emulation::advice(&plan, counts)).collect();
     let rehearsed = worker.rehearsed().map(release::moves_text);
     Ok(Baked {
         checked,
@@ -214,7 +216,7 @@ pub async fn bake(
         images,
         tests,
         part,
-        repaired,
+        afterwards,
     })
 }
 

@@ -21,6 +21,7 @@ pub mod diff;
 pub mod digest;
 mod dockerfiles;
 pub mod doctor;
+mod emulation;
 mod engines;
 pub mod explain;
 pub mod fix;

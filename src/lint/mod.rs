@@ -19,6 +19,7 @@ mod shell;
 mod toolchain;
 mod trace;
 mod view;
+mod way_out;
 
 pub use bases::{KnownBase, KnownBases, Offer};
 pub use choice::{Choice, Failing};
@@ -30,6 +31,7 @@ pub use rule::{Level, Rule};
 pub use rules::RULES;
 pub use sarif::sarif;
 pub use view::View;
+pub use way_out::{WayOut, way_out};
 
 /// The rule of this name.
 pub fn rule(name: &str) -> Option<&'static Rule> {

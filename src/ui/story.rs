@@ -158,13 +158,7 @@ impl Node {
     fn finish_step(&mut self, id: StepId, outcome: Outcome, elapsed: Duration) {
         let emulated = self.step(id).is_some_and(|step| step.emulated);
         self.steps.retain(|step| step.id != id);
-        match outcome {
-            Outcome::Built => self.counts.built += 1,
-            Outcome::Reused | Outcome::Shared => self.counts.reused += 1,
-        }
-        if emulated && outcome == Outcome::Built {
-            self.counts.emulated += elapsed;
-        }
+        self.counts.count(outcome, elapsed, emulated);
     }
 }
 

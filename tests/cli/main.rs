@@ -25,6 +25,7 @@ mod compression;
 mod copy;
 mod diff;
 mod doctor;
+mod emulation;
 mod example;
 mod explain;
 mod explain_builds;

@@ -108,13 +108,7 @@ impl<'a> Progress<'a> {
         }
         let elapsed = told.started.as_ref().map_or(Duration::ZERO, |started| between(started, completed));
         let outcome = if told.cached { Outcome::Reused } else { Outcome::Built };
-        match outcome {
-            Outcome::Built => self.counts.built += 1,
-            Outcome::Reused | Outcome::Shared => self.counts.reused += 1,
-        }
-        if outcome == Outcome::Built && is_emulated(job.steps.step(step), &self.emulated) {
-            self.counts.emulated += elapsed;
-        }
+        self.counts.count(outcome, elapsed, is_emulated(job.steps.step(step), &self.emulated));
         self.flush(&told.digest);
         job.events.step_finished(step, outcome, elapsed);
     }

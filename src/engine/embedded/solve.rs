@@ -157,13 +157,7 @@ impl Solver {
 
     fn count(&self, step: &Step, outcome: Outcome, elapsed: std::time::Duration) {
         let mut counts = self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match outcome {
-            Outcome::Built => counts.built += 1,
-            Outcome::Reused | Outcome::Shared => counts.reused += 1,
-        }
-        if outcome == Outcome::Built && self.is_emulated(step) {
-            counts.emulated += elapsed;
-        }
+        counts.count(outcome, elapsed, self.is_emulated(step));
     }
 
     /// What decides a step's result besides its operation and what it reads.
