@@ -1,7 +1,5 @@
 //! Layers above the file's targets: what a group says about its members, and `--set`.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::support::{Layout, Project};
@@ -43,13 +41,6 @@ inherits = ["_service"]
 fn printed(project: &Project, arguments: &[&str]) -> Value {
     let ran = project.mab(&["bake", "--print"]).with(arguments).run().succeeded();
     serde_json::from_str(&ran.stdout).expect("the output is JSON alone")
-}
-
-fn git(project: &Project, arguments: &[&str]) {
-    let mut git = Command::new("git");
-    git.args(["-c", "user.name=test", "-c", "user.email=test@example.com"]).args(arguments);
-    let ended = git.current_dir(project.path("")).status().expect("git is installed");
-    assert!(ended.success(), "git {arguments:?}");
 }
 
 #[test]
@@ -125,9 +116,9 @@ fn groups_that_disagree_are_not_baked_in_one_run() {
 #[test]
 fn a_group_refuses_what_is_not_committed_and_tagged() {
     let project = Project::of(FILE);
-    git(&project, &["init", "--quiet"]);
-    git(&project, &["add", "."]);
-    git(&project, &["commit", "--quiet", "--message=first"]);
+    project.git(&["init", "--quiet"]);
+    project.git(&["add", "."]);
+    project.git(&["commit", "--quiet", "--message=first"]);
     let refused = |words: &[&str]| {
         let ran = project.mab(&["plan", "release"]).run().failed(2);
         for word in words {
@@ -137,7 +128,7 @@ fn a_group_refuses_what_is_not_committed_and_tagged() {
     };
     refused(&["group `release` requires `tag`, but no tag points at HEAD", "git tag v1.2.3"])
         .does_not_say("`clean`");
-    git(&project, &["tag", "v1"]);
+    project.git(&["tag", "v1"]);
     project.mab(&["plan", "release"]).run().succeeded();
     project.edit("multiarch.toml", "1.2.3", "1.2.4");
     refused(&["group `release` requires `clean`, but tracked files differ", "git status"]);
@@ -152,14 +143,14 @@ fn a_release_comes_from_its_branch() {
                         [group.default]\ntargets = [\"app\"]\nrequire = [\"branch\"]\n\
                         [target.app]\ndockerfile-inline = \"FROM scratch\"\n";
     let project = Project::of(FILE);
-    git(&project, &["init", "--quiet", "--initial-branch=trunk"]);
-    git(&project, &["add", "."]);
-    git(&project, &["commit", "--quiet", "--message=first"]);
+    project.git(&["init", "--quiet", "--initial-branch=trunk"]);
+    project.git(&["add", "."]);
+    project.git(&["commit", "--quiet", "--message=first"]);
     project.mab(&["plan"]).run().succeeded();
-    git(&project, &["checkout", "--quiet", "-b", "other"]);
+    project.git(&["checkout", "--quiet", "-b", "other"]);
     let said = "group `default` requires `branch`, but HEAD is on `other`, and releases come from `trunk`";
     project.mab(&["plan"]).run().failed(2).says(said);
-    git(&project, &["checkout", "--quiet", "--detach"]);
+    project.git(&["checkout", "--quiet", "--detach"]);
     project.mab(&["plan"]).run().failed(2).says("HEAD is on no branch");
     let own = "[project]\nplatforms = [\"linux/amd64\"]\n\
                [target.default]\nrequire = [\"branch\"]\ndockerfile-inline = \"FROM scratch\"\n";

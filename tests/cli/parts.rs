@@ -120,25 +120,17 @@ fn said(ran: Ran) -> Vec<String> {
     text.lines().filter_map(|line| line.trim().strip_prefix("× ").map(str::to_string)).collect()
 }
 
-fn git(project: &Project, arguments: &[&str]) -> String {
-    let mut git = Command::new("git");
-    git.current_dir(project.path("")).args(["-c", "user.name=a", "-c", "user.email=a@example.com"]);
-    let ran = git.args(arguments).output().expect("git runs");
-    assert!(ran.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
-    String::from_utf8_lossy(&ran.stdout).trim().to_string()
-}
-
 fn commit(project: &Project) -> String {
-    git(project, &["add", "multiarch.toml", "content"]);
-    git(project, &["commit", "--quiet", "--message=change"]);
-    git(project, &["rev-parse", "HEAD"])
+    project.git(&["add", "multiarch.toml", "content"]);
+    project.git(&["commit", "--quiet", "--message=change"]);
+    project.git(&["rev-parse", "HEAD"])
 }
 
 #[test]
 fn parts_have_to_agree() {
     let Some(base) = base_with_ids() else { return };
     let project = checkout(&base, "registry.invalid/app");
-    git(&project, &["init", "--quiet"]);
+    project.git(&["init", "--quiet"]);
     let first = commit(&project);
     let to_file = ["--set", "*.push=false", "-o", "type=oci,dest=all.tar", "--allow-different"];
     let merge_though = |what: &str| merge(&project, &[&to_file[..], &[what]].concat());

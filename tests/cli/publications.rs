@@ -1,7 +1,5 @@
 //! Publications over several repositories, along a branch, and from one registry to another.
 
-use std::process::Command;
-
 use crate::support::{Project, Registry};
 
 fn target(name: &str, image: &str, tags: &str) -> String {
@@ -9,17 +7,6 @@ fn target(name: &str, image: &str, tags: &str) -> String {
         "[target.{name}]\nimage = \"{image}\"\n{tags}\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\ndockerfile-inline = \"\"\"\nFROM scratch\nCOPY content /{name}\n\
          \"\"\"\n"
     )
-}
-
-fn git(project: &Project, arguments: &[&str]) {
-    let status = Command::new("git")
-        .arg("-C")
-        .arg(project.path("."))
-        .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"])
-        .args(arguments)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .status();
-    assert!(status.expect("git starts").success(), "git {arguments:?}");
 }
 
 #[test]
@@ -48,17 +35,17 @@ fn an_older_commit_of_a_branch_overtakes_no_newer_one() {
     let name = registry.repository("branch");
     let project =
         Project::of(&target("app", &name, "tag-rules = [{ ref = \"branch\" }]")).file("content", "one");
-    git(&project, &["init", "-q", "-b", "main"]);
+    project.git(&["init", "-q", "-b", "main"]);
     let commit = |content: &str| {
         project.write("content", content);
-        git(&project, &["add", "."]);
-        git(&project, &["commit", "-q", "-m", content]);
+        project.git(&["add", "."]);
+        project.git(&["commit", "-q", "-m", content]);
     };
     commit("one");
     commit("two");
     project.bake(&["app", "--push"]);
     let newest = registry.index(&name, "main").0;
-    git(&project, &["reset", "-q", "--hard", "HEAD~1"]);
+    project.git(&["reset", "-q", "--hard", "HEAD~1"]);
     project.mab(&["bake", "app", "--push"]).run().succeeded().says(&format!("`{name}:main` stays with "));
     assert_eq!(registry.index(&name, "main").0, newest);
     // What is no part of the newer one's history is another line of work, and counts as it comes.

@@ -18,22 +18,10 @@ tag-rules = ["type=semver,pattern={{version}}", "type=semver,pattern={{major}}",
 args = { VERSION = "{{ target.version }}" }
 "#;
 
-fn git(project: &Project, arguments: &[&str]) {
-    let status = Command::new("git")
-        .arg("-C")
-        .arg(project.path("."))
-        .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"])
-        .args(arguments)
-        .env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .status();
-    assert!(status.expect("git starts").success(), "git {arguments:?}");
-}
-
 fn committed(project: &Project) {
-    git(project, &["init", "-q", "-b", "main"]);
-    git(project, &["add", "."]);
-    git(project, &["commit", "-q", "-m", "one"]);
+    project.git(&["init", "-q", "-b", "main"]);
+    project.git(&["add", "."]);
+    project.git(&["commit", "-q", "-m", "one"]);
 }
 
 /// What `mab tags --json` says.
@@ -59,9 +47,9 @@ fn the_example_is_called_as_it_says() {
     let sha = format!("sha-{}", &String::from_utf8(sha.stdout).unwrap()[..7]);
     assert_eq!(names(&["release"]), ["main".to_string(), "main-static".to_string()]);
     assert_eq!(names(&[]), ["", ""], "only the group has rules");
-    git(&project, &["tag", "api/v1.2.3"]);
+    project.git(&["tag", "api/v1.2.3"]);
     assert_eq!(names(&["release"]), ["1.2.3 1.2 1 main latest".to_string(), "main-static".to_string()]);
-    git(&project, &["tag", "api/v1.3.0"]);
+    project.git(&["tag", "api/v1.3.0"]);
     let backport = names(&["release", "--fact", "tag=api/v1.2.3"]);
     assert_eq!(backport, [format!("1.2.3 1.2 {sha}"), format!("{sha}-static")]);
     let pull = names(&["release", "--fact", "pull-request=7"]);
@@ -160,7 +148,7 @@ fn a_bake_pushes_what_rules_say_and_again_nothing() {
     let name = registry.repository("ruled");
     let project = Project::of(&FILE.replace("IMAGE", &name));
     committed(&project);
-    git(&project, &["tag", "v1.2.3"]);
+    project.git(&["tag", "v1.2.3"]);
     project.bake(&["--push"]);
     assert_eq!(registry.tags(&name), ["1", "1.2.3", "latest", "main"]);
     let (digest, index) = registry.index(&name, "1.2.3");
@@ -169,8 +157,8 @@ fn a_bake_pushes_what_rules_say_and_again_nothing() {
     assert_eq!(annotations["org.opencontainers.image.created"], "2026-01-02T03:04:05.000Z");
     project.bake(&["--push"]).says("nothing had to be done");
     // A backport is a version of its own, and moves nothing else.
-    git(&project, &["commit", "-q", "--allow-empty", "-m", "two"]);
-    git(&project, &["tag", "v1.1.9"]);
+    project.git(&["commit", "-q", "--allow-empty", "-m", "two"]);
+    project.git(&["tag", "v1.1.9"]);
     project.bake(&["--push"]).says("`1` belongs to the higher version `1.2.3`");
     assert_eq!(registry.tags(&name), ["1", "1.1.9", "1.2.3", "latest", "main"]);
     assert_eq!(registry.index(&name, "latest").0, digest);
@@ -181,7 +169,7 @@ fn a_bake_pushes_what_rules_say_and_again_nothing() {
 fn what_is_printed_has_tags_and_no_rules() {
     let project = Project::of(&FILE.replace("IMAGE", "r.example/app"));
     committed(&project);
-    git(&project, &["tag", "v1.2.3"]);
+    project.git(&["tag", "v1.2.3"]);
     let printed = project.mab(&["bake", "--print"]).run().succeeded().stdout;
     let document: Value = serde_json::from_str(&printed).unwrap();
     let target = &document["target"]["default"];
@@ -191,7 +179,7 @@ fn what_is_printed_has_tags_and_no_rules() {
     );
     assert_eq!(target["args"]["VERSION"], "1.2.3");
     assert_eq!(target.get("tag-rules"), None);
-    git(&project, &["tag", "-d", "v1.2.3"]);
+    project.git(&["tag", "-d", "v1.2.3"]);
     project.write("printed.json", &printed);
     let again = project.mab(&["bake", "--print", "-f", "printed.json"]).run().succeeded().stdout;
     assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["target"], document["target"]);

@@ -102,28 +102,18 @@ fn a_bake_refuses_what_the_working_tree_does_not_fulfil() {
         ran.stderr
     );
     project.mab(&["plan"]).run().succeeded();
-    let git = |arguments: &[&str]| {
-        let status = std::process::Command::new("git")
-            .arg("-C")
-            .arg(project.path("."))
-            .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"])
-            .args(arguments)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .status();
-        assert!(status.expect("git starts").success(), "git {arguments:?}");
-    };
-    git(&["init", "-q"]);
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "one"]);
+    project.git(&["init", "-q"]);
+    project.git(&["add", "."]);
+    project.git(&["commit", "-q", "-m", "one"]);
     let ran = project.mab(&["bake"]).run().failed(2);
     assert!(ran.stderr.contains("no tag points at the commit"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("tracked files differ"), "{}", ran.stderr);
-    git(&["tag", "v1.0.0"]);
+    project.git(&["tag", "v1.0.0"]);
     project.edit("multiarch.toml", "[project]", "# changed\n[project]");
     let ran = project.mab(&["bake"]).run().failed(2);
     assert!(ran.stderr.contains("tracked files differ from the commit"), "{}", ran.stderr);
-    git(&["commit", "-q", "-a", "-m", "two"]);
-    git(&["tag", "v1.1.0"]);
+    project.git(&["commit", "-q", "-a", "-m", "two"]);
+    project.git(&["tag", "v1.1.0"]);
     project.mab(&["bake"]).run().succeeded();
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -56,6 +57,18 @@ impl Project {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("below the project")).expect("the folder is writable");
         fs::write(path, text).expect("the folder is writable");
+    }
+
+    /// Runs git in the project's folder, as somebody of no account; what it said.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(self.path("."));
+        git.args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]);
+        // One time for all: commits of the same content have the same name.
+        git.env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z").env("GIT_CONFIG_GLOBAL", "/dev/null");
+        let ran = git.args(arguments).output().expect("git starts");
+        assert!(ran.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).trim().to_string()
     }
 
     /// Replaces text in a file, which must hold it.
