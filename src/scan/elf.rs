@@ -135,7 +135,8 @@ pub(super) fn far(head: &[u8]) -> Option<(u64, usize)> {
     Some((segment.offset, usize::try_from(length).ok()?))
 }
 
-/// Fills in what the program headers lead to (the dynamic section may be given by itself), and says up to where the file has to be seen for that.
+/// Fills in what the program headers lead to (the dynamic section may be given by itself), and says up to where the file
+/// has to be seen for that.
 fn read(head: &[u8], far: &[u8], elf: &mut Elf) -> Option<u64> {
     if matches!(elf.kind, ElfKind::Object | ElfKind::Other) {
         return None;

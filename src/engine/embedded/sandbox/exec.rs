@@ -19,7 +19,7 @@ use super::wire::StepFailure;
 /// How the helper's child says what came of the command.
 pub(super) type Report = Result<RunExit, StepFailure>;
 
-/// How often a port is looked at again.
+/// How often a port is looked at again: the kernel tells nobody when a socket begins to listen.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The process of a command that was not reaped yet.
@@ -29,8 +29,9 @@ pub(super) fn process_of(pid: i32) -> Result<OwnedFd, Failure> {
     pidfd_open(pid, PidfdFlags::empty()).doing(action)
 }
 
-/// Whether a process neither handles nor ignores a signal that ends a process by default. To the first process of a pid namespace the kernel gives no
-/// such signal, whatever it would do to another one. The process is named by the outer namespace that /proc shows.
+/// Whether a process neither handles nor ignores a signal that ends a process by default. To the first process of a pid
+/// namespace the kernel gives no such signal, whatever it would do to another one. The process is named by the outer
+/// namespace that /proc shows.
 pub(super) fn is_deaf_to(pid: i32, number: i32) -> bool {
     if [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH].contains(&number) {
         return false;
