@@ -305,7 +305,7 @@ fn report_json(report: &WorkerReport) -> Value {
 }
 
 fn report_text(report: &WorkerReport) -> String {
-    let mut text = format!("BuildKit {}  {}", report.version, names(&report.native).join(", "));
+    let mut text = format!("{}  {}", report.product(), names(&report.native).join(", "));
     if !report.emulated.is_empty() {
         text.push_str(&format!("; emulated: {}", names(&report.emulated).join(", ")));
     }

@@ -44,7 +44,7 @@ pub fn worker(builder: &str, endpoint: &str, report: Result<&WorkerReport, &Prob
             };
             Finding::good(
                 Check::Builder,
-                format!("BuildKit {}, {}{emulated}", report.version, names(&report.native)),
+                format!("{}, {}{emulated}", report.product(), names(&report.native)),
             )
         }
         Err(problem) => {

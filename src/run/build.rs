@@ -262,9 +262,11 @@ impl<E: Engine> PlanWorker<E> {
             layers: exported.layers,
         };
         self.tools.events.emit(Event::Image { node: id, summary });
-        let built = image.counts.built;
+        // A worker that had all the steps was asked all the same, and sent an image.
+        let is_sent = image.worker.as_ref().is_some_and(|worker| worker.endpoint.is_some());
+        let is_reused = image.counts.built == 0 && !is_sent;
         self.set_image(node, image, exported, lowered.clone(), is_made);
-        Ok(if built == 0 { Outcome::Reused } else { Outcome::Built })
+        Ok(if is_reused { Outcome::Reused } else { Outcome::Built })
     }
 
     /// Lowers the node, asking for base images until nothing more is missing.

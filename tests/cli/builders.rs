@@ -40,10 +40,13 @@ pub fn worker(endpoint: impl std::fmt::Display, platforms: &[&str]) -> String {
 
 /// Two workers, each for one platform.
 pub fn fleet(project: &Project, sockets: &[PathBuf; 2]) {
-    let address = |socket: &Path| format!("unix://{}", socket.display());
-    let (own, other) =
-        (worker(address(&sockets[0]), &[native().as_str()]), worker(address(&sockets[1]), &[foreign()]));
-    configure(project, &[own, other]);
+    configure(project, &of_fleet(sockets));
+}
+
+fn of_fleet(sockets: &[PathBuf; 2]) -> [String; 2] {
+    let native = native();
+    let of = |place: usize, platform| worker(format!("unix://{}", sockets[place].display()), &[platform]);
+    [of(0, native.as_str()), of(1, foreign())]
 }
 
 const EVERYTHING: &str = "\
@@ -82,9 +85,8 @@ ENV KIND=app
 CMD [\"cat\", \"out\"]
 ";
 
-#[test]
-fn arguments_secrets_and_named_contexts_reach_a_worker() {
-    let (Some(base), Some(sockets)) = (base(), sockets()) else { return };
+/// Bakes what asks for all of it on these workers, and looks at what came of it.
+pub fn check_everything(base: &Path, workers: &[String]) {
     // Workers remember the steps of earlier runs.
     let greeting = format!("hello {}", std::process::id());
     let text = EVERYTHING
@@ -99,7 +101,7 @@ fn arguments_secrets_and_named_contexts_reach_a_worker() {
         .file("in/left-out", "x")
         .file(".dockerignore", "in/left-out\n")
         .file("assets/a.css", "a {}");
-    fleet(&project, &sockets);
+    configure(&project, workers);
     let secret = format!("correct-horse-{}", std::process::id());
     let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
     let ran = project.mab(&bake).with_env("TOKEN", &secret).run().succeeded();
@@ -116,6 +118,16 @@ fn arguments_secrets_and_named_contexts_reach_a_worker() {
     assert_eq!(image.config["config"]["WorkingDir"], "/srv");
     let bake = ["bake", "app", "--builder", "fleet"];
     project.mab(&bake).with_env("TOKEN", "another").run().succeeded().says("nothing had to be done");
+    // A worker that has all the steps still has an image to make.
+    project.write("multiarch.toml", text.replace("kind = \"test\"", "kind = \"other\""));
+    let ran = project.mab(&bake).with_env("TOKEN", &secret).run().succeeded();
+    ran.says("done in").says("0 steps built, 5 reused").does_not_say("nothing had to be done");
+}
+
+#[test]
+fn arguments_secrets_and_named_contexts_reach_a_worker() {
+    let (Some(base), Some(sockets)) = (base(), sockets()) else { return };
+    check_everything(&base, &of_fleet(&sockets));
 }
 
 /// Workers keep what they are sent, and take a file that looks the same for the same file.

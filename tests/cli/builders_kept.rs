@@ -91,11 +91,11 @@ fn workers_say_what_they_are_and_what_they_keep() {
     let first = &told["workers"][0];
     assert_eq!(first["native"][0], native());
     assert_eq!(first["labels"]["disk"], "fast");
-    assert!(first["buildkit"].as_str().is_some_and(|version| version.starts_with("v0.")), "{told}");
+    let version = first["buildkit"].as_str().unwrap_or("of an unknown version");
     assert_eq!(told["workers"][1]["native"], serde_json::json!(["linux/arm64"]));
     assert!(told["workers"][2]["error"].as_str().is_some_and(|error| error.contains("there is no socket")));
     let text = mab(&["inspect", "fleet"]).succeeded().stdout;
-    assert!(text.contains("BuildKit v0."), "{text}");
+    assert!(text.contains(&format!("  BuildKit {version}  ")), "{text}");
     let kept = answer(mab(&["du", "fleet", "--json"]));
     assert!(kept["workers"][0]["bytes"].is_u64(), "{kept}");
     // Others build there: what was used within a hundred years stays.

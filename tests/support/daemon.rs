@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use super::surroundings::{needs_root, skip};
 
+/// The version that `tests/services/buildkit` brings besides the newest.
+pub const OLDEST: &str = "v0.12.5";
+
 pub struct Daemon {
     pub socket: PathBuf,
     /// `unshare`, whose only child is the daemon.
@@ -19,10 +22,21 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start() -> Option<Self> {
-        let Ok(client) = std::env::var("MAB_TEST_BUILDCTL") else {
-            skip("what ends a buildkitd: tests/services/start could not build it");
+        Self::of("buildkitd")
+    }
+
+    /// One of the oldest version that will do.
+    pub fn oldest() -> Option<Self> {
+        Self::of(&format!("buildkitd-{OLDEST}"))
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        let client = std::env::var("MAB_TEST_BUILDCTL").unwrap_or_default();
+        let program = Path::new(&client).with_file_name(name);
+        if !program.exists() {
+            skip(&format!("what starts a `{name}`: tests/services/start could not build it"));
             return None;
-        };
+        }
         if !needs_root() {
             return None;
         }
@@ -33,7 +47,7 @@ impl Daemon {
         std::fs::write(&config, text).expect("the folder is ours");
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-        command.arg(Path::new(&client).with_file_name("buildkitd")).arg("--config").arg(&config);
+        command.arg(program).arg("--config").arg(&config);
         command.arg("--root").arg(folder.path().join("root"));
         command.arg("--addr").arg(format!("unix://{}", socket.display())).arg("--oci-worker-net=host");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

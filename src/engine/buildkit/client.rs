@@ -45,6 +45,7 @@ pub struct Client {
 /// What a worker says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
+    /// Empty where it does not say.
     pub version: String,
     /// What its frontend understands.
     pub language: Language,
@@ -96,7 +97,10 @@ impl Client {
             Err(status) if status.code() == Code::Unimplemented => Some("before 0.11".to_string()),
             Err(status) => return Err(self.first_refusal(&status)),
         };
-        let version = told.unwrap_or_default();
+        let of_workers = workers.iter().filter_map(|worker| worker.buildkit_version.as_ref());
+        let of_workers = of_workers.map(|version| version.version.clone());
+        let version = told.into_iter().chain(of_workers).find(|version| is_told(version));
+        let version = version.unwrap_or_default();
         let language = match &engine {
             Some(engine) => Language::of_engine(engine, &version),
             None => Language::of_buildkit(&version),
@@ -175,6 +179,11 @@ impl Client {
 /// Whether a status tells of the connection or of the worker's end, not of the work.
 pub(super) fn is_loss(status: &Status) -> bool {
     status.source().is_some() || matches!(status.code(), Code::Unavailable | Code::Cancelled)
+}
+
+/// Whether a version says anything: whoever builds BuildKit without being told its version calls it this.
+fn is_told(version: &str) -> bool {
+    !version.is_empty() && !version.starts_with("v0.0.0")
 }
 
 fn is_too_old(version: &str) -> bool {

@@ -22,13 +22,23 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// What a worker says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerReport {
-    /// Of its BuildKit.
-    pub version: String,
+    /// Of its BuildKit; nothing of one that was built without being told.
+    pub version: Option<String>,
     pub native: Vec<Platform>,
     pub emulated: Vec<Platform>,
     /// How many images it is given at once, and how many more it could be given now.
     pub slots: usize,
     pub free: usize,
+}
+
+impl WorkerReport {
+    /// What it is, for people.
+    pub fn product(&self) -> String {
+        match &self.version {
+            Some(version) => format!("BuildKit {version}"),
+            None => "BuildKit of an unknown version".to_string(),
+        }
+    }
 }
 
 /// How much a worker keeps, in bytes.
@@ -53,7 +63,8 @@ pub async fn inspect(worker: &Worker, surroundings: &Surroundings) -> Result<Wor
     let (slots, running) = (worker.slots(), running(&client).await?);
     let offer = Offer::declared(&worker.platforms).unwrap_or_else(|| Offer::told(&about.platforms));
     let free = slots.saturating_sub(running);
-    Ok(WorkerReport { version: about.version, native: offer.native, emulated: offer.emulated, slots, free })
+    let version = Some(about.version).filter(|version| !version.is_empty());
+    Ok(WorkerReport { version, native: offer.native, emulated: offer.emulated, slots, free })
 }
 
 /// How many builds a worker has at the moment, whoever asked for them.
