@@ -483,6 +483,40 @@ async fn broken_uploads_begin_anew() {
     check(Fault::Answer(400, &[], r#"{"errors":[{"code":"DIGEST_INVALID"}]}"#), Err(()), 1).await;
 }
 
+/// Bytes received of a blob of 8 MiB whose upload is cut twice.
+async fn cut_upload(registry: &FaultyRegistry) -> usize {
+    let bytes: Vec<u8> = (0..8u32 << 20).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
+    let blob = Descriptor::of(media_type::OCI_LAYER, &bytes);
+    registry.plan("PUT", "uploads", Fault::CutBody(5 << 20));
+    registry.plan("PATCH", "uploads", Fault::CutBody(2 << 20));
+    let app = registry.reference("app");
+    let pushed = anybody().push_blob(&app, &blob, &|| opened(&bytes), &[], &quiet).await;
+    assert_eq!(pushed, Ok(Pushed::Uploaded));
+    assert_eq!(registry.blob("app", blob.digest).as_deref(), Some(&bytes[..]));
+    registry.received()
+}
+
+#[tokio::test]
+async fn a_cut_upload_goes_on_where_it_was_cut() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    assert_eq!(cut_upload(&registry).await, 8 << 20);
+    assert_eq!((registry.requests("PATCH").len(), registry.requests("POST").len()), (2, 1));
+
+    let forgetful = FaultyRegistry::start(Access::Everybody).await;
+    forgetful.forget_uploads();
+    assert_eq!(cut_upload(&forgetful).await, (5 + 8) << 20);
+    assert_eq!((forgetful.requests("PATCH").len(), forgetful.requests("POST").len()), (0, 2));
+}
+
+#[tokio::test]
+async fn what_an_upload_kept_of_something_else_is_sent_anew() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    registry.plan("PUT", "uploads", Fault::CutBody(3));
+    registry.plan("PATCH", "uploads", Fault::Answer(416, &[], ""));
+    assert_eq!(push_layer(&anybody(), &registry.reference("app"), &[]).await, Ok(Pushed::Uploaded));
+    assert_eq!((registry.requests("PATCH").len(), registry.requests("POST").len()), (1, 2));
+}
+
 #[tokio::test]
 async fn push_access_is_tried_without_leaving_anything() {
     let registry = FaultyRegistry::start(Access::Basic("me:secret")).await;
@@ -553,7 +587,7 @@ async fn tags_move_last_and_only_when_all_is_there() {
     let names = ["app:1.2", "app:latest", "copy:1.2"].map(|name| registry.reference(name));
     let (first, second) = (anybody(), anybody());
 
-    registry.plan("PUT", "copy/manifests", Fault::Answer(400, &[], ""));
+    registry.plan("PUT", "copy/manifests", Fault::Answer(403, &[], ""));
     assert!(push(&first, &blobs, &image, &names).await.is_err());
     assert_eq!((registry.tag("app", "1.2"), registry.tag("app", "latest")), (None, None));
 
@@ -577,6 +611,58 @@ async fn tags_move_last_and_only_when_all_is_there() {
     assert_eq!(unchanged, [true, true, true]);
     let asked = &registry.requests("")[before..];
     assert!(asked.len() == 3 && asked.iter().all(|line| line.starts_with("HEAD")), "{asked:?}");
+}
+
+/// Where staging tags of a publication stand at its end, and what was put under digests.
+async fn publish_staged(registry: &FaultyRegistry, client: &Registry) -> (usize, usize, Vec<String>) {
+    let mut blobs = Blobs::default();
+    let image = blobs.image();
+    let (_, events) = push(client, &blobs, &image, &[registry.reference("app:1.2")]).await.unwrap();
+    assert_eq!(registry.tag("app", "1.2"), Some(image.digest));
+    let children = blobs.0.keys().filter(|digest| registry.tag("app", &digest.to_string()).is_some());
+    let notices = events.into_iter().filter_map(|event| match event {
+        PushEvent::Notice(problem) => Some(problem.message.clone()),
+        _ => None,
+    });
+    let tags = anybody().tags(&registry.reference("app")).await.unwrap();
+    let staged = tags.iter().filter(|tag| tag.starts_with("mab.staging."));
+    (children.count(), staged.count(), notices.collect())
+}
+
+#[tokio::test]
+async fn manifests_that_need_a_tag_have_one_until_the_own_tags_stand() {
+    let documents = 3;
+    for status in [400, 404, 405] {
+        let registry = FaultyRegistry::start(Access::Everybody).await;
+        registry.refuse_digests(status);
+        assert_eq!(publish_staged(&registry, &anybody()).await, (documents, 0, Vec::new()), "{status}");
+        let staged = registry.requests("/manifests/mab.staging.");
+        let count = |method| staged.iter().filter(|line| line.starts_with(method)).count();
+        assert_eq!((count("PUT"), count("DELETE")), (documents, documents), "{staged:?}");
+    }
+    // What is gone with its tag is put back, and keeps it: the index has a tag of its own.
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    registry.refuse_digests(400);
+    registry.collect();
+    let (children, staged, notices) = publish_staged(&registry, &anybody()).await;
+    assert_eq!((children, staged, notices.len()), (documents, 2, 1), "{notices:?}");
+    assert!(notices[0].starts_with("2 tags `mab.staging.…` stay in "), "{notices:?}");
+    // Nor can every registry take tags away.
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    registry.refuse_digests(400);
+    registry.plan("DELETE", "/manifests/", Fault::Answer(405, &[], ""));
+    let (children, staged, notices) = publish_staged(&registry, &anybody()).await;
+    assert_eq!((children, staged, notices.len()), (documents, documents, 1), "{notices:?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_collects_is_never_given_manifests_without_a_tag() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let host = registry.reference("app").registry().to_string();
+    let client = anybody().adjusted(|options| options.staging_tags = vec![host]);
+    assert_eq!(publish_staged(&registry, &client).await, (3, 0, Vec::new()));
+    let puts = registry.requests("PUT");
+    assert!(!puts.iter().any(|line| line.contains("/manifests/sha256")), "{puts:?}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::image::{self, Content, ImageName, Node, Source, Tree};
 use crate::oci::{Descriptor, Index};
+use crate::publish::push::staged;
 use crate::transfer::{Delivered, Delivery, Destination, Part, Referrer, TransferError, compose};
 use crate::ui::{bytes, count};
 
@@ -58,7 +59,7 @@ pub async fn copy(
         text.push_str(&format!(", with {}", count(referrers.len(), "referrer")));
     }
     text.push('\n');
-    Ok(Document { text, warnings: Vec::new() })
+    Ok(Document { text, warnings: warnings(&to, &delivered) })
 }
 
 /// `mab tag`: further tags where an image is.
@@ -156,9 +157,15 @@ pub fn failed(error: TransferError) -> Failure {
     vec![error.problem()]
 }
 
+/// What a delivery leaves behind.
+pub fn warnings(to: &ImageName, delivered: &Delivered) -> Vec<Problem> {
+    let repository = to.reference().filter(|_| delivered.staged > 0);
+    repository.map(|repository| staged(repository, delivered.staged)).into_iter().collect()
+}
+
 /// What a delivery took, in a sentence.
 pub fn told(delivered: &Delivered) -> String {
-    let Delivered { there, mounted, sent, sent_bytes } = delivered;
+    let Delivered { there, mounted, sent, sent_bytes, staged: _ } = delivered;
     let mut parts = vec![match sent {
         0 => "nothing had to be sent".to_string(),
         _ => format!("{} sent, {}", count(*sent, "blob"), bytes(*sent_bytes)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::try_join_all;
 
 use super::Failure;
-use super::copy::{check_tags, failed, told};
+use super::copy::{check_tags, failed, told, warnings};
 use super::inspect::failed as unreadable;
 use super::plan::Document;
 use super::session::{self, SessionOptions};
@@ -92,7 +92,7 @@ pub async fn index(
         text.push_str(&format!("{name}  {}\n", root.descriptor.digest));
     }
     text.push_str(&format!("  {}: {}\n", platforms.join(", "), told(&delivered)));
-    Ok(Document { text, warnings: Vec::new() })
+    Ok(Document { text, warnings: warnings(&to, &delivered) })
 }
 
 fn destination_tag(to: &ImageName, tag: &str) -> String {

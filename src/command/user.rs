@@ -43,6 +43,9 @@ pub fn registries(config: &UserConfig) -> Result<RegistryOptions, Box<Problem>> 
         if settings.insecure {
             options.insecure.push(host.clone());
         }
+        if settings.staging_tags {
+            options.staging_tags.push(host.clone());
+        }
         if !settings.mirrors.is_empty() {
             options.mirrors.insert(host.clone(), settings.mirrors.clone());
         }

@@ -77,6 +77,11 @@ impl<'a> Attempts<'a> {
         Self { retries, failed: 0 }
     }
 
+    /// How many failures are borne in all, as a multiple of those without progress.
+    pub fn patience(&self, factor: u32) -> u32 {
+        self.retries.attempts.saturating_mul(factor)
+    }
+
     /// Progress was made: the next failure counts as the first.
     pub fn reset(&mut self) {
         self.failed = 0;

@@ -17,7 +17,7 @@ use super::journal::{End, Journal, Move};
 use super::journals::{Journals, Listed};
 use super::looks::TagLooks;
 use super::push::{
-    Content, Filled, ImagePush, PushError, PushEvent, PushReport, PushedName, Work, tag_of, visible,
+    Content, Filled, ImagePush, PushError, PushEvent, PushReport, PushedName, Work, staged, tag_of, visible,
 };
 use super::release::{Release, is_version_tag};
 use super::resume::{Resume, Resumed};
@@ -328,9 +328,25 @@ impl Publication<'_> {
             tag.is_kept = kept.iter().any(|kept| kept.name == tag.name);
         }
         self.write(&journal, moves, sides, Some(End::Done)).await?;
+        self.drop_staged(moves).await;
         join_all(sides.values().map(|side| side.journals.forget_oldest(&side.listed))).await;
         self.tell_of_kept(moves, &kept);
         Ok(kept)
+    }
+
+    /// Tags lead to the images by now.
+    async fn drop_staged(&self, moves: &[Planned]) {
+        let images: BTreeMap<(String, usize), &Planned> =
+            moves.iter().map(|planned| ((planned.tag.name.name(), planned.push), planned)).collect();
+        for planned in images.into_values() {
+            let documents = self.contents[planned.push].documents.iter();
+            let documents: Vec<_> =
+                documents.map(|document| (&document.descriptor, document.bytes.as_slice())).collect();
+            let left = self.registry.drop_staged(&planned.tag.name, &documents).await;
+            if left > 0 {
+                self.notice(staged(&planned.tag.name, left));
+            }
+        }
     }
 
     async fn float(&self, side: &Side<'_>, moves: &[Planned]) -> Result<Vec<Kept>, PushError> {

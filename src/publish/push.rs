@@ -91,6 +91,17 @@ impl PushError {
     }
 }
 
+/// That tags stay in a repository which only held manifests until the image's own tags led to them.
+pub fn staged(repository: &Reference, left: usize) -> Problem {
+    let (tags, stay) = if left == 1 { ("tag", "stays") } else { ("tags", "stay") };
+    let message = format!(
+        "{left} {tags} `mab.staging.…` {stay} in `{}`, whose registry wants a tag for every manifest and does not let them go",
+        repository.without_tag().familiar()
+    );
+    Problem::warning("publish::staging-tags", message)
+        .help("they lead to what the image consists of: take them away only where that keeps the manifests")
+}
+
 /// Takes reports, from any thread.
 pub type PushReport<'a> = &'a (dyn Fn(PushEvent) + Send + Sync);
 
@@ -199,9 +210,7 @@ impl Work<'_> {
 
     async fn push_document(&self, repository: &Reference, document: &Document) -> Result<(), PushError> {
         let Document { descriptor, bytes, .. } = document;
-        let by_digest = repository.with_digest(descriptor.digest);
-        self.registry.push_manifest(&by_digest, &descriptor.media_type, bytes).await?;
-        Ok(())
+        Ok(self.registry.place_manifest(repository, descriptor, bytes).await?)
     }
 
     async fn push_blob(

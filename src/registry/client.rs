@@ -32,6 +32,8 @@ pub struct RegistryOptions {
     /// By the name of a registry: roots that are trusted besides the system's for what it says and where it
     /// leads to, each in PEM.
     pub root_certificates: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Registries whose manifests have a tag from the start, since they collect what has none.
+    pub staging_tags: Vec<String>,
     /// How many exchanges with one registry run at once.
     pub concurrency: usize,
     pub connect_timeout: Duration,
@@ -50,6 +52,7 @@ impl Default for RegistryOptions {
             insecure: Vec::new(),
             mirrors: BTreeMap::new(),
             root_certificates: BTreeMap::new(),
+            staging_tags: Vec::new(),
             concurrency: 8,
             connect_timeout: Duration::from_secs(20),
             stall: Duration::from_secs(60),

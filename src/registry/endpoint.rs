@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::auth::{Access, Authenticator, Credentials, Scope};
 use super::error::RegistryError;
 use super::host::Host;
+use super::staging::Staging;
 use super::transport::{Body, Request, Response, Transport};
 use super::uploads::BegunUploads;
 
@@ -23,6 +24,7 @@ pub struct Endpoint {
     authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
     /// Begun before what they carry is known.
     pub(super) uploads: BegunUploads,
+    staging: Staging,
 }
 
 /// A repository of a registry, and the credential that is used for it.
@@ -63,6 +65,7 @@ impl Endpoint {
             running,
             authenticators: Mutex::default(),
             uploads: BegunUploads::default(),
+            staging: Staging::default(),
         })
     }
 
@@ -104,6 +107,10 @@ impl Repository {
     /// Uploads that wait for blobs.
     pub fn uploads(&self) -> &BegunUploads {
         &self.endpoint.uploads
+    }
+
+    pub fn staging(&self) -> &Staging {
+        &self.endpoint.staging
     }
 
     pub fn name(&self) -> &str {

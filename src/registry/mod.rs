@@ -20,8 +20,10 @@ mod pull;
 mod push;
 mod referrers;
 mod remove;
+mod staging;
 mod transport;
 mod untag;
+mod upload;
 mod uploads;
 
 pub use auth::{Credential, CredentialPlaces, Credentials, Keeping};

@@ -17,7 +17,7 @@ use crate::oci::Descriptor;
 
 /// How many tries a blob gets in all, as a multiple of those without progress: a flaky line finishes, a registry
 /// that sends a byte per connection does not keep a build busy for ever.
-const PATIENCE_FOR_A_BLOB: u32 = 8;
+pub(super) const PATIENCE_FOR_A_BLOB: u32 = 8;
 
 /// Where a blob is written, from the start again when what came was not it.
 pub trait BlobSink: Write + Send {
@@ -100,7 +100,7 @@ impl Registry {
         let _permit = repository.permit().await;
         let mut pull = Pull { repository: &repository, blob, what, done, hasher };
         let mut attempts = Attempts::new(self.retries());
-        let mut left = self.retries().attempts.saturating_mul(PATIENCE_FOR_A_BLOB);
+        let mut left = attempts.patience(PATIENCE_FOR_A_BLOB);
         loop {
             let before = pull.done;
             let Err(error) = pull.attempt(to, progress).await else { break };

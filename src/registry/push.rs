@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io;
 
 use futures_util::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderName};
+use reqwest::header::HeaderName;
 use reqwest::{Method, StatusCode, Url};
 
 use super::auth::{Access, Scope};
 use super::client::{Progress, Registry};
 use super::endpoint::{Call, Repository};
 use super::error::RegistryError;
+use super::pull::PATIENCE_FOR_A_BLOB;
 use super::transport::{Body, Response};
+use super::upload::Upload;
 use super::uploads::begin;
 use crate::base::{Digest, Reference};
 use crate::http::{Attempts, Transient as _, retrying};
@@ -75,7 +77,7 @@ impl Registry {
         let _permit = repository.permit().await;
         let push = Push { repository: &repository, blob, open, mount_from: &[], progress, what };
         let mut attempts = Attempts::new(self.retries());
-        match push.send(None).await {
+        match push.send(None, &mut None).await {
             Ok(pushed) => return Ok(pushed),
             Err(error) => attempts.after(error).await?,
         }
@@ -140,41 +142,67 @@ async fn has_blob_once(
 }
 
 /// A blob on its way.
-struct Push<'a> {
-    repository: &'a Repository,
-    blob: &'a Descriptor,
-    open: &'a dyn OpenBlob,
+pub(super) struct Push<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) blob: &'a Descriptor,
+    pub(super) open: &'a dyn OpenBlob,
     mount_from: &'a [String],
-    progress: Progress<'a>,
-    what: String,
+    pub(super) progress: Progress<'a>,
+    pub(super) what: String,
 }
 
 impl Push<'_> {
     async fn try_until_done(&self, mut attempts: Attempts<'_>) -> Result<Pushed, RegistryError> {
+        let mut upload = None;
+        let mut left = attempts.patience(PATIENCE_FOR_A_BLOB);
         loop {
-            match self.attempt().await {
+            let before = upload.as_ref().map_or(0, Upload::done);
+            let error = match self.attempt(&mut upload).await {
                 Ok(pushed) => return Ok(pushed),
-                Err(error) => attempts.after(error).await?,
+                Err(error) => error,
+            };
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return Err(error);
+            }
+            if upload.as_ref().is_some_and(|upload| upload.done() > before) {
+                attempts.reset();
+            }
+            attempts.after(error).await?;
+        }
+    }
+
+    /// Goes on with an upload that broke, where the registry kept what came. Else it asks first every time: an upload
+    /// whose answer was lost did arrive.
+    async fn attempt(&self, upload: &mut Option<Upload>) -> Result<Pushed, RegistryError> {
+        if let Some(broken) = upload
+            && broken.look(self).await?
+        {
+            match broken.go_on(self).await {
+                Err(error) if error.is_transient() => return Err(error),
+                // What it kept is of no use.
+                Err(_) => *upload = None,
+                Ok(()) => return Ok(self.uploaded()),
             }
         }
-    }
-
-    /// Asks first every time: an upload whose answer was lost did arrive.
-    async fn attempt(&self) -> Result<Pushed, RegistryError> {
         match self.place().await? {
             Placed::Yes(how) => Ok(how),
-            Placed::No(begun) => self.send(begun).await,
+            Placed::No(begun) => self.send(begun, upload).await,
         }
     }
 
-    async fn send(&self, begun: Option<Url>) -> Result<Pushed, RegistryError> {
+    async fn send(&self, begun: Option<Url>, upload: &mut Option<Upload>) -> Result<Pushed, RegistryError> {
         let location = match begun.or_else(|| self.repository.uploads().take(self.repository.name())) {
             Some(location) => location,
             None => begin(self.repository, &self.what).await?,
         };
-        self.upload(location).await?;
+        upload.insert(Upload::new(location)).put(self).await?;
+        Ok(self.uploaded())
+    }
+
+    fn uploaded(&self) -> Pushed {
         (self.progress)(self.blob.size, self.blob.size);
-        Ok(Pushed::Uploaded)
+        Pushed::Uploaded
     }
 
     /// Everything that sends no bytes.
@@ -217,19 +245,7 @@ impl Push<'_> {
         }
     }
 
-    /// POST then PUT, the upload every registry knows.
-    async fn upload(&self, mut location: Url) -> Result<(), RegistryError> {
-        location.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
-        let (open, size, progress) = (self.open, self.blob.size, self.progress);
-        let body = if size == 0 { Body::Empty } else { Body::Blob { open, size, progress } };
-        let headers = vec![(CONTENT_TYPE, "application/octet-stream".to_string())];
-        let scopes = vec![self.repository.scope(true)];
-        let put = Call { method: Method::PUT, url: location, headers, scopes, body, what: &self.what };
-        let response = self.repository.send(put).await.map_err(lost_upload)?;
-        self.confirmed(&response)
-    }
-
-    fn confirmed(&self, response: &Response) -> Result<(), RegistryError> {
+    pub(super) fn confirmed(&self, response: &Response) -> Result<(), RegistryError> {
         let told = response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         match told {
             Some(actual) if actual != self.blob.digest => Err(RegistryError::DigestMismatch {
@@ -249,16 +265,4 @@ enum Placed {
     Yes(Pushed),
     /// With the upload that was begun instead, if one was.
     No(Option<Url>),
-}
-
-/// A registry that forgot the upload, as those behind a load balancer do, is asked for a new one.
-fn lost_upload(error: RegistryError) -> RegistryError {
-    match error {
-        RegistryError::Refused { host, status, code, detail, .. }
-            if status == 416 || matches!(code.as_str(), "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID") =>
-        {
-            RegistryError::Unavailable { host, status, detail, retry_after: None }
-        }
-        other => other,
-    }
 }

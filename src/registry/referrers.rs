@@ -11,6 +11,7 @@ use super::client::Registry;
 use super::endpoint::{Call, Repository};
 use super::error::RegistryError;
 use super::manifest::{LARGEST_MANIFEST, Resolved, get_once, mismatch, next_link, put_once};
+use super::staging::{staging_tag, wants_tag};
 use super::transport::Body;
 use crate::base::{Digest, Reference};
 use crate::http::retrying;
@@ -44,7 +45,8 @@ impl Registry {
         Ok(found)
     }
 
-    /// Puts a manifest under its digest that says it is about `subject`, so that it is found from there.
+    /// Puts a manifest under its digest that says it is about `subject`, so that it is found from there. Where it must
+    /// have a tag, it keeps it.
     pub async fn push_referrer(
         &self,
         repository: &Reference,
@@ -53,7 +55,8 @@ impl Registry {
         subject: Digest,
     ) -> Result<(), RegistryError> {
         let by_digest = repository.without_tag().with_digest(manifest.digest);
-        let by_tag = fallback_tag(repository, subject);
+        let (by_tag, staged) = (fallback_tag(repository, subject), staging_tag(repository, manifest.digest));
+        let is_staged = self.is_staged(repository).await?;
         let actual = Digest::of(bytes);
         if actual != manifest.digest {
             return Err(mismatch(&by_digest, manifest.digest, actual));
@@ -65,7 +68,14 @@ impl Registry {
             let digest = Digest::of(&bytes);
             retrying(self.retries(), || put_once(&repository, reference, media_type, &bytes, digest)).await
         };
-        if put(&by_digest, &manifest.media_type, bytes).await? {
+        let place = if is_staged { &staged } else { &by_digest };
+        let is_noted = match put(place, &manifest.media_type, bytes).await {
+            Err(error) if !is_staged && wants_tag(&error) => {
+                put(&staged, &manifest.media_type, bytes).await.map_err(|_| error)?
+            }
+            put => put?,
+        };
+        if is_noted {
             return Ok(());
         }
         let mut index = retrying(self.retries(), || tagged(&repository, &by_tag)).await?;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -59,6 +59,8 @@ pub enum Body<'a> {
     Blob {
         open: &'a dyn OpenBlob,
         size: u64,
+        /// What was sent before.
+        skip: u64,
         progress: Progress<'a>,
     },
 }
@@ -135,10 +137,10 @@ impl Transport {
             }
             Body::Empty => self.in_time(builder).await,
             Body::Bytes(bytes) | Body::Secret(bytes) => self.in_time(builder.body(bytes.clone())).await,
-            Body::Blob { open, size, progress } => {
-                let file = open.open().await.and_then(|file| checked_length(file, *size));
+            Body::Blob { open, size, skip, progress } => {
+                let file = open.open().await.and_then(|file| at_rest(file, *size, *skip));
                 let file = file.map_err(|cause| local("a blob to upload", &cause))?;
-                self.upload(builder, file, *size, *progress).await
+                self.upload(builder, file, (*skip, *size), *progress).await
             }
         };
         let inner = sent.map_err(|failure| failure.into_error(name.clone()))?;
@@ -153,24 +155,25 @@ impl Transport {
         }
     }
 
-    /// Streams a file, watching that bytes keep flowing.
+    /// Streams what of a file follows the bytes to skip, watching that bytes keep flowing.
     async fn upload(
         &self,
         builder: reqwest::RequestBuilder,
         file: File,
-        size: u64,
+        (skip, size): (u64, u64),
         progress: Progress<'_>,
     ) -> Result<reqwest::Response, Failure> {
-        let sent = Arc::new(AtomicU64::new(0));
+        let sent = Arc::new(AtomicU64::new(skip));
         let counter = Arc::clone(&sent);
         let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(file), UPLOAD_CHUNK);
         let counted = chunks.inspect(move |chunk| {
             counter.fetch_add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64), Ordering::Relaxed);
         });
         // hyper would send a stream in chunks, which registries' storage dislikes, without this header.
-        let request = builder.header(CONTENT_LENGTH, size).body(reqwest::Body::wrap_stream(counted)).send();
+        let length = size - skip;
+        let request = builder.header(CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(counted)).send();
         tokio::pin!(request);
-        let (mut told, mut moved_at) = (0, Instant::now());
+        let (mut told, mut moved_at) = (skip, Instant::now());
         loop {
             match tokio::time::timeout(TICK, &mut request).await {
                 Ok(answer) => return answer.map_err(Failure::Http),
@@ -340,9 +343,13 @@ impl Failure {
     }
 }
 
-fn checked_length(file: File, size: u64) -> io::Result<File> {
+/// A blob's file of the right length, behind what is to be skipped.
+fn at_rest(mut file: File, size: u64, skip: u64) -> io::Result<File> {
     let length = file.metadata()?.len();
     if length == size {
+        if skip > 0 {
+            file.seek(SeekFrom::Start(skip))?;
+        }
         return Ok(file);
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has {length} bytes, not {size}")))

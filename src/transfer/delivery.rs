@@ -40,6 +40,8 @@ pub struct Delivered {
     pub mounted: usize,
     pub sent: usize,
     pub sent_bytes: u64,
+    /// Tags that hold documents, and that the registry does not let go.
+    pub staged: usize,
 }
 
 #[derive(Default)]
@@ -65,7 +67,10 @@ impl Delivery<'_> {
             to.name(None, descriptor, bytes).await?;
         }
         try_join_all(self.tags.iter().map(|tag| to.name(Some(tag), descriptor, bytes))).await?;
-        Ok(tally.told())
+        let placed = self.parts.iter().flat_map(|part| part.node.below());
+        let placed: Vec<_> = placed.map(|node| (&node.descriptor, node.bytes.as_slice())).collect();
+        let staged = to.drop_staged(&placed).await;
+        Ok(Delivered { staged, ..tally.told() })
     }
 
     async fn images(&self, to: &Destination, tally: &Tally) -> Result<(), TransferError> {
@@ -148,6 +153,7 @@ impl Tally {
             mounted: count(&self.mounted),
             sent: count(&self.sent),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            staged: 0,
         }
     }
 }

@@ -156,8 +156,7 @@ impl Destination {
     pub async fn put(&self, document: &Descriptor, bytes: &[u8]) -> Result<(), TransferError> {
         match &self.kind {
             Kind::Registry(registry, repository) => {
-                let by_digest = repository.without_tag().with_digest(document.digest);
-                registry.push_manifest(&by_digest, &document.media_type, bytes).await?;
+                registry.place_manifest(repository, document, bytes).await?;
             }
             Kind::Files(files) => {
                 files.layout.put(&document.media_type, bytes)?;
@@ -215,6 +214,14 @@ impl Destination {
             }
         }
         Ok(())
+    }
+
+    /// Takes away the tags that held documents until they were named; how many stay.
+    pub async fn drop_staged(&self, documents: &[(&Descriptor, &[u8])]) -> usize {
+        match &self.kind {
+            Kind::Registry(registry, repository) => registry.drop_staged(repository, documents).await,
+            Kind::Files(_) => 0,
+        }
     }
 
     /// Makes files whole. Until then no index names what has come, and no archive has its name.

@@ -29,6 +29,8 @@ pub enum Fault {
     Revoke,
     /// The real work is done, but the answer never arrives.
     Lost,
+    /// So many bytes of the request's body are received, then the connection ends.
+    CutBody(usize),
 }
 
 /// Whom the registry lets in.
@@ -56,6 +58,14 @@ struct State {
     access: Access,
     token: u32,
     refuses_mounts: bool,
+    /// Status of an answer to manifests that come without a tag.
+    refuses_digests: Option<u16>,
+    /// A manifest goes with its last tag.
+    collects: bool,
+    /// What an upload holds that was cut, unless such are forgotten.
+    begun: Vec<u8>,
+    forgets_uploads: bool,
+    received: usize,
     greetings: usize,
 }
 
@@ -116,6 +126,26 @@ impl FaultyRegistry {
         self.state().refuses_mounts = true;
     }
 
+    /// Manifests have to come with a tag.
+    pub fn refuse_digests(&self, status: u16) {
+        self.state().refuses_digests = Some(status);
+    }
+
+    /// A manifest goes with its last tag.
+    pub fn collect(&self) {
+        self.state().collects = true;
+    }
+
+    /// What is cut is gone.
+    pub fn forget_uploads(&self) {
+        self.state().forgets_uploads = true;
+    }
+
+    /// Bytes of bodies that were received.
+    pub fn received(&self) -> usize {
+        self.state().received
+    }
+
     pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         self.state().blobs.insert((repository.into(), digest), bytes.into());
@@ -159,8 +189,21 @@ impl FaultyRegistry {
             self.state().greetings += 1;
             return;
         }
-        while let Some(request) = read_request(&mut stream).await {
+        while let Some(mut request) = read_head(&mut stream).await {
             let fault = self.note(&request);
+            if let Some(Fault::CutBody(length)) = fault {
+                request.body.truncate(length);
+            }
+            if stream.read_exact(&mut request.body).await.is_err() {
+                return;
+            }
+            self.state().received += request.body.len();
+            if let Some(Fault::CutBody(_)) = fault {
+                if !self.state().forgets_uploads {
+                    self.state().begun.extend(request.body);
+                }
+                return;
+            }
             if let Some(Fault::Revoke) = fault {
                 self.state().token += 1;
             }
@@ -217,6 +260,11 @@ impl FaultyRegistry {
             return self.blob_answer(request, repository, digest, matches!(fault, Some(Fault::IgnoreRange)));
         }
         match path.split_once("/manifests/") {
+            Some((_, name)) if request.method == "PUT" && name.contains(':') && self.is_refused() => {
+                let status = self.state().refuses_digests.expect("it is refused");
+                answer(status, &[], r#"{"errors":[{"code":"TAG_INVALID","message":"a tag is needed"}]}"#)
+            }
+            Some((repository, name)) if request.method == "DELETE" => self.untag(repository, name),
             Some((repository, name)) if request.method == "PUT" => {
                 let media_type = &request.headers["content-type"];
                 let digest = self.put_manifest(repository, name, media_type, &request.body);
@@ -225,6 +273,24 @@ impl FaultyRegistry {
             Some((repository, name)) => self.manifest_answer(repository, name),
             None => self.tags_answer(request, path.trim_end_matches("/tags/list")),
         }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.state().refuses_digests.is_some()
+    }
+
+    fn untag(&self, repository: &str, tag: &str) -> Answer {
+        let mut state = self.state();
+        let Some((_, bytes)) = state.manifests.remove(&(repository.into(), tag.into())) else {
+            return answer(404, &[], r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#);
+        };
+        let is_same = |((known, name), (_, other)): (&(String, String), &(String, Vec<u8>))| {
+            known == repository && !name.contains(':') && *other == bytes
+        };
+        if state.collects && !state.manifests.iter().any(is_same) {
+            state.manifests.remove(&(repository.to_string(), Digest::of(&bytes).to_string()));
+        }
+        answer(202, &[], "")
     }
 
     fn issue(&self, request: &Request) -> Answer {
@@ -267,6 +333,7 @@ impl FaultyRegistry {
                     let digest = digest.parse().unwrap();
                     self.blob(from, digest).filter(|_| !self.state().refuses_mounts)
                 });
+            self.state().begun.clear();
             let Some(bytes) = mounted else { return answer(202, &[("location", &location)], "") };
             self.put_blob(repository, &bytes);
             return answer(201, &[], "");
@@ -275,11 +342,26 @@ impl FaultyRegistry {
         if request.method == "DELETE" {
             return answer(204, &[], "");
         }
-        let digest = Digest::of(&request.body);
+        let has = self.state().begun.len();
+        if request.method == "GET" {
+            let range = format!("0-{}", has.saturating_sub(1));
+            return match has {
+                0 => answer(404, &[], r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#),
+                _ => answer(204, &[("location", &location), ("range", &range)], ""),
+            };
+        }
+        if request.method == "PATCH" {
+            assert_eq!(request.headers["content-range"].split('-').next().unwrap(), has.to_string());
+            self.state().begun.extend(&request.body);
+            return answer(202, &[("location", &location)], "");
+        }
+        let mut body = std::mem::take(&mut self.state().begun);
+        body.extend(&request.body);
+        let digest = Digest::of(&body);
         if request.query["digest"] != digest.to_string() {
             return answer(400, &[], r#"{"errors":[{"code":"DIGEST_INVALID","message":"wrong digest"}]}"#);
         }
-        self.put_blob(repository, &request.body);
+        self.put_blob(repository, &body);
         answer(201, &[("docker-content-digest", &digest.to_string())], "")
     }
 
@@ -338,8 +420,8 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     Answer { status, headers, body: body.as_bytes().to_vec() }
 }
 
-/// `None` at the end of the connection.
-async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+/// With room for the body; `None` at the end of the connection.
+async fn read_head(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -354,8 +436,7 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let headers = lines.filter_map(|line| line.split_once(": "));
     let headers: BTreeMap<_, _> =
         headers.map(|(name, value)| (name.to_lowercase(), value.to_string())).collect();
-    let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
-    stream.read_exact(&mut body).await.ok()?;
+    let body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
     Some(Request {
         method: method.to_string(),
         path: path.to_string(),

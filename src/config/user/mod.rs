@@ -64,6 +64,8 @@ pub struct RegistrySettings {
     pub ca: Option<PathBuf>,
     /// It may be spoken to without TLS.
     pub insecure: bool,
+    /// It collects manifests without a tag.
+    pub staging_tags: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +142,9 @@ fn read_registry(reader: &mut Reader<'_>, value: &Value<'_>) -> RegistrySettings
             "mirrors" => registry.mirrors = plain_texts(reader, "mirrors", value),
             "ca" => registry.ca = path(reader, "ca", value),
             "insecure" => registry.insecure = reader.boolean("insecure", value).unwrap_or(false),
+            "staging-tags" => {
+                registry.staging_tags = reader.boolean("staging-tags", value).unwrap_or(false);
+            }
             _ => reader.unknown_key(Section::UserRegistry, key),
         }
     }
@@ -209,6 +214,7 @@ mod tests {
             [registry."registry.local:5000"]
             ca = "ca.pem"
             insecure = true
+            staging-tags = true
 
             [builder.farm]
             workers = [
@@ -223,7 +229,8 @@ mod tests {
         assert_eq!((config.progress.as_deref(), config.color), (Some("plain"), Some(Color::Never)));
         assert_eq!(config.registries["docker.io"].mirrors, ["mirror.example.com/hub"]);
         let local = &config.registries["registry.local:5000"];
-        assert!(local.insecure && local.ca == Some(PathBuf::from("/home/a/.config/mab/ca.pem")));
+        assert!(local.insecure && local.staging_tags);
+        assert!(local.ca == Some(PathBuf::from("/home/a/.config/mab/ca.pem")));
         let [worker] = config.builders["farm"].workers.as_slice() else { panic!("one worker") };
         assert_eq!(
             (worker.endpoint.as_str(), worker.labels["disk"].as_str()),

@@ -75,6 +75,8 @@ pub struct Registry {
     pub ca: Option<String>,
     /// It may be spoken to without TLS.
     pub insecure: Option<bool>,
+    /// It collects manifests that no tag leads to: each gets one until the image's own tags lead to it.
+    pub staging_tags: Option<bool>,
 }
 
 /// The schema as the text of `schema/config.schema.json`.
