@@ -551,7 +551,14 @@ async fn push_image(
     report: PushReport<'_>,
 ) -> Result<Vec<PushedName>, PushError> {
     let (release, historical) = (Release::default(), Vec::new());
-    let push = ImagePush { image, names, release, historical: &historical, is_unguarded: false };
+    let push = ImagePush {
+        image,
+        names,
+        release,
+        historical: &historical,
+        is_unguarded: false,
+        asks_registry: false,
+    };
     let about = About::new(Action::Publish, jiff::Timestamp::UNIX_EPOCH);
     let looks = TagLooks::new(client.clone());
     let pushed = publish(&looks, blobs, std::slice::from_ref(&push), &about, report).await?;

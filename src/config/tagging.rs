@@ -13,7 +13,8 @@ use crate::model::AnnotationLevel;
 use crate::tagging::Floating;
 
 const COMPATS: [(&str, Compat); 2] = [("metadata-action", Compat::MetadataAction), ("none", Compat::None)];
-const FLOATINGS: [(&str, Floating); 2] = [("highest", Floating::Highest), ("any", Floating::Any)];
+const FLOATINGS: [(&str, Floating); 3] =
+    [("highest", Floating::Highest), ("registry", Floating::Registry), ("any", Floating::Any)];
 pub const LEVELS: [(&str, AnnotationLevel); 4] = [
     ("manifest", AnnotationLevel::Manifest),
     ("index", AnnotationLevel::Index),

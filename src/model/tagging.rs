@@ -12,6 +12,8 @@ pub struct Tagging {
     pub historical: Vec<String>,
     /// Whoever comes gets a floating tag, whatever its version.
     pub is_unguarded: bool,
+    /// The repository's own tags say which version is the highest.
+    pub asks_registry: bool,
     /// Every tag at every image, as text.
     pub names: Vec<String>,
     /// How many of the target's tags, the first ones, they have become.

@@ -457,6 +457,7 @@ impl<'a> Compiler<'a> {
             revision: said("org.opencontainers.image.revision"),
             historical: tagging.map(|tagging| tagging.historical.clone()).unwrap_or_default(),
             is_unguarded: tagging.is_some_and(|tagging| tagging.is_unguarded),
+            asks_registry: tagging.is_some_and(|tagging| tagging.asks_registry),
         })
     }
 

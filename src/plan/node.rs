@@ -108,6 +108,8 @@ pub struct PublishTarget {
     pub historical: Vec<String>,
     /// Whoever comes gets a floating tag.
     pub is_unguarded: bool,
+    /// The repository's own tags say which version is the highest.
+    pub asks_registry: bool,
 }
 
 impl Node {

@@ -8,12 +8,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
+use tokio::sync::OnceCell;
 
 use super::about::About;
 use super::journal::{JournalName, Move};
 use super::journals::{Found, Journals, Listed};
 use super::push::{PushError, visible};
 use super::release::Release;
+use super::rivals;
 use super::standing::Standing;
 use crate::base::{Digest, Reference};
 use crate::oci::Descriptor;
@@ -56,6 +58,8 @@ pub struct Kept {
     pub name: Reference,
     pub digest: Digest,
     pub release: Release,
+    /// The tag is there; else it is left to whoever has a right to it.
+    pub stands: bool,
 }
 
 /// The tags of one repository.
@@ -65,6 +69,16 @@ pub struct Tags<'a> {
     pub about: &'a About,
     /// What is known of what its tags lead to.
     pub seen: Option<&'a BTreeMap<Digest, Standing>>,
+    /// All of its tags, for those that go by them.
+    pub versions: OnceCell<Vec<String>>,
+}
+
+/// All tags of a repository; none where there is no such repository.
+pub async fn versions(registry: &Registry, repository: &Reference) -> Result<Vec<String>, RegistryError> {
+    match registry.tags(&repository.without_tag()).await {
+        Err(RegistryError::NotFound { .. }) => Ok(Vec::new()),
+        tags => tags,
+    }
 }
 
 impl Tags<'_> {
@@ -120,14 +134,32 @@ impl Tags<'_> {
         if !self.is_guarded(tag) {
             return Ok(None);
         }
-        let Some(standing) = visible(self.registry.head(&tag.name).await)? else { return Ok(None) };
+        let Some(standing) = visible(self.registry.head(&tag.name).await)? else {
+            return self.above(tag, None).await;
+        };
         if standing.digest == tag.new {
             return Ok(None);
         }
         let release = self.release_of(tag, &standing, known).await?;
         let is_older =
             tag.release.is_older_than(&release, tag.follows_history, self.about.checkout.as_deref());
-        Ok(is_older.then(|| Kept { name: tag.name.clone(), digest: standing.digest, release }))
+        let kept =
+            is_older.then(|| Kept { name: tag.name.clone(), digest: standing.digest, release, stands: true });
+        match kept {
+            None => self.above(tag, Some(standing.digest)).await,
+            kept => Ok(kept),
+        }
+    }
+
+    /// The higher version among the repository's tags, where they are to be asked.
+    async fn above(&self, tag: &Move, standing: Option<Digest>) -> Result<Option<Kept>, PushError> {
+        let version = tag.release.version.as_deref().filter(|_| tag.asks_registry && !tag.follows_history);
+        let Some((version, text)) = version.zip(tag.name.tag()) else { return Ok(None) };
+        let tags = self.versions.get_or_try_init(|| versions(self.registry, &tag.name)).await?;
+        let Some(rival) = rivals::highest(text, version, tags) else { return Ok(None) };
+        let release = Release { version: Some(rival.to_string()), revision: None };
+        let digest = standing.unwrap_or(tag.new);
+        Ok(Some(Kept { name: tag.name.clone(), digest, release, stands: standing.is_some() }))
     }
 
     /// The release that a tag leads to: as the image says, else as the journals of higher versions do.
@@ -187,7 +219,7 @@ impl Tags<'_> {
         let lost = moved.iter().filter_map(|wanted| {
             let above = self.highest_above(wanted.tag, &rivals)?;
             let (digest, release) = (above.new, above.release.clone());
-            Some(Kept { name: wanted.tag.name.clone(), digest, release })
+            Some(Kept { name: wanted.tag.name.clone(), digest, release, stands: true })
         });
         Ok(lost.collect())
     }

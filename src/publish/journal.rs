@@ -69,6 +69,8 @@ pub struct Move {
     pub follows_history: bool,
     /// Whoever comes gets it.
     pub is_unguarded: bool,
+    /// The repository's own tags say which version is the highest.
+    pub asks_registry: bool,
     /// It was left where it is, since a newer release has it. Said when the publication is over.
     pub is_kept: bool,
 }
@@ -221,6 +223,8 @@ struct RecordedMove {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_unguarded: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    asks_registry: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_kept: bool,
 }
 
@@ -235,6 +239,7 @@ impl From<&Move> for RecordedMove {
             revision: tag.release.revision.clone(),
             follows_history: tag.follows_history,
             is_unguarded: tag.is_unguarded,
+            asks_registry: tag.asks_registry,
             is_kept: tag.is_kept,
         }
     }
@@ -268,6 +273,7 @@ impl RecordedMove {
             release: Release { version: text(self.version), revision: text(self.revision) },
             follows_history: self.follows_history,
             is_unguarded: self.is_unguarded,
+            asks_registry: self.asks_registry,
             is_kept: self.is_kept,
         })
     }
@@ -286,6 +292,7 @@ mod tests {
             release: release(version),
             follows_history: false,
             is_unguarded: false,
+            asks_registry: false,
             is_kept: false,
         };
         Journal {

@@ -17,6 +17,7 @@ pub mod push;
 pub mod release;
 mod resume;
 pub mod retag;
+mod rivals;
 mod standing;
 
 use std::fs::File;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{join_all, try_join_all, try_join3};
+use tokio::sync::OnceCell;
 
 use super::PushSource;
 use super::about::About;
@@ -123,6 +124,7 @@ fn moves(pushes: &[ImagePush<'_>], standing: &[Vec<Option<Descriptor>>], about: 
                 release,
                 follows_history,
                 is_unguarded: push.is_unguarded,
+                asks_registry: push.asks_registry,
                 is_kept: false,
             };
             moves.push(Planned { push: at, tag, old: old.clone() });
@@ -143,7 +145,12 @@ async fn survey<'a>(
         let old: BTreeMap<Digest, &Descriptor> =
             here.filter_map(|planned| planned.old.as_ref()).map(|old| (old.digest, old)).collect();
         let looks = try_join_all(old.values().map(|old| Standing::read(registry, repository, old)));
-        let (listed, looks) = futures_util::future::try_join(journals.list(), looks).await?;
+        let asks = moves.iter().any(|planned| planned.tag.asks_registry && planned.tag.name.name() == name);
+        let versions = async {
+            // Who may not list tags learns it before one of them moves.
+            if asks { floating::versions(registry, repository).await.map(drop) } else { Ok(()) }
+        };
+        let (listed, looks, ()) = try_join3(journals.list(), looks, versions).await?;
         let standing = looks.into_iter().flatten().map(|standing| (standing.descriptor.digest, standing));
         let standing = standing.collect();
         Ok::<_, PushError>((name, Side { journals, listed, standing }))
@@ -280,7 +287,12 @@ impl Publication<'_> {
             self.notice(Problem::warning("publish::published-first", message).help(
                 "builds with `SOURCE_DATE_EPOCH` or `source-date-epoch` have the same digest on every machine",
             ));
-            kept.push(Kept { name: tag.name.clone(), digest: tag.new, release: tag.release.clone() });
+            kept.push(Kept {
+                name: tag.name.clone(),
+                digest: tag.new,
+                release: tag.release.clone(),
+                stands: true,
+            });
             false
         });
         kept
@@ -367,6 +379,7 @@ impl Publication<'_> {
             journals: &side.journals,
             about: self.about,
             seen: Some(&side.standing),
+            versions: OnceCell::new(),
         }
     }
 
@@ -442,8 +455,9 @@ impl Publication<'_> {
         for kept in kept {
             let own = moves.iter().find(|planned| planned.tag.name == kept.name);
             let own = own.map(|planned| planned.tag.release.to_string()).unwrap_or_default();
-            let message =
-                format!("`{}` stays with {}, which is newer than {own}", kept.name.familiar(), kept.release);
+            let stays = if kept.stands { "stays with" } else { "is left to" };
+            let name = kept.name.familiar();
+            let message = format!("`{name}` {stays} {}, which is newer than {own}", kept.release);
             let help = "`--allow-older-release` moves it back; `mab rollback` does for a release that is bad";
             self.notice(Problem::warning("publish::older-release", message).help(help));
         }

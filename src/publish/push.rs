@@ -27,6 +27,8 @@ pub struct ImagePush<'a> {
     pub historical: &'a [String],
     /// Whoever comes gets a floating tag.
     pub is_unguarded: bool,
+    /// The repository's own tags say which version is the highest.
+    pub asks_registry: bool,
 }
 
 /// What a push reports while it runs.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 use jiff::SignedDuration;
+use tokio::sync::OnceCell;
 
 use super::about::About;
 use super::floating::{Document, Tags, Wanted};
@@ -106,7 +107,13 @@ impl Resume<'_> {
         found: &Found,
         listed: &Listed,
     ) -> Result<Vec<Move>, PushError> {
-        let tags = Tags { registry: self.registry, journals, about: self.about, seen: None };
+        let tags = Tags {
+            registry: self.registry,
+            journals,
+            about: self.about,
+            seen: None,
+            versions: OnceCell::new(),
+        };
         let (mut versions, mut floating) = (Vec::new(), Vec::new());
         for tag in found.journal.moves_in(journals.repository()) {
             let standing = visible(self.registry.head(&tag.name).await)?.map(|standing| standing.digest);

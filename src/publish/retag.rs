@@ -30,7 +30,14 @@ pub async fn promote(
     let image = blobs.fetch(source).await?;
     let said = Standing::read(registry, source, &image).await?;
     let release = said.map(|said| said.release).unwrap_or_default().or_of_tags(source.tag().into_iter());
-    let push = ImagePush { image: &image, names, release, historical: &[], is_unguarded: false };
+    let push = ImagePush {
+        image: &image,
+        names,
+        release,
+        historical: &[],
+        is_unguarded: false,
+        asks_registry: false,
+    };
     let looks = TagLooks::new(registry.clone());
     let pushed = publish(&looks, &blobs, std::slice::from_ref(&push), about, report).await?;
     Ok(pushed.into_iter().flatten().collect())
@@ -109,6 +116,7 @@ pub async fn back(
             release: release.clone(),
             historical: &[],
             is_unguarded: true,
+            asks_registry: false,
         })
         .collect();
     let about = About { allows_fewer_platforms: true, allows_older: true, ..about.clone() };

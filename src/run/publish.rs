@@ -103,6 +103,7 @@ pub(super) async fn work<E: Engine>(
             release: Release { version: target.version.clone(), revision: target.revision.clone() },
             historical: &target.historical,
             is_unguarded: target.is_unguarded,
+            asks_registry: target.asks_registry,
         })
         .collect();
     let events = worker.tools.events.clone();

@@ -38,6 +38,8 @@ pub enum Floating {
     /// The highest of them, as far as git's tags say.
     #[default]
     Highest,
+    /// The highest of them, as far as the registry's tags say when it moves.
+    Registry,
     /// Whoever comes.
     Any,
 }
@@ -253,7 +255,7 @@ impl Evaluation<'_> {
         matcher: Option<&Matcher>,
     ) -> Result<Vec<Release>, String> {
         let occasion = self.request.occasion;
-        if self.is_any() {
+        if self.is_any() || self.request.floating == Floating::Registry {
             return Ok(Vec::new());
         }
         let is_higher = |known: &Release| known.order(release).is_gt();
@@ -353,7 +355,8 @@ impl Evaluation<'_> {
                 false
             }
             (Latest::Auto, Some(Verdict::Highest)) => {
-                if !self.request.occasion.knows_all_tags() {
+                let by_git = self.request.floating == Floating::Highest;
+                if by_git && !self.request.occasion.knows_all_tags() {
                     let unknown =
                         "whether there is a higher version is not known: the clone has not all tags";
                     self.notes.push(unknown.to_string());

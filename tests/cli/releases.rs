@@ -108,6 +108,37 @@ fn an_older_release_overtakes_no_newer_one() {
 }
 
 #[test]
+fn the_registrys_tags_say_which_version_is_the_highest() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let (from, name) = (registry.repository("elsewhere"), registry.repository("highest"));
+    let other = project(&from, "0.0.1", "another tool's");
+    push(&other);
+    // Nothing says what these are but their names.
+    for tag in ["1.5.0", "latest", "1", "1.4", "1.4.0"] {
+        other.mab(&["copy", &format!("{from}:0.0.1"), &format!("{name}:{tag}")]).run().succeeded();
+    }
+    let rules = "tags = []\nfloating = \"registry\"\ntag-rules = [\"type=semver,pattern={{version}}\", \
+                 \"type=semver,pattern={{major}}.{{minor}}\", \"type=semver,pattern={{major}}\"]\n";
+    let own = project(&name, "1.4.1", "ours");
+    own.edit("multiarch.toml", "tags = [\"1.4.1\", \"latest\"]\n", rules);
+    let bake = |more: &[&str]| {
+        own.mab(&["bake", "app", "--push", "--fact", "tag=v1.4.1"]).with(more).run().succeeded()
+    };
+    let stay = |tag: &str| format!("`{name}:{tag}` stays with 1.5.0, which is newer than 1.4.1");
+    for more in [&["--dry-run"][..], &[]] {
+        let ran = bake(more).says(&stay("latest")).says(&stay("1"));
+        assert!(!ran.stderr.contains(&format!("`{name}:1.4` stays")), "{}", ran.stderr);
+    }
+    let [new, old] = ["1.4.1", "1.5.0"].map(|tag| digest_of(&registry, &name, tag));
+    assert_ne!(new, old);
+    let leads = |tag| digest_of(&registry, &name, tag);
+    assert_eq!(["1.4", "1", "latest"].map(leads), [new, old.clone(), old]);
+    bake(&["--allow-older-release"]);
+    let [one, latest, own] = ["1", "latest", "1.4.1"].map(leads);
+    assert_eq!((&one, &latest), (&own, &own));
+}
+
+#[test]
 fn a_live_tag_loses_no_platform_unless_that_is_said() {
     let Some(registry) = Registry::of_this_run() else { return };
     let name = registry.repository("fewer");

@@ -46,6 +46,8 @@ pub enum Compat {
 pub enum Floating {
     /// The highest version, as far as git's tags say.
     Highest,
+    /// The highest version, as far as the repository's own tags say when the tag moves.
+    Registry,
     /// Whichever is built last.
     Any,
 }

@@ -79,6 +79,7 @@ pub struct Ruled<'w> {
     tags: Vec<String>,
     historical: Vec<String>,
     is_unguarded: bool,
+    asks_registry: bool,
     notes: Vec<String>,
     place: Option<Place>,
     occasion: &'w Occasion,
@@ -136,7 +137,18 @@ impl<'w> Resolver<'w, '_, '_> {
         let reference = occasion.reference(&prefix);
         let tagging::Outcome { version, tags, historical, notes } = outcome;
         let is_unguarded = is_compatible || floating == Floating::Any;
-        Some(Ruled { version, tags, historical, is_unguarded, notes, place, occasion, reference })
+        let asks_registry = !is_compatible && floating == Floating::Registry;
+        Some(Ruled {
+            version,
+            tags,
+            historical,
+            is_unguarded,
+            asks_registry,
+            notes,
+            place,
+            occasion,
+            reference,
+        })
     }
 
     fn wants(&self, key: &str, field: impl Fn(&'w Layer) -> Option<bool>) -> Option<bool> {
@@ -201,6 +213,7 @@ impl<'w> Resolver<'w, '_, '_> {
             tags: ruled.tags.clone(),
             historical: ruled.historical.clone(),
             is_unguarded: ruled.is_unguarded,
+            asks_registry: ruled.asks_registry,
             ..Tagging::default()
         };
         let told = |message: String, is_error: bool| {
