@@ -160,14 +160,20 @@ pub async fn bake(
     }
     let (engine, store) = (tools.engine.clone(), tools.store.clone());
     let worker = Arc::new(PlanWorker::new(plan.clone(), tools));
-    if options.session.is_locked {
-        let problems = worker.foresee().await;
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-    }
     worker.look_at_tags();
-    worker.walk_ahead().await;
+    let preflight = async {
+        match (options.session.is_locked, options.keep_going) {
+            (true, _) => worker.foresee().await,
+            (false, false) => worker.preflight().await,
+            // What does not depend on a wrong base is built all the same.
+            (false, true) => Vec::new(),
+        }
+    };
+    let looked = async { Ok(tokio::join!(preflight, worker.walk_ahead()).0) };
+    let problems = unless_cancelled(&cancel, looked).await?;
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     for problem in unless_cancelled(&cancel, ask_workers(&engine, &worker, &plan)).await? {
         events.emit(Event::Notice { node: None, problem: Arc::new(problem) });
     }
@@ -284,7 +290,7 @@ fn unpinned(plan: &Plan, pins: &Pins) -> Option<Problem> {
     let mut names = BTreeSet::new();
     for (_, node) in plan.nodes() {
         match node {
-            Node::Resolve(ResolveNode { source: BaseSource::Registry(reference), wanted }) => {
+            Node::Resolve(ResolveNode { source: BaseSource::Registry(reference), wanted, .. }) => {
                 let is_pinned =
                     |platform| matches!(pins.image(reference, platform), Ok(ImagePin::Manifest { .. }));
                 names.extend(

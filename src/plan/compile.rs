@@ -370,11 +370,12 @@ impl<'a> Compiler<'a> {
         let resolve = *self
             .resolves
             .entry(source.clone())
-            .or_insert_with(|| self.plan.add(Node::Resolve(ResolveNode { source, wanted: Vec::new() })));
-        if let Node::Resolve(resolve) = self.plan.node_mut(resolve)
-            && !resolve.wanted.iter().any(|(known, _)| *known == platform)
-        {
-            resolve.wanted.push((platform, place));
+            .or_insert_with(|| self.plan.add(Node::Resolve(ResolveNode::new(source))));
+        if let Node::Resolve(resolve) = self.plan.node_mut(resolve) {
+            match resolve.wanted.iter().any(|(known, _)| *known == platform) {
+                true => resolve.also.extend(place.map(|place| (platform, place))),
+                false => resolve.wanted.push((platform, place)),
+            }
         }
         self.plan.depend(node, resolve);
     }

@@ -26,6 +26,14 @@ pub struct ResolveNode {
     pub source: BaseSource,
     /// The platforms that build nodes want of it, and where each asks for it.
     pub wanted: Vec<(Platform, Option<Place>)>,
+    /// The further places that ask for one of these platforms.
+    pub also: Vec<(Platform, Place)>,
+}
+
+impl ResolveNode {
+    pub fn new(source: BaseSource) -> Self {
+        Self { source, wanted: Vec::new(), also: Vec::new() }
+    }
 }
 
 /// Where a base image that `mab` does not build comes from.

@@ -8,18 +8,21 @@ use futures_util::{StreamExt as _, stream};
 
 use super::worker::PlanWorker;
 use crate::base::{Digest, NodeId, Platform, Reference};
-use crate::diag::Problem;
+use crate::diag::{Place, Problem};
 use crate::engine::Engine;
 use crate::engine::selection::context_name;
 use crate::lock::Lock;
 use crate::model::{Context, Dockerfile};
 use crate::oci::ImageConfig;
-use crate::plan::{BaseSource, BuildNode, Node, base_source};
+use crate::plan::{BaseSource, BuildNode, Node, ResolveNode, base_source};
 use crate::source::SourceAuth;
 use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, lower};
 
 /// How many images are asked about at one time.
 const AT_ONCE: usize = 8;
+
+/// How many places of one problem are shown.
+const MOST_PLACES: usize = 10;
 
 /// What is known so far.
 #[derive(Default)]
@@ -56,26 +59,50 @@ impl<E: Engine> PlanWorker<E> {
         problems
     }
 
+    /// Asks for the images that Dockerfiles name, before anything is built: whether they are there, for every platform
+    /// that is wanted, and let this user in. All problems at once, each with its places; what is asked here is not asked
+    /// again.
+    pub async fn preflight(&self) -> Vec<Problem> {
+        let mut foreseen = Foreseen::default();
+        self.resolve_all(&mut foreseen).await;
+        foreseen.problems
+    }
+
     /// The images that Dockerfiles name, several at a time; what their triggers ask for comes later.
     async fn resolve_all(&self, foreseen: &mut Foreseen) {
-        let wanted = self.plan.nodes().filter_map(|(_, node)| match node {
+        let nodes = self.plan.nodes().filter_map(|(_, node)| match node {
             Node::Resolve(node) => Some(node),
             Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
-        let wanted = wanted.flat_map(|node| {
-            node.wanted
-                .iter()
-                .map(move |(platform, place)| (node.source.clone(), platform.clone(), place.clone()))
-        });
-        let asked = stream::iter(wanted.collect::<Vec<_>>()).map(|(source, platform, place)| async move {
-            let found = self.bases.base(&source, &platform, place.as_ref()).await;
-            found.err().map(|problem| ((source, platform), *problem))
-        });
+        let asked = stream::iter(nodes).map(|node| async move { (node, self.ask_for(node).await) });
         let failures: Vec<_> = asked.buffered(AT_ONCE).collect().await;
-        for (key, problem) in failures.into_iter().flatten() {
-            foreseen.problems.push(problem.clone());
-            foreseen.failed.insert(key, problem);
+        for (node, failures) in failures {
+            let mut problems: Vec<Problem> = Vec::new();
+            for (platform, problem) in failures {
+                let problem = everywhere(problem, &platform, node);
+                foreseen.failed.insert((node.source.clone(), platform), problem.clone());
+                add(&mut problems, problem);
+            }
+            foreseen.problems.extend(problems.into_iter().map(bounded));
         }
+    }
+
+    /// What keeps an image from being had, for each platform of a node.
+    async fn ask_for(&self, node: &ResolveNode) -> Vec<(Platform, Problem)> {
+        let ask = async |(platform, place): &(Platform, Option<Place>)| {
+            let found = self.bases.base(&node.source, platform, place.as_ref()).await;
+            found.err().map(|problem| (platform.clone(), *problem))
+        };
+        let Some((first, others)) = node.wanted.split_first() else { return Vec::new() };
+        let mut failures = Vec::from_iter(ask(first).await);
+        if let Some((_, problem)) = failures.first().filter(|(_, problem)| is_of_all(problem)).cloned() {
+            let same = |(platform, _): &(Platform, Option<Place>)| (platform.clone(), problem.clone());
+            failures.extend(others.iter().map(same));
+            return failures;
+        }
+        let others: Vec<_> = stream::iter(others).map(ask).buffered(AT_ONCE).collect().await;
+        failures.extend(others.into_iter().flatten());
+        failures
     }
 
     /// Asks again for the images of `lock`, for all platforms that it has them for.
@@ -200,4 +227,41 @@ impl<E: Engine> PlanWorker<E> {
             }
         }
     }
+}
+
+/// Whether it is nothing that another platform could be without: who cannot be reached is not asked once more.
+fn is_of_all(problem: &Problem) -> bool {
+    ["registry::", "oci-layout::"].iter().any(|of| problem.code.starts_with(of))
+}
+
+/// A problem with the further places that are told of it.
+fn everywhere(mut problem: Problem, platform: &Platform, node: &ResolveNode) -> Problem {
+    if let Some(text) = problem.labels.first().map(|label| label.text.clone()) {
+        for (_, place) in node.also.iter().filter(|(wanted, _)| wanted == platform) {
+            if !problem.labels.iter().any(|label| label.place == *place) {
+                problem = problem.at(place.clone(), text.clone());
+            }
+        }
+    }
+    problem
+}
+
+/// Of problems that differ only in their places there is one.
+fn add(problems: &mut Vec<Problem>, problem: Problem) {
+    let is_same = |known: &&mut Problem| (known.code, &known.message) == (problem.code, &problem.message);
+    match problems.iter_mut().find(is_same) {
+        Some(known) => {
+            let new = problem.labels.into_iter().filter(|label| !known.labels.contains(label));
+            let new: Vec<_> = new.collect();
+            known.labels.extend(new);
+        }
+        None => problems.push(problem),
+    }
+}
+
+/// A base that a whole monorepo stands on is not shown in each of its files.
+fn bounded(mut problem: Problem) -> Problem {
+    let more = problem.labels.len().saturating_sub(MOST_PLACES);
+    problem.labels.truncate(MOST_PLACES);
+    if more == 0 { problem } else { problem.details(format!("and in {more} more places")) }
 }

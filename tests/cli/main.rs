@@ -49,6 +49,7 @@ mod outline;
 mod outputs;
 mod overrides;
 mod parts;
+mod preflight;
 mod printed;
 mod publications;
 mod push;
