@@ -41,6 +41,7 @@ pub enum Section {
     Test,
     Expect,
     ExpectedFile,
+    ExpectedConfig,
     Service,
 }
 
@@ -83,6 +84,7 @@ impl Section {
             Self::Test => schema::keys_of::<schema::Test>(),
             Self::Expect => schema::keys_of::<schema::Expect>(),
             Self::ExpectedFile => schema::keys_of::<schema::ExpectedFileTable>(),
+            Self::ExpectedConfig => schema::keys_of::<schema::ExpectedConfig>(),
             Self::Service => schema::keys_of::<schema::Service>(),
         }
     }
@@ -111,6 +113,10 @@ impl Section {
             (Self::Test, "stdout-matches" | "stderr-matches" | "exit" | "files" | "ports" | "absent") => {
                 Some("what a test expects is in `expect = { … }`")
             }
+            (Self::Expect, "user" | "entrypoint" | "cmd" | "env" | "labels" | "workdir" | "volumes") => {
+                Some("what the image's config must say is in `expect = { config = { … } }`")
+            }
+            (Self::ExpectedConfig, "command") => Some("it is `cmd`"),
             (Self::Target | Self::Group, "builder") => Some(
                 "who builds is chosen with `--builder NAME`; what a worker must offer is in `worker-labels`",
             ),
@@ -155,6 +161,7 @@ impl Section {
             Self::Test => "a test",
             Self::Expect => "`expect`",
             Self::ExpectedFile => "a file that is expected",
+            Self::ExpectedConfig => "`expect.config`",
             Self::Service => "`service`",
         }
     }
@@ -287,6 +294,7 @@ mod tests {
             (Section::Expect, "[target.x.test.t.expect]"),
             (Section::Service, "[target.x.test.t.service]"),
             (Section::ExpectedFile, "[[target.x.test.t.expect.files]]"),
+            (Section::ExpectedConfig, "[target.x.test.t.expect.config]"),
         ] {
             let known = section.known();
             assert!(known.len() > 2, "{section:?}");

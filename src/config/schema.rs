@@ -18,7 +18,7 @@ pub use entries::*;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
 pub use tagging::{Compat, Floating, Level, Lines, Switch};
-pub use test::{Expect, ExpectedFileTable, Service, Test};
+pub use test::{Expect, ExpectedConfig, ExpectedFileTable, Service, Test};
 
 /// The build file of mab.
 #[derive(JsonSchema)]

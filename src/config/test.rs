@@ -1,10 +1,14 @@
 //! `[target.X.test.NAME]` as it is written.
 
+mod image_config;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use toml::de::DeValue;
+
+pub use image_config::ConfigDeclaration;
 
 use super::keys::Section;
 use super::read::{NETWORKS, read_word};
@@ -51,6 +55,7 @@ pub struct ExpectationDeclaration {
     pub files: Vec<FileDeclaration>,
     pub absent: Vec<Text>,
     pub ports: Vec<Port>,
+    pub config: Option<ConfigDeclaration>,
     pub max_size: Option<u64>,
     pub max_layer_size: Option<u64>,
 }
@@ -150,7 +155,8 @@ fn check_action(reader: &mut Reader<'_>, test: &TestDeclaration, actions: &[Plac
     }
     let expect = &test.expect;
     let looks = [expect.files.is_empty(), expect.absent.is_empty(), expect.ports.is_empty()].contains(&false)
-        || expect.max_size.or(expect.max_layer_size).is_some();
+        || expect.max_size.or(expect.max_layer_size).is_some()
+        || expect.config.is_some();
     if let Some(service) = &test.service
         && service.ports.is_empty()
         && service.log.is_none()
@@ -203,6 +209,7 @@ fn read_expectation(reader: &mut Reader<'_>, value: &Value<'_>) -> ExpectationDe
             "max-size" => expect.max_size = read_size(reader, "max-size", value),
             "max-layer-size" => expect.max_layer_size = read_size(reader, "max-layer-size", value),
             "ports" => expect.ports = read_ports(reader, value),
+            "config" => expect.config = image_config::read(reader, value),
             _ => reader.unknown_key(Section::Expect, key),
         }
     }

@@ -30,7 +30,7 @@ pub use resources::{Resources, Swap};
 pub use sandbox::{Entitlement, Ulimit};
 pub use tagging::Tagging;
 pub use target_pattern::TargetPattern;
-pub use test::{Expectation, ExpectedFile, Port, Service, Test, TestAction, TestMount};
+pub use test::{Expectation, ExpectedConfig, ExpectedFile, Port, Service, Test, TestAction, TestMount};
 
 /// A whole build file with its includes.
 #[derive(Clone, Debug)]

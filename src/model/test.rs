@@ -85,6 +85,8 @@ pub struct Expectation {
     pub absent: Vec<String>,
     /// Ports that must be open.
     pub ports: Vec<Port>,
+    /// What its config must say.
+    pub config: Option<ExpectedConfig>,
     /// Bytes of all layers, as they are transferred.
     pub max_size: Option<u64>,
     /// Bytes of each layer.
@@ -99,6 +101,29 @@ pub struct ExpectedFile {
     pub mode: Option<u32>,
     /// `USER[:GROUP]`, by names of the image or numbers.
     pub owner: Option<String>,
+}
+
+/// What an image's config must say. What is not given may be anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExpectedConfig {
+    pub user: Option<String>,
+    pub workdir: Option<String>,
+    pub stop_signal: Option<String>,
+    pub entrypoint: Option<Vec<String>>,
+    pub cmd: Option<Vec<String>>,
+    pub shell: Option<Vec<String>>,
+    /// Values by name; there may be others.
+    pub env: BTreeMap<String, String>,
+    /// Regular expressions that compile.
+    pub env_matches: BTreeMap<String, String>,
+    /// Variables that must not be there.
+    pub unset: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+    pub labels_matches: BTreeMap<String, String>,
+    /// These and no others.
+    pub ports: Option<Vec<Port>>,
+    /// These and no others.
+    pub volumes: Option<Vec<String>>,
 }
 
 /// A port of the image.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::diag::Located;
 use crate::model::{
-    Attestation, CacheEntry, ExpectedFile, LintFailing, Network, Policy, Project, Resources, Service, Swap,
-    Target, Test, TestAction, TestMount, Variant, Verify, Worker,
+    Attestation, CacheEntry, ExpectedConfig, ExpectedFile, LintFailing, Network, Policy, Project, Resources,
+    Service, Swap, Target, Test, TestAction, TestMount, Variant, Verify, Worker,
 };
 
 type Object = Map<String, Value>;
@@ -225,10 +225,8 @@ fn test_json(test: &Test) -> Value {
         ("max-size", expect.max_size.map(|bytes| json!(bytes))),
         ("max-layer-size", expect.max_layer_size.map(|bytes| json!(bytes))),
         ("ports", some(!ports.is_empty(), json!(ports))),
+        ("config", expect.config.as_ref().map(config_json)),
     ];
-    let said = |entries: &[(&str, Option<Value>)]| -> Object {
-        entries.iter().filter_map(|(key, value)| Some((key.to_string(), value.clone()?))).collect()
-    };
     let expected = said(&expected);
     Value::Object(said(&[
         ("run", run),
@@ -243,6 +241,33 @@ fn test_json(test: &Test) -> Value {
         ("network", network_text(test.network).map(|word| json!(word))),
         ("service", test.service.as_ref().map(service_json)),
         ("mounts", some(!test.mounts.is_empty(), test.mounts.iter().map(mount_text).collect())),
+    ]))
+}
+
+/// What of it is said.
+fn said(entries: &[(&str, Option<Value>)]) -> Object {
+    entries.iter().filter_map(|(key, value)| Some((key.to_string(), value.clone()?))).collect()
+}
+
+fn config_json(config: &ExpectedConfig) -> Value {
+    let some = |is_said: bool, value: Value| is_said.then_some(value);
+    let words = |words: &Option<Vec<String>>| words.as_ref().map(|words| json!(words));
+    let text = |text: &Option<String>| text.as_ref().map(|text| json!(text));
+    let ports = config.ports.as_ref().map(|ports| ports.iter().map(ToString::to_string).collect());
+    Value::Object(said(&[
+        ("user", text(&config.user)),
+        ("workdir", text(&config.workdir)),
+        ("stop-signal", text(&config.stop_signal)),
+        ("entrypoint", words(&config.entrypoint)),
+        ("cmd", words(&config.cmd)),
+        ("shell", words(&config.shell)),
+        ("env", some(!config.env.is_empty(), json!(config.env))),
+        ("env-matches", some(!config.env_matches.is_empty(), json!(config.env_matches))),
+        ("unset", some(!config.unset.is_empty(), json!(config.unset))),
+        ("labels", some(!config.labels.is_empty(), json!(config.labels))),
+        ("labels-matches", some(!config.labels_matches.is_empty(), json!(config.labels_matches))),
+        ("ports", ports.map(|ports: Vec<String>| json!(ports))),
+        ("volumes", words(&config.volumes)),
     ]))
 }
 

@@ -66,6 +66,9 @@ expect = { ports = [9090] }
 
 [target.app.test.looks]
 expect = { files = ["/bin/sh", { path = "/srv/serve", mode = "0750", owner = "app:app" }], absent = ["**/*.key"], max-size = "50MB", max-layer-size = "50MB" }
+
+[target.app.test.starts-as-app]
+expect.config = { user = "app", workdir = "/srv", entrypoint = ["/srv/serve"], cmd = ["8080"], env = { GREETING = "hello" }, unset = ["TOKEN"], ports = [], volumes = [] }
 "##;
 
 #[test]
@@ -77,26 +80,27 @@ fn images_are_tried_on_every_platform_by_every_user_and_once() {
         let names = |platform: &str, tests: &[&str], note: &str| {
             tests.iter().map(|test| format!("ok app {platform} {test}{note}")).collect::<Vec<_>>()
         };
-        let native = ["looks", "opens", "run", "script", "service", "shebang"];
+        let native = ["looks", "opens", "run", "script", "service", "shebang", "starts-as-app"];
         let foreign = ["opens", "run", "script", "service"];
         let mut expected = names("linux/amd64", &native, "");
         expected.push("ok app linux/arm64 looks".to_string());
         expected.extend(names("linux/arm64", &foreign, " emulated"));
-        expected.push("11 passed (0 as before), 0 failed".to_string());
+        expected.push("ok app linux/arm64 starts-as-app".to_string());
+        expected.push("13 passed (0 as before), 0 failed".to_string());
         assert_eq!(results(&first), expected, "{name}");
         assert_eq!(
             test(&project, &[]).succeeded().stdout.lines().last(),
-            Some("11 passed (11 as before), 0 failed")
+            Some("13 passed (13 as before), 0 failed")
         );
         // What is mounted decides as well, and what is in the image.
         project.write("fixtures/fixture", "given\n\n");
         let mounted = test(&project, &["--platform", "linux/amd64"]).succeeded();
-        assert_eq!(mounted.stdout.lines().last(), Some("6 passed (5 as before), 0 failed"), "{name}");
+        assert_eq!(mounted.stdout.lines().last(), Some("7 passed (6 as before), 0 failed"), "{name}");
         project.edit("Dockerfile", "echo index", "echo index; echo index");
         let edited = test(&project, &["--platform", "linux/amd64"]).succeeded();
-        assert_eq!(edited.stdout.lines().last(), Some("6 passed (0 as before), 0 failed"), "{name}");
+        assert_eq!(edited.stdout.lines().last(), Some("7 passed (0 as before), 0 failed"), "{name}");
         let again = test(&project, &["--again", "--platform", "linux/amd64"]).succeeded();
-        assert_eq!(again.stdout.lines().last(), Some("6 passed (0 as before), 0 failed"), "{name}");
+        assert_eq!(again.stdout.lines().last(), Some("7 passed (0 as before), 0 failed"), "{name}");
     }
 }
 
@@ -107,6 +111,9 @@ expect = { stdout-matches = "other" }
 
 [target.app.test.files]
 expect = { files = ["/nothing", { path = "/srv/serve", mode = "0755", owner = "root" }], absent = ["**/*.pem"], max-layer-size = "1k" }
+
+[target.app.test.image]
+expect.config = { user = "root", cmd = ["80"], env = { GREETING = "bye" }, unset = ["GREETING"], ports = [8080] }
 
 [target.app.test.missing]
 run = ["no-such-program"]
@@ -145,11 +152,21 @@ fn a_failing_test_names_its_lines_and_moves_no_tag() {
     ] {
         assert!(files.contains(reason), "`{reason}` is not in {files}");
     }
-    let service = reasons(3);
+    assert_eq!(
+        json["tests"][2]["reasons"],
+        serde_json::json!([
+            "the user is `app` instead of `root`",
+            "the command is `[\"8080\"]` instead of `[\"80\"]`",
+            "the variable `GREETING` is `hello` instead of `bye`",
+            "the variable `GREETING` is set",
+            "the exposed ports are nothing instead of `8080`",
+        ])
+    );
+    let service = reasons(4);
     assert!(service.contains("it ended with exit code 1 before port 8080 was open"), "{service}");
     let junit = project.read("results.xml");
     assert!(
-        junit.contains(r#"<testsuite name="app linux/amd64" tests="4" failures="4" errors="0" skipped="0""#),
+        junit.contains(r#"<testsuite name="app linux/amd64" tests="5" failures="5" errors="0" skipped="0""#),
         "{junit}"
     );
     // Mended, the same bake goes through.

@@ -58,6 +58,8 @@ pub struct Expect {
     pub absent: Option<Vec<String>>,
     /// Ports that must come to be open: numbers, or `53/udp`. The command is ended then.
     pub ports: Option<Vec<Scalar>>,
+    /// What the image's config must say; what is not given may be anything.
+    pub config: Option<ExpectedConfig>,
     /// The most that all layers may have as they are transferred: bytes, or `80MB`.
     pub max_size: Option<Scalar>,
     /// The most that each layer may have.
@@ -81,6 +83,38 @@ pub struct ExpectedFileTable {
     pub mode: Option<String>,
     /// Whose it is: `USER[:GROUP]`, by names of the image or numbers.
     pub owner: Option<String>,
+}
+
+/// What the image's config must say.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExpectedConfig {
+    /// The user. A template.
+    pub user: Option<Scalar>,
+    /// The working directory. A template.
+    pub workdir: Option<String>,
+    /// The signal that stops a container. A template.
+    pub stop_signal: Option<Scalar>,
+    /// The entrypoint, word by word; `[]` for none. Templates.
+    pub entrypoint: Option<Vec<String>>,
+    /// The command, word by word; `[]` for none. Templates.
+    pub cmd: Option<Vec<String>>,
+    /// The shell of commands that are one text. Templates.
+    pub shell: Option<Vec<String>>,
+    /// Environment variables that must have these values, among others. Templates.
+    pub env: Option<BTreeMap<String, Scalar>>,
+    /// Regular expressions for parts of their values. Templates.
+    pub env_matches: Option<BTreeMap<String, Scalar>>,
+    /// Environment variables that must not be set.
+    pub unset: Option<Vec<String>>,
+    /// Labels that must have these values, among others. Templates.
+    pub labels: Option<BTreeMap<String, Scalar>>,
+    /// Regular expressions for parts of their values. Templates.
+    pub labels_matches: Option<BTreeMap<String, Scalar>>,
+    /// The ports that it exposes, these and no others: numbers, or `53/udp`.
+    pub ports: Option<Vec<Scalar>>,
+    /// The volumes that it declares, these and no others. Templates.
+    pub volumes: Option<Vec<String>>,
 }
 
 /// The image's own command as a service.

@@ -8,11 +8,11 @@ use crate::base::Platform;
 use crate::config::layers::Layers;
 use crate::config::platforms;
 use crate::config::test::{
-    self, ActionDeclaration, ExpectationDeclaration, FileDeclaration, TestDeclaration,
+    self, ActionDeclaration, ConfigDeclaration, ExpectationDeclaration, FileDeclaration, TestDeclaration,
 };
 use crate::config::text::Text;
 use crate::diag::{Located, Problem};
-use crate::model::{Expectation, ExpectedFile, Service, Test, TestAction, TestMount};
+use crate::model::{Expectation, ExpectedConfig, ExpectedFile, Service, Test, TestAction, TestMount};
 use crate::pattern::Ignore;
 
 impl<'w> Resolver<'w, '_, '_> {
@@ -68,16 +68,12 @@ impl<'w> Resolver<'w, '_, '_> {
             Some(ActionDeclaration::Script(text)) => Some(TestAction::Script(text.value.clone())),
             None => None,
         };
-        let mut env = BTreeMap::new();
-        for (name, text) in &declared.env {
-            env.insert(name.clone(), self.render(text)?.into_owned());
-        }
         Some(Test {
             name: name.to_string(),
             place: declared.place.clone(),
             action,
             stdin: declared.stdin.as_ref().map(|text| text.value.clone()),
-            env,
+            env: self.named(&declared.env)?,
             user: self.optional(declared.user.as_ref())?,
             workdir: self.optional(declared.workdir.as_ref())?,
             expect: self.expectation(&declared.expect)?,
@@ -113,6 +109,10 @@ impl<'w> Resolver<'w, '_, '_> {
             files,
             absent: declared.absent.iter().map(|text| text.value.clone()).collect(),
             ports: declared.ports.clone(),
+            config: match &declared.config {
+                Some(config) => Some(self.config(config)?),
+                None => None,
+            },
             max_size: declared.max_size,
             max_layer_size: declared.max_layer_size,
         })
@@ -126,6 +126,38 @@ impl<'w> Resolver<'w, '_, '_> {
         }
         let owner = declared.owner.as_ref().map(|owner| owner.value.clone());
         Some(ExpectedFile { path, mode: declared.mode, owner })
+    }
+
+    fn config(&mut self, declared: &'w ConfigDeclaration) -> Option<ExpectedConfig> {
+        let mut words = |words: &'w Option<Vec<Text>>| match words {
+            Some(words) => self.texts(words).map(Some),
+            None => Some(None),
+        };
+        let (entrypoint, cmd) = (words(&declared.entrypoint)?, words(&declared.cmd)?);
+        let (shell, volumes) = (words(&declared.shell)?, words(&declared.volumes)?);
+        Some(ExpectedConfig {
+            user: self.optional(declared.user.as_ref())?,
+            workdir: self.optional(declared.workdir.as_ref())?,
+            stop_signal: self.optional(declared.stop_signal.as_ref())?,
+            entrypoint,
+            cmd,
+            shell,
+            env: self.named(&declared.env)?,
+            env_matches: self.named_patterns(&declared.env_matches)?,
+            unset: declared.unset.iter().map(|text| text.value.clone()).collect(),
+            labels: self.named(&declared.labels)?,
+            labels_matches: self.named_patterns(&declared.labels_matches)?,
+            ports: declared.ports.clone(),
+            volumes,
+        })
+    }
+
+    fn named(&mut self, texts: &'w BTreeMap<String, Text>) -> Option<BTreeMap<String, String>> {
+        texts.iter().map(|(name, text)| Some((name.clone(), self.render(text)?.into_owned()))).collect()
+    }
+
+    fn named_patterns(&mut self, texts: &'w BTreeMap<String, Text>) -> Option<BTreeMap<String, String>> {
+        texts.iter().map(|(name, text)| Some((name.clone(), self.pattern(Some(text))??))).collect()
     }
 
     /// `SOURCE:TARGET[:ro|:rw]`, from the folder of the file that says it.

@@ -4,6 +4,7 @@
 
 mod attempt;
 mod check;
+mod image_config;
 mod why;
 
 use std::sync::{Mutex, PoisonError};
@@ -178,6 +179,10 @@ impl Bench<'_> {
         let still = {
             let mut still = check::absent(&test.expect.absent, files);
             still.extend(check::sizes(&test.expect, manifest));
+            let config = test.expect.config.as_ref();
+            still.extend(
+                config.into_iter().flat_map(|expect| image_config::wrong(expect, &base.config.config)),
+            );
             still
         };
         while attempts <= test.retries {
