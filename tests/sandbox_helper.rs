@@ -351,6 +351,28 @@ async fn a_fork_bomb_fails_and_leaves_nothing() {
     assert!(groups.iter().all(|group| !group.exists()), "{groups:?}");
 }
 
+/// Where no control group bounds processes: for an ordinary user by limits, for root too by the pid namespace.
+#[tokio::test]
+async fn processes_are_bounded_without_control_groups() {
+    let few = |options: &mut SupervisorOptions| options.limits.processes = 400;
+    let Some(scene) = Scene::started(Isolation::for_this_user(false), few).await else { return };
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 14) && rustix::process::geteuid().is_root() {
+        skip::<()>("pid namespaces have limits of their own since Linux 6.14");
+        return;
+    }
+    let host = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    let ran = scene
+        .run(scene.request("i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i+1)); done; echo all"))
+        .await;
+    assert_eq!(ran.status, ExitStatus::Exited(2));
+    assert_eq!(ran.output, "sh: can't fork: Resource temporarily unavailable\n");
+    assert_eq!(scene.output("echo fine").await, "fine\n");
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/pid_max").unwrap(), host, "the host's is left alone");
+}
+
 #[tokio::test]
 async fn a_step_that_takes_all_memory_is_told_apart() {
     let Some(scene) = Scene::limited(|limits| limits.memory = 64 << 20).await else { return };

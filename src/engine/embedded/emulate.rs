@@ -388,7 +388,8 @@ fn is_static_executable(bytes: &[u8]) -> bool {
     headers().unwrap_or(false)
 }
 
-fn parse_release(release: &str) -> (u32, u32) {
+/// `6.18` of `6.18.44-generic`.
+pub(super) fn parse_release(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

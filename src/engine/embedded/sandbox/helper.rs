@@ -24,6 +24,9 @@ use super::syscall::{self, Fork, Reaped};
 use super::wire::{self, Answer, Greeting, Message, Opening, Order, Outcome, StepFailure};
 use super::{binfmt, exec, step, tasks};
 
+/// How many ids the pid namespace of whoever opens it gives out.
+pub(super) const PID_MAX: &str = "/proc/sys/kernel/pid_max";
+
 /// The hidden first argument that makes this program the helper.
 pub const ARGUMENT: &str = "__mab-sandbox";
 
@@ -101,6 +104,17 @@ fn limit_processes(limit: u64) -> Result<(), Failure> {
         .doing(|| "limit the number of processes".into())
 }
 
+/// Lowers the number of ids that the pid namespace gives out, whoever asks. To be called in a namespace of one's own.
+fn limit_namespace(limit: u64) -> Result<(), Failure> {
+    match std::fs::write(PID_MAX, limit.to_string()) {
+        // A container's policy may keep what is below /proc/sys from being written; then nothing is bounded here.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM)) => {
+            Ok(())
+        }
+        written => written.doing(|| "limit the number of processes".into()),
+    }
+}
+
 fn receive_ids(socket: &UnixStream) -> Result<(), Failure> {
     wire::send(socket, &Greeting::Unshared, &[]).doing(|| "tell the parent".into())?;
     if wire::receive::<()>(socket).doing(|| "hear from the parent".into())?.is_none() {
@@ -127,6 +141,9 @@ fn prepare(opening: &Opening) -> Result<(), Failure> {
     rustix::process::umask(Mode::from(0o022));
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).doing(|| "make mounts private".into())?;
+    if let Some(limit) = opening.namespace_limit {
+        limit_namespace(limit)?;
+    }
     Layout::new(&opening.state).make()?;
     if !opening.emulators.is_empty() {
         binfmt::register(&opening.emulators)?;

@@ -23,7 +23,7 @@ use super::helper;
 use super::idmap::{IdMap, IdMaps};
 use super::request::{ExecRequest, HelperTask, OpenPort, RunExit, RunRequest, TaskOutput};
 use super::wire::{self, Answer, Greeting, Message, Opening, Order, Outcome, StepFailure};
-use crate::engine::embedded::emulate::Emulator;
+use crate::engine::embedded::emulate::{Emulator, parse_release};
 
 /// Whose namespaces steps run in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -477,6 +477,7 @@ fn shake_hands(
         emulators: options.emulators.clone(),
         state,
         process_limit: process_limit(options, groups),
+        namespace_limit: namespace_limit(options, groups),
     };
     wire::send(socket, &opening, &[]).map_err(io)?;
     loop {
@@ -500,6 +501,17 @@ fn shake_hands(
 fn process_limit(options: &SupervisorOptions, groups: &ControlGroups) -> Option<u64> {
     let is_needed = !groups.bound_processes() && !rustix::process::geteuid().is_root();
     is_needed.then_some(options.limits.processes)
+}
+
+/// What the pid namespace has to bound because no control group does: of everybody, root included. Half of all ids
+/// stay the host's.
+fn namespace_limit(options: &SupervisorOptions, groups: &ControlGroups) -> Option<u64> {
+    const SINCE: (u32, u32) = (6, 14);
+    let host: u64 = std::fs::read_to_string(helper::PID_MAX).ok()?.trim().parse().ok()?;
+    let uname = rustix::system::uname();
+    // Older kernels have one limit for all, which root would change.
+    let has_own = parse_release(&uname.release().to_string_lossy()) >= SINCE;
+    (has_own && !groups.bound_processes()).then_some(options.limits.processes.min(host / 2))
 }
 
 fn refused(failure: &Failure) -> SandboxError {

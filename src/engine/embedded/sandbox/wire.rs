@@ -87,6 +87,8 @@ pub(super) struct Opening {
     pub state: std::path::PathBuf,
     /// For RLIMIT_NPROC.
     pub process_limit: Option<u64>,
+    /// For the pid namespace itself, where the kernel has limits for each.
+    pub namespace_limit: Option<u64>,
 }
 
 /// The helper's words during start-up.
