@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::helper;
+
 /// Processes and threads of all steps together. Parallel compilers of many cores need thousands; a 64-bit
 /// kernel has four million ids, so a fork bomb that stops here leaves the host all it needs.
 const PROCESSES: u64 = 32_768;
@@ -37,13 +39,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// `PROCESSES`, and the machine's memory without a reserve.
+    /// `PROCESSES`, or half of the ids that there are, and the machine's memory without a reserve.
     pub fn for_this_machine() -> Self {
         let machine = rustix::system::sysinfo();
         let unit = u64::from(machine.mem_unit);
         #[expect(clippy::useless_conversion, reason = "the field is narrower on 32-bit machines")]
         let total = u64::from(machine.totalram).saturating_mul(unit);
-        Self { processes: PROCESSES, memory: without_reserve(total) }
+        let ids = number_in(Path::new(helper::PID_MAX)).unwrap_or(u64::MAX);
+        Self { processes: PROCESSES.min(ids / 2), memory: without_reserve(total) }
     }
 }
 

@@ -503,15 +503,13 @@ fn process_limit(options: &SupervisorOptions, groups: &ControlGroups) -> Option<
     is_needed.then_some(options.limits.processes)
 }
 
-/// What the pid namespace has to bound because no control group does: of everybody, root included. Half of all ids
-/// stay the host's.
+/// What the pid namespace has to bound because no control group does: of everybody, root included.
 fn namespace_limit(options: &SupervisorOptions, groups: &ControlGroups) -> Option<u64> {
     const SINCE: (u32, u32) = (6, 14);
-    let host: u64 = std::fs::read_to_string(helper::PID_MAX).ok()?.trim().parse().ok()?;
     let uname = rustix::system::uname();
     // Older kernels have one limit for all, which root would change.
     let has_own = parse_release(&uname.release().to_string_lossy()) >= SINCE;
-    (has_own && !groups.bound_processes()).then_some(options.limits.processes.min(host / 2))
+    (has_own && !groups.bound_processes()).then_some(options.limits.processes)
 }
 
 fn refused(failure: &Failure) -> SandboxError {
