@@ -8,12 +8,13 @@ use super::build_files::{self, BuildFiles};
 use super::project::{self, Loaded, Planned, ProjectOptions};
 use super::remote;
 use super::session::{self, Session, SessionOptions};
+use crate::base::NodeId;
 use crate::base::explanation::Explanation;
 use crate::diag::Problem;
 use crate::event::{Event, EventSink};
 use crate::facts::Facts;
 use crate::model::Entitlement;
-use crate::plan::Request;
+use crate::plan::{Node, Request};
 use crate::report::{bake_json, graph, verdicts};
 use crate::run::{PlanWorker, Tools};
 
@@ -79,10 +80,11 @@ pub async fn explain(options: &PlanOptions, facts: &mut Facts) -> Result<Documen
     let worker =
         PlanWorker::new(plan.clone(), Tools { project: project.root, named_caches: project.caches, ..tools });
     let explained = worker.explain().await?;
-    let is_unbuilt = |explanation: &Explanation| {
-        matches!(explanation, Explanation::Miss { .. } | Explanation::Open { .. })
+    let is_unbuilt = |(id, explanation): &&(NodeId, Explanation)| {
+        matches!(plan.node(*id), Node::Build(_))
+            && matches!(explanation, Explanation::Miss { .. } | Explanation::Open { .. })
     };
-    let unbuilt = explained.iter().filter(|(_, explanation)| is_unbuilt(explanation)).map(|(id, _)| *id);
+    let unbuilt = explained.iter().filter(is_unbuilt).map(|(id, _)| *id);
     let warnings = warnings.into_iter().chain(engine.survey(&plan, &unbuilt.collect::<Vec<_>>()).await?);
     let warnings = warnings.collect();
     let text = match options.format {

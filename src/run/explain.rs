@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::build::Prepared;
 use super::outlook::Outlook;
+use super::test;
 use super::worker::PlanWorker;
 use crate::base::explanation::{Change, Explanation, Nearest, Part, Reason};
 use crate::base::{Digest, NodeId, Parts, StepId};
@@ -313,14 +314,15 @@ impl<E: Engine> PlanWorker<E> {
         Ok(Explanation::Base { images, told_by })
     }
 
-    /// What a bake would find, without building: of every base and build node.
+    /// What a bake would find, without building: of every base, build and test node.
     pub async fn explain(&self) -> Result<Vec<(NodeId, Explanation)>, Vec<Problem>> {
         let (mut explained, mut problems) = (Vec::new(), Vec::new());
         for (id, node) in self.plan.nodes() {
             let found = match node {
                 Node::Resolve(node) => self.base_explanation(node).await,
                 Node::Build(node) => self.build_explanation(id, node).await,
-                Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => continue,
+                Node::Test(node) => test::explanation(self, id, node),
+                Node::Verify(_) | Node::Merge(_) | Node::Publish(_) => continue,
             };
             match found {
                 Ok(explanation) => explained.push((id, explanation)),

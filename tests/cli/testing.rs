@@ -104,6 +104,24 @@ fn images_are_tried_on_every_platform_by_every_user_and_once() {
     }
 }
 
+#[test]
+fn a_plan_says_which_tests_would_run_and_why() {
+    let Some(base) = base() else { return };
+    let tests = "[target.app.test.runs]\nrun = [\"true\"]\n[target.app.test.looks]\nexpect = { files = [\"/srv\"] }\n";
+    let project = project(&base, tests);
+    let planned = || {
+        let arguments = ["plan", "app", "--platform", "linux/amd64", "--explain"];
+        let text = project.mab(&arguments).run().succeeded().stdout;
+        text.lines().find(|line| line.starts_with("test ")).expect("the test node is explained").to_string()
+    };
+    assert_eq!(planned(), "test app linux/amd64: open: not to be known before app linux/amd64 is built");
+    project.mab(&["bake", "app", "--platform", "linux/amd64"]).run().succeeded();
+    let line = planned();
+    assert!(line.starts_with("test app linux/amd64: hit: this store, made "), "{line}");
+    project.edit("multiarch.toml", "\"true\"", "\"true\", \"again\"");
+    assert_eq!(planned(), "test app linux/amd64: miss: test `runs` changed");
+}
+
 const FAILING: &str = r#"
 [target.app.test.exit]
 run = ["sh", "-c", "echo said; exit 4"]

@@ -13,20 +13,21 @@ use std::time::{Duration, Instant};
 use attempt::{Attempt, Failure};
 
 use super::worker::PlanWorker;
+use crate::base::explanation::Explanation;
 use crate::base::payload::Outcome;
 use crate::base::{Digest, NodeId, Parts, StepId};
 use crate::diag::{Kind, Problem};
 use crate::engine::base::{Base, Origin};
 use crate::engine::embedded::Embedded;
 use crate::engine::embedded::found_files::ImageFiles;
-use crate::engine::{Engine, JobEvents, SEMANTICS};
+use crate::engine::{BuildOutcome, Engine, JobEvents, SEMANTICS};
 use crate::event::Event;
 use crate::model::{Test, TestMount};
 use crate::oci::Manifest;
 use crate::plan::TestNode;
 use crate::publish::merge::read_manifest;
 use crate::report::test_results::{TestEnd, TestResult};
-use crate::store::{KeyKind, NewRecord};
+use crate::store::{KeyKind, NewRecord, Store};
 
 /// The code of the problem that a test failed.
 pub const FAILED: &str = "test::failed";
@@ -54,32 +55,13 @@ pub(super) async fn work<E: Engine>(
     let image = worker.image(&node.target, &node.platform).ok_or_else(|| {
         Box::new(Problem::new(Kind::Bug, "run::test", format!("`{}` has no image to test", node.target)))
     })?;
-    let bench = Bench {
-        engine: &worker.tools.sandbox,
-        node,
-        image: image.config,
-        manifest: image.manifest.digest,
-        events: JobEvents { node: id, sink: worker.tools.events.clone() },
-    };
-    let (mut waiting, mut oldest) = (Vec::new(), None);
-    for (number, test) in node.tests.iter().enumerate() {
-        let key = bench.key(test)?;
-        let known = worker.tools.store.keys().get(KeyKind::Node, &key.digest());
-        let known = known.map_err(|error| Box::new(error.problem()))?.filter(|_| !node.is_fresh);
-        match known {
-            Some(record) => {
-                oldest = Some(oldest.map_or(record.created, |oldest: i64| oldest.min(record.created)));
-                worker.tests.add(bench.result(test, TestEnd::Passed, Duration::ZERO, 0));
-            }
-            None => waiting.push((number, test, key)),
-        }
+    let bench = Bench::new(worker, id, node, &image);
+    let Looked { waiting, passed, oldest } = bench.look(&worker.tools.store)?;
+    for test in passed {
+        worker.tests.add(bench.result(test, TestEnd::Passed, Duration::ZERO, 0));
     }
     if worker.tools.explains {
-        let explanation = match (waiting.is_empty(), oldest) {
-            (true, Some(made)) => worker.hit("this store".to_string(), made),
-            _ => why::explanation(&bench, &worker.tools.store, &waiting)
-                .map_err(|error| Box::new(error.problem()))?,
-        };
+        let explanation = explained(worker, &bench, &waiting, oldest)?;
         worker.tools.events.emit(Event::Explained { node: id, explanation });
     }
     if waiting.is_empty() {
@@ -120,6 +102,41 @@ pub(super) async fn work<E: Engine>(
     joined(problems).map_or(Ok(Outcome::Built), |problem| Err(Box::new(problem)))
 }
 
+/// What a bake would find of a node's tests, nothing of which runs. The image may have to be built first.
+pub(super) fn explanation<E: Engine>(
+    worker: &PlanWorker<E>,
+    id: NodeId,
+    node: &TestNode,
+) -> Result<Explanation, Box<Problem>> {
+    let Some(image) = worker.image(&node.target, &node.platform) else {
+        return Ok(Explanation::Open { waits_for: vec![format!("{} {}", node.target, node.platform)] });
+    };
+    let bench = Bench::new(worker, id, node, &image);
+    let Looked { waiting, oldest, .. } = bench.look(&worker.tools.store)?;
+    explained(worker, &bench, &waiting, oldest)
+}
+
+fn explained<E: Engine>(
+    worker: &PlanWorker<E>,
+    bench: &Bench<'_>,
+    waiting: &[(usize, &Test, Parts)],
+    oldest: Option<i64>,
+) -> Result<Explanation, Box<Problem>> {
+    match (waiting.is_empty(), oldest) {
+        (true, Some(made)) => Ok(worker.hit("this store".to_string(), made)),
+        _ => why::explanation(bench, &worker.tools.store, waiting).map_err(|error| Box::new(error.problem())),
+    }
+}
+
+/// The tests of a node, as far as the store knows.
+struct Looked<'n> {
+    /// Those that must run: number, test and key.
+    waiting: Vec<(usize, &'n Test, Parts)>,
+    passed: Vec<&'n Test>,
+    /// When the first of those passed, in seconds after the epoch.
+    oldest: Option<i64>,
+}
+
 /// What the tests of one node have in common.
 struct Bench<'a> {
     engine: &'a Embedded,
@@ -131,7 +148,39 @@ struct Bench<'a> {
     events: JobEvents,
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    fn new<E: Engine>(
+        worker: &'a PlanWorker<E>,
+        id: NodeId,
+        node: &'a TestNode,
+        image: &BuildOutcome,
+    ) -> Self {
+        Self {
+            engine: &worker.tools.sandbox,
+            node,
+            image: image.config,
+            manifest: image.manifest.digest,
+            events: JobEvents { node: id, sink: worker.tools.events.clone() },
+        }
+    }
+
+    fn look(&self, store: &Store) -> Result<Looked<'a>, Box<Problem>> {
+        let mut looked = Looked { waiting: Vec::new(), passed: Vec::new(), oldest: None };
+        for (number, test) in self.node.tests.iter().enumerate() {
+            let key = self.key(test)?;
+            let known = store.keys().get(KeyKind::Node, &key.digest());
+            match known.map_err(|error| Box::new(error.problem()))?.filter(|_| !self.node.is_fresh) {
+                Some(record) => {
+                    let oldest = looked.oldest.map_or(record.created, |oldest| oldest.min(record.created));
+                    looked.oldest = Some(oldest);
+                    looked.passed.push(test);
+                }
+                None => looked.waiting.push((number, test, key)),
+            }
+        }
+        Ok(looked)
+    }
+
     /// Whose results are compared with each other.
     fn subject(&self, test: &Test) -> String {
         format!("{} {}", self.node, test.name)
