@@ -134,6 +134,18 @@ fn the_exit_code_is_the_commands_own() {
     assert_eq!(code(shell(&project, &[], "exit 42")), Some(42));
     assert_eq!(code(shell(&project, &["--all-platforms"], "[ $(uname -m) = x86_64 ] || exit 3")), Some(3));
     run(&project, &[], &["nope"]).run().failed(127).says("run::not-found\n\n  × `nope` for ");
+    let scripts = Project::app(
+        &base().expect("it was there"),
+        "FROM busybox\nRUN printf '#!/bin/bash\\n' > /bin/deploy; printf '#!/bin/sh\\r\\n' > /entry; chmod +x /bin/deploy /entry\n",
+    );
+    for (command, said) in [
+        ("deploy", "linux/amd64 is a script for `/bin/bash`, which the image does not have\n"),
+        ("/entry", "linux/amd64 is a script for `/bin/sh\\r`, which the image does not have\n"),
+    ] {
+        let words = ["run", "--platform", "linux/amd64", "target:app", "--", command];
+        let said = format!("run::not-found\n\n  × `{command}` for {said}");
+        scripts.mab(&words).run().failed(127).says(&said);
+    }
     run(&project, &[], &["/etc"]).run().failed(126).says("run::not-executable\n\n  × `/etc` for ");
     let missing = "base::platform\n\n  × `oci-layout://";
     run(&project, &["--platform", "linux/s390x"], &["true"]).run().failed(125).says(missing);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::{Account, Accounts};
+use super::filesystem::FileSystem;
 use super::run_step::{hosts, limit, network, resolv_conf};
 use super::sandbox::{
     ExecRequest, IdMaps, Limit, Mount, OpenPort, RunRequest, RunningStep, SandboxError, Stdio, Supervisor,
@@ -19,6 +20,7 @@ use super::{Embedded, HelperTask, fault, supervisors};
 use crate::base::Platform;
 use crate::diag::{Kind, Problem};
 use crate::engine::{BuildJob, RunCommand, RunJob, RunMount};
+use crate::scan::{Found, Probe, scan};
 use crate::store::Scratch;
 
 /// How often a command that was asked to end is looked at.
@@ -42,6 +44,7 @@ pub struct Container {
     accounts: Accounts,
     platform: Platform,
     ulimits: Vec<Limit>,
+    missing_interpreter: Option<String>,
 }
 
 impl Embedded {
@@ -68,10 +71,11 @@ impl Embedded {
             passwd: text("etc/passwd").await?.unwrap_or_default(),
             group: text("etc/group").await?.unwrap_or_default(),
         };
+        let missing_interpreter = self.missing_interpreter(&files, &solver.job, &job.command).await;
         let scratch = self.store.snapshots().scratch().map_err(|error| Box::new(error.problem()))?;
         let request = request(job, &accounts, lowers, scratch.path(), &streams)?;
         let (ulimits, lowers) = (request.ulimits.clone(), request.lowers.clone());
-        let failed = |error: SandboxError| problem(&error, &job.platform);
+        let failed = |error: SandboxError| problem(&error, &job.platform, missing_interpreter.as_deref());
         let (step, terminal) = match streams {
             Streams::Given(stdio) => {
                 (supervisor.start_run(request, stdio, Vec::new()).map_err(failed)?, None)
@@ -86,7 +90,42 @@ impl Embedded {
             job.events.notice(Problem::warning("host::network", notice));
         }
         let (store, platform) = (self.store.path().to_path_buf(), job.platform.clone());
-        Ok((Container { step, supervisor, scratch, lowers, store, accounts, platform, ulimits }, terminal))
+        let container = Container {
+            step,
+            supervisor,
+            scratch,
+            lowers,
+            store,
+            accounts,
+            platform,
+            ulimits,
+            missing_interpreter,
+        };
+        Ok((container, terminal))
+    }
+
+    /// What the command's first line names to run it, if it is a script and the image does not have that. The kernel says
+    /// of it no more than that something is not there.
+    async fn missing_interpreter(
+        &self,
+        files: &FileSystem,
+        job: &BuildJob,
+        command: &RunCommand,
+    ) -> Option<String> {
+        let program = command.argv.first()?;
+        let search = command.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+        let candidates: Vec<String> = match program.contains('/') {
+            true if program.starts_with('/') => vec![program.clone()],
+            true => vec![format!("{}/{program}", command.cwd)],
+            false => search?.split(':').map(|folder| format!("{folder}/{program}")).collect(),
+        };
+        let tree = self.layers.tree(files, job).await.ok()?;
+        let has = |path: &str| matches!(tree.resolve(path.as_bytes(), true), Ok(Some(_)));
+        let there = candidates.into_iter().find(|path| has(path))?;
+        let text = self.layers.text(files, &there, job).await.ok()??;
+        let found = scan(&mut Probe::default(), text.len() as u64, &mut text.as_bytes()).ok()??;
+        let Found::Script(script) = found else { return None };
+        (!has(&script.interpreter)).then_some(script.interpreter)
     }
 }
 
@@ -95,7 +134,7 @@ impl Container {
     /// has given none.
     pub async fn wait(&mut self) -> Result<Ended, Box<Problem>> {
         let ended = watchdog::watch(&self.store, &mut self.step).await;
-        ended.map_err(|error| problem(&error, &self.platform))
+        ended.map_err(|error| problem(&error, &self.platform, self.missing_interpreter.as_deref()))
     }
 
     /// Kills everything in it; [`Container::wait`] tells when it is gone.
@@ -138,7 +177,8 @@ impl Container {
             user: User { uid: account.uid, gid: account.gid, groups: account.groups },
             ulimits: self.ulimits.clone(),
         };
-        let step = self.step.start_exec(request, stdio).map_err(|error| problem(&error, &self.platform))?;
+        let step = self.step.start_exec(request, stdio);
+        let step = step.map_err(|error| problem(&error, &self.platform, None))?;
         Ok(Exec { step, store: self.store.clone(), platform: self.platform.clone() })
     }
 
@@ -148,7 +188,7 @@ impl Container {
         ports: Vec<OpenPort>,
     ) -> impl Future<Output = Result<(), Box<Problem>>> + Send + use<> {
         let (waiting, platform) = (self.step.await_ports(ports), self.platform.clone());
-        async move { waiting.await.map_err(|error| problem(&error, &platform)) }
+        async move { waiting.await.map_err(|error| problem(&error, &platform, None)) }
     }
 
     pub(super) fn supervisor(&self) -> &Supervisor {
@@ -181,7 +221,7 @@ pub struct Exec {
 impl Exec {
     pub async fn wait(&mut self) -> Result<Ended, Box<Problem>> {
         let ended = watchdog::watch(&self.store, &mut self.step).await;
-        ended.map_err(|error| problem(&error, &self.platform))
+        ended.map_err(|error| problem(&error, &self.platform, None))
     }
 }
 
@@ -275,9 +315,16 @@ pub const NOT_FOUND: &str = "run::not-found";
 /// The code of the problem that the program cannot be executed.
 pub const NOT_EXECUTABLE: &str = "run::not-executable";
 
-fn problem(error: &SandboxError, platform: &Platform) -> Box<Problem> {
+fn problem(error: &SandboxError, platform: &Platform, missing: Option<&str>) -> Box<Problem> {
     let SandboxError::Exec { program, failure } = error else { return Box::new(supervisors::problem(error)) };
     let message = |what: &str| format!("`{program}` for {platform} {what}");
+    if let (Some(libc::ENOENT), Some(missing)) = (failure.errno, missing) {
+        let what = format!("is a script for `{}`, which the image does not have", missing.escape_debug());
+        return Box::new(Problem::input(NOT_FOUND, message(&what)).help(match missing.ends_with('\r') {
+            true => "its lines end as on Windows: convert them, or say `* text eol=lf` in `.gitattributes`",
+            false => "install it, or write the script for what the image has",
+        }));
+    }
     Box::new(match failure.errno {
         Some(libc::ENOENT | libc::ENOTDIR) => Problem::input(NOT_FOUND, message("is not in the image"))
             .help("check its path; if it is there, its loader is not (`#!` line, or the ELF interpreter)"),
