@@ -44,7 +44,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_long_help = CHECK_EXAMPLES)]
 struct CheckArguments {
-    /// Images in a registry
+    /// Images in a registry; paths of manifests are taken as with `-f`
     #[arg(value_name = "IMAGE", required_unless_present = "manifests")]
     images: Vec<String>,
     /// Manifests: a file, a folder's *.yaml, *.yml and *.json, or `-` for standard input
@@ -57,7 +57,7 @@ struct CheckArguments {
     #[arg(long, value_name = "NAME", conflicts_with = "without_nodes")]
     context: Option<String>,
     /// Looks at no cluster: only platforms that manifests name themselves are needed
-    #[arg(long, requires = "manifests")]
+    #[arg(long)]
     without_nodes: bool,
     /// Prints {version, images}; an image has image, workload, platforms, needed (platform, because) and problems
     #[arg(long)]

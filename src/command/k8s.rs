@@ -39,6 +39,7 @@ pub enum NodeSource {
 
 #[derive(Clone, Debug)]
 pub struct CheckOptions {
+    /// Names of images; paths of manifests are taken as such.
     pub images: Vec<String>,
     /// Files, folders, or `-`.
     pub manifests: Vec<PathBuf>,
@@ -67,12 +68,21 @@ struct Asked {
 
 /// Compares what images have with what nodes and pods need.
 pub async fn check(options: &CheckOptions, facts: &Facts) -> Result<Vec<Checked>, Failure> {
+    let (files, images): (Vec<&String>, Vec<&String>) =
+        options.images.iter().partition(|name| is_manifest(name, &facts.directories.current));
+    let manifests: Vec<PathBuf> =
+        options.manifests.iter().cloned().chain(files.into_iter().map(PathBuf::from)).collect();
+    if manifests.is_empty() && options.nodes == NodeSource::Nowhere {
+        let problem =
+            Problem::input("k8s::nothing-needed", "without nodes nothing is needed of these images");
+        return Err(vec![problem.help("name manifests, or leave out `--without-nodes`")]);
+    }
     let is_stdin = |path: &&PathBuf| path.as_os_str() == "-";
     let nodes_file = match &options.nodes {
         NodeSource::File(path) => Some(path),
         _ => None,
     };
-    if options.manifests.iter().chain(nodes_file).filter(is_stdin).count() > 1 {
+    if manifests.iter().chain(nodes_file).filter(is_stdin).count() > 1 {
         return Err(vec![
             Problem::input("k8s::stdin", "standard input is named twice")
                 .help("write one of the two to a file"),
@@ -80,7 +90,7 @@ pub async fn check(options: &CheckOptions, facts: &Facts) -> Result<Vec<Checked>
     }
     let nodes = nodes(&options.nodes, facts).await?;
     let mut asked = Vec::new();
-    for name in &options.images {
+    for name in images {
         let image = ImageUse {
             name: name.clone(),
             place: crate::diag::Place::new(&Source::new("IMAGE", name.clone()), 0..name.len()),
@@ -88,7 +98,7 @@ pub async fn check(options: &CheckOptions, facts: &Facts) -> Result<Vec<Checked>
         // Without a manifest nothing is known but that it may run on any node without a taint.
         asked.push(Asked { image, workload: None, needed: Placement::default().on(&nodes) });
     }
-    for (_, source) in read_manifests(&options.manifests, facts)? {
+    for (_, source) in read_manifests(&manifests, facts)? {
         for workload in k8s::workloads(&source)? {
             let Workload { name, images, placement } = workload;
             let needed = match options.nodes {
@@ -110,6 +120,13 @@ pub async fn check(options: &CheckOptions, facts: &Facts) -> Result<Vec<Checked>
     });
     let offers: BTreeMap<String, Result<Vec<Platform>, Problem>> = offers.buffered(AT_ONCE).collect().await;
     Ok(asked.iter().map(|asked| judge(asked, &offers[&asked.image.name])).collect())
+}
+
+/// Whether what stands where an image may is a path: no image is called so, or something is there.
+fn is_manifest(name: &str, current: &Path) -> bool {
+    let is_path = name == "-" || ["./", "../", "/"].iter().any(|start| name.starts_with(start));
+    let is_file = || [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+    is_path || (is_file() || name.ends_with('/')) && current.join(name).exists()
 }
 
 async fn offered(name: &str, bases: &crate::run::Bases) -> Result<Vec<Platform>, Problem> {

@@ -72,6 +72,13 @@ fn pods_run_where_their_manifests_let_them() {
     assert_eq!(report["images"][1]["workload"], "Deployment tolerant");
     ran.says("is not there for linux/s390x: node `big`").says("deploy/all.yaml:21");
     project.mab(&["k8s", "check", "-f", "deploy", "--without-nodes"]).run().succeeded();
+    for path in ["deploy/", "deploy/all.yaml", "./deploy"] {
+        let same = project.mab(&["k8s", "check", path, "--nodes", "nodes.json"]).run().failed(2);
+        same.says("is not there for linux/s390x: node `big`");
+        project.mab(&["k8s", "check", path, "--without-nodes"]).run().succeeded();
+    }
+    let nothing = project.mab(&["k8s", "check", &both, "--without-nodes"]).run().failed(2);
+    nothing.says("without nodes nothing is needed of these images");
     let wrong = deployment("wrong", &one, "      nodeSelector: {kubernetes.io/arch: arm64}\n");
     project.write("deploy/all.yaml", wrong);
     let ran = project.mab(&["k8s", "check", "-f", "deploy", "--without-nodes"]).run().failed(2);
