@@ -158,6 +158,59 @@ fn registries_are_asked_with_the_credentials_found() {
     assert!(!ran.stdout.contains("dTpw"), "{}", ran.stdout);
 }
 
+/// What lets in with `u:p`, and with nothing else.
+#[test]
+fn credentials_that_are_refused_are_told_with_the_remedy() {
+    let host = crate::login::registry();
+    let project = Project::new();
+    for (credentials, said) in [("dTpw", "good"), ("dTp3cm9uZw==", "error")] {
+        let config = format!("{{\"auths\":{{\"{host}\":{{\"auth\":\"{credentials}\"}}}}}}");
+        project.write("../home/.docker/config.json", config);
+        let ran = project.mab(&["doctor", "registry", "--json"]).run();
+        assert_eq!(ran.code, Some(if said == "good" { 0 } else { 4 }), "{}{}", ran.stdout, ran.stderr);
+        let found = findings(&ran);
+        assert_eq!(level(&found, "registry", &host), said, "{}", ran.stdout);
+        assert!(!ran.stdout.contains(credentials) && !ran.stdout.contains("wrong\""), "{}", ran.stdout);
+        let told = &found[&("doctor::registry".to_string(), host.clone())];
+        if said == "good" {
+            assert_eq!(told["result"], "lets in u, without TLS");
+            continue;
+        }
+        assert_eq!(told["result"], "refuses the credentials");
+        assert_eq!(
+            told["symptom"],
+            "nothing is pulled from it or pushed to it, with `registry::unauthorized`"
+        );
+        let remedy = told["remedy"].as_str().expect("there is a remedy");
+        assert_eq!(remedy, format!("the credentials are wrong or expired; run `mab login {host}`"));
+    }
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_is_relieved_of_what_nobody_used() {
+    let Some(base) = base().filter(|_| needs_root() && needs("unshare")) else { return };
+    let project = Project::native_app(&base, "FROM busybox\nRUN head -c 9000000 /dev/urandom > /large\n");
+    project.bake(&["app"]);
+    let store = project.store().display().to_string();
+    // The store on a file system of its own, as it would be after six weeks.
+    let script = "cp -a \"$0\" \"$0.kept\" && mount -t tmpfs -o size=200m none \"$0\" && cp -a \"$0.kept/.\" \"$0\" && \
+                  find \"$0\" -exec touch -h -d '42 days ago' {} + && exec \"$@\"";
+    let aged = ["unshare", "--mount", "sh", "-c", script, &store];
+    let seen = project.mab(&["doctor", "disk", "--offline"]).inside(&aged).run().succeeded();
+    assert!(seen.stdout.contains("remedy   mab prune --unused-for 2"), "{}", seen.stdout);
+    assert!(seen.stdout.ends_with("1 warning; `mab doctor --fix` puts 1 of them right\n"), "{}", seen.stdout);
+    std::fs::remove_dir_all(format!("{store}.kept")).expect("it was copied");
+    let fixed =
+        project.mab(&["doctor", "disk", "--fix", "--json", "--offline"]).inside(&aged).run().succeeded();
+    let report: Value = serde_json::from_str(&fixed.stdout).expect("it is JSON");
+    assert_eq!(report["fixed"][0]["check"], "doctor::disk", "{}", fixed.stdout);
+    assert_eq!(report["fixed"][0]["done"], true, "{}", fixed.stdout);
+    let said = report["fixed"][0]["result"].as_str().expect("it says what it did");
+    let freed =
+        said.strip_prefix("removed ").and_then(|said| said.strip_suffix(" that no build used for two weeks"));
+    assert!(freed.is_some_and(|freed| freed.ends_with("MB") || freed.ends_with("MiB")), "{said}");
+}
+
 #[test]
 fn a_worker_that_is_not_there_is_told_with_its_builder() {
     let project = Project::new();

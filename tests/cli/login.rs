@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::Project;
 
 /// A registry that knows `u` with the password `p`, by a token server of its own. Its address.
-fn registry() -> String {
+pub fn registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = listener.local_addr().expect("it is bound").to_string();
     let own = address.clone();
