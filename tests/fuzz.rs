@@ -309,3 +309,54 @@ fn programs() {
     ];
     fuzz("program", WORDS, 20_000, Bound::new((2 * MIB, 40), (96 * MIB, 4000)), targets::program);
 }
+
+/// A zip file with one member, which its directory names so often.
+fn zip(name: &str, method: u16, content: &[u8], times: usize) -> Vec<u8> {
+    let mut file = b"PK\x03\x04\x14\0\0\0".to_vec();
+    file.extend(method.to_le_bytes());
+    file.extend([0; 16]);
+    file.extend((name.len() as u16).to_le_bytes());
+    file.extend([0, 0]);
+    file.extend(name.as_bytes());
+    file.extend(content);
+    let start = file.len() as u32;
+    for _ in 0..times {
+        file.extend(b"PK\x01\x02\x14\0\x14\0\0\0");
+        file.extend(method.to_le_bytes());
+        file.extend([0; 16]);
+        file.extend((name.len() as u16).to_le_bytes());
+        file.extend([0; 16]);
+        file.extend(name.as_bytes());
+    }
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend((times as u16).to_le_bytes());
+    file.extend((times as u16).to_le_bytes());
+    file.extend((file.len() as u32 - 12 - start).to_le_bytes());
+    file.extend(start.to_le_bytes());
+    file.extend([0, 0]);
+    file
+}
+
+#[test]
+fn archives_in_archives_and_bombs_are_bounded() {
+    use std::io::Write as _;
+    let bound = Bound::new((2 * MIB, 40), (96 * MIB, 4000));
+    let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    let zeros = vec![0; MIB];
+    (0..64).for_each(|_| deflated.write_all(&zeros).expect("memory takes it"));
+    let bomb = deflated.finish().expect("memory takes it");
+    assert!(bomb.len() < 128 * KIB, "64 MiB in {} bytes", bomb.len());
+    bound.check(&zip("lib.so", 8, &bomb, 1), targets::program);
+    // Many names for one content.
+    bound.check(&zip("lib.so", 8, &bomb, 60_000), targets::program);
+    let mut nested = zip("lib.so", 8, &bomb, 1);
+    for _ in 0..100 {
+        nested = zip("inner.so", 0, &nested, 1);
+    }
+    bound.check(&nested, targets::program);
+    // An archive whose member is itself, as far as its directory says.
+    let mut own = zip("lib.so", 0, b"", 2);
+    let length = own.len();
+    own.extend_from_within(..length);
+    bound.check(&own, targets::program);
+}
