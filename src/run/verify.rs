@@ -189,7 +189,7 @@ fn verdict(
     image.starts = node.starts;
     Ok(Verdict {
         findings: verify::judge(&image, &node.rules),
-        surface: Surface::new(&image),
+        surface: Surface::new(&image, &node.rules),
         layers: layers.len(),
         new_layers: layers.len() - first,
     })

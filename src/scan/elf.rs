@@ -26,6 +26,9 @@ pub struct Elf {
     pub is_dynamic: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needed: Vec<String>,
+    /// Where it wants its libraries looked for, before all else: `$ORIGIN/../lib:/opt/lib`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,8 @@ pub enum ElfKind {
 const MOST_PROGRAM_HEADERS: usize = 256;
 const MOST_DYNAMIC_ENTRIES: u64 = 4096;
 const MOST_NEEDED: usize = 256;
+/// One of each kind.
+const MOST_SEARCH_PATHS: usize = 2;
 /// Linux knows no longer path, and file systems no longer name.
 const LONGEST_PATH: u64 = 4096;
 const LONGEST_NAME: usize = 255;
@@ -51,6 +56,8 @@ const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const DT_NEEDED: u64 = 1;
 const DT_STRTAB: u64 = 5;
+const DT_RPATH: u64 = 15;
+const DT_RUNPATH: u64 = 29;
 
 const EF_MIPS_ABI2: u32 = 0x20;
 const EF_ARM_SOFT: u32 = 0x200;
@@ -107,6 +114,7 @@ pub(super) fn header(head: &[u8]) -> Option<Elf> {
         interpreter: None,
         is_dynamic: false,
         needed: Vec::new(),
+        search: Vec::new(),
     })
 }
 
@@ -168,29 +176,32 @@ fn read(head: &[u8], far: &[u8], elf: &mut Elf) -> Option<u64> {
     Some(wanted)
 }
 
-/// Fills in the names of libraries, and says up to where the file has to be seen for that.
+/// Fills in the names of libraries and where they are looked for, and says up to where the file has to be seen for that.
 fn needed(file: &File<'_>, table: &Table, dynamic: &[u8], elf: &mut Elf) -> Option<u64> {
-    let (mut names, mut strings) = (Vec::new(), None);
+    let (mut names, mut paths, mut strings) = (Vec::new(), Vec::new(), None);
     let half = usize::try_from(file.dynamic_size() / 2).ok()?;
     for entry in dynamic.chunks_exact(2 * half) {
         let (tag, value) = (file.number(&entry[..half]), file.number(&entry[half..]));
         match tag {
             0 => break,
             DT_NEEDED if names.len() < MOST_NEEDED => names.push(value),
+            DT_RPATH | DT_RUNPATH if paths.len() < MOST_SEARCH_PATHS => paths.push(value),
             DT_STRTAB => strings = Some(value),
             _ => {}
         }
     }
-    let last = *names.iter().max()?;
+    let last = |offsets: &[u64], longest: u64| Some(offsets.iter().max()?.saturating_add(longest + 1));
+    let last = last(&names, LONGEST_NAME as u64).max(last(&paths, LONGEST_PATH))?;
     let start = table.offset_of(file, strings?)?;
-    let end = start.checked_add(last)?.checked_add(LONGEST_NAME as u64 + 1)?;
-    let name = |offset: &u64| {
+    let end = start.checked_add(last)?;
+    let string = |offset: &u64, longest: u64| {
         let at = usize::try_from(start.checked_add(*offset)?).ok()?;
-        text(file.bytes.get(at..)?, LONGEST_NAME as u64)
+        text(file.bytes.get(at..)?, longest)
     };
-    let found: Vec<String> = names.iter().filter_map(name).collect();
+    let found: Vec<String> = names.iter().filter_map(|offset| string(offset, LONGEST_NAME as u64)).collect();
     let is_whole = found.len() == names.len() && file.bytes.len() as u64 >= end;
     elf.needed = found;
+    elf.search = paths.iter().filter_map(|offset| string(offset, LONGEST_PATH)).collect();
     // The file may end with the last name.
     Some(if is_whole { 0 } else { end })
 }

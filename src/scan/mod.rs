@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of what is found in the same bytes. Bumped by hand when that changes, so that what was found before is not
 /// believed any more.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What is worth knowing of a file. Written down as JSON, with [`FORMAT`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -68,7 +68,8 @@ impl Found {
         let texts: usize = match self {
             Self::Elf(elf) => {
                 let needed = elf.needed.iter().map(|name| name.len() + 24).sum::<usize>();
-                needed + elf.interpreter.as_ref().map_or(0, String::len)
+                let search = elf.search.iter().map(|path| path.len() + 24).sum::<usize>();
+                needed + search + elf.interpreter.as_ref().map_or(0, String::len)
             }
             Self::Script(script) => {
                 script.interpreter.len() + script.argument.as_ref().map_or(0, String::len)

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::allowed::Allowed;
 use super::finding::{Code, Finding};
 use super::image::{Image, is_executable};
 use super::names;
+use super::own_files::OwnFiles;
 use crate::base::Platform;
 use crate::layer::EntryKind;
+use crate::model::Verify;
 use crate::oci::ImageConfig;
 
 /// What should not depend on the platform, but for the names of architectures.
@@ -18,6 +21,8 @@ pub struct Surface {
     settings: BTreeMap<String, String>,
     /// What the layers of the target itself put into the folders of `PATH`; nothing where that is not known.
     commands: Option<BTreeSet<String>>,
+    /// The other files that they have; nothing where they cannot be compared.
+    files: Option<OwnFiles>,
 }
 
 /// So many commands are compared, and so many told of.
@@ -25,8 +30,13 @@ const MOST_COMMANDS: usize = 4096;
 const MOST_TOLD: usize = 5;
 
 impl Surface {
-    pub fn new(image: &Image<'_>) -> Self {
-        Self { settings: settings(image.config), commands: commands(image) }
+    pub fn new(image: &Image<'_>, rules: &Verify) -> Self {
+        let allowed = Allowed::new(&rules.allow);
+        Self {
+            settings: settings(image.config),
+            commands: commands(image),
+            files: OwnFiles::of(image, &allowed),
+        }
     }
 }
 
@@ -71,7 +81,8 @@ fn commands(image: &Image<'_>) -> Option<BTreeSet<String>> {
                 _ => false,
             };
             let is_own = image.layer_of(node).is_some_and(|layer| layer >= image.first);
-            if is_command && is_own && commands.len() < MOST_COMMANDS {
+            let is_setarch = || names::is_architecture(&String::from_utf8_lossy(image.tree().name(node)));
+            if is_command && is_own && !is_setarch() && commands.len() < MOST_COMMANDS {
                 let path = String::from_utf8_lossy(image.tree().path(node)).into_owned();
                 commands.insert(format!("/{path}"));
             }
@@ -104,6 +115,17 @@ pub fn differences(images: &[(&Platform, &Surface)]) -> Vec<Finding> {
             findings.extend(lacking((first, one), (platform, other)));
             findings.extend(lacking((platform, other), (first, one)));
         }
+        if let (Some(one), Some(other)) = (&known.files, &surface.files) {
+            let (here, there) = (first.architecture.as_str(), platform.architecture.as_str());
+            let told = |paths: Vec<String>, of: &Surface| {
+                let is_command = |path: &String| of.commands.as_ref().is_some_and(|all| all.contains(path));
+                paths.into_iter().filter(|path| !is_command(path)).collect::<Vec<_>>()
+            };
+            let only = told(one.lacking_in(here, other, there), known);
+            findings.extend(only_for(&only, first, platform));
+            let only = told(other.lacking_in(there, one, here), surface);
+            findings.extend(only_for(&only, platform, first));
+        }
     }
     findings
 }
@@ -116,7 +138,12 @@ fn lacking(
 ) -> Option<Finding> {
     let same = |path: &str, platform: &Platform| names::neutral(path, &platform.architecture);
     let lacks: BTreeSet<String> = lacks.iter().map(|path| same(path, without)).collect();
-    let missing: Vec<&String> = has.iter().filter(|path| !lacks.contains(&same(path, with))).collect();
+    let missing: Vec<String> =
+        has.iter().filter(|path| !lacks.contains(&same(path, with))).cloned().collect();
+    only_for(&missing, with, without)
+}
+
+fn only_for(missing: &[String], with: &Platform, without: &Platform) -> Option<Finding> {
     let told: Vec<String> = missing.iter().take(MOST_TOLD).map(|path| format!("`{path}`")).collect();
     let more = missing.len() - told.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::allowed::Allowed;
 use super::finding::{Code, Finding, shown};
 use super::image::{Image, Program, is_executable};
+use super::names;
 use super::start::interpreter;
 use crate::layer::EntryKind;
 use crate::scan::{Elf, ElfKind, Found};
@@ -90,6 +91,69 @@ pub(super) fn of_program(
     found.collect()
 }
 
+/// Libraries of the program which the image starts with that are somewhere in the image, and nowhere where its loader
+/// looks for them. Nothing is said where that cannot be known: somebody may tell the loader of further folders.
+pub(super) fn out_of_reach(
+    image: &Image<'_>,
+    path: &[u8],
+    elf: &Elf,
+    layer: Option<usize>,
+    subject: &str,
+) -> Vec<Finding> {
+    let is_told = |file: &str| image.tree().get(file.as_bytes()).is_some();
+    let knows_more = ["etc/ld.so.cache", "etc/ld.so.preload"].into_iter().any(is_told)
+        || elf.interpreter.as_deref().is_none_or(|loader| loader.contains("musl"));
+    let Some(folders) = searched(image, path, elf).filter(|_| !knows_more) else { return Vec::new() };
+    let tree = image.tree();
+    let mut findings = Vec::new();
+    for name in elf.needed.iter().filter(|name| !name.contains('/')) {
+        let is_found = |folder: &String| image.has(&format!("{folder}/{name}"));
+        let places = tree.walk(tree.root()).filter(|node| tree.name(*node) == name.as_bytes());
+        let places: Vec<String> = places.map(|node| shown(tree.path(node))).collect();
+        let is_usual = |place: &String| is_in_usual_folder(place, &image.platform.architecture);
+        let Some(place) = places.first() else { continue };
+        if folders.iter().any(is_found) || places.iter().any(is_usual) {
+            continue;
+        }
+        let message =
+            format!("{subject} needs `{name}`, which is at `{place}`, where its loader does not look");
+        let finding = Finding::warning(Code::NoLibrary, message).in_layer(layer).of_file(shown(path));
+        findings.push(finding.help(
+            "copy it to `/usr/lib`, link the program with `-Wl,-rpath`, run `ldconfig`, or set `LD_LIBRARY_PATH`",
+        ));
+    }
+    findings
+}
+
+/// The folders that the program and the image's variables name; nothing where one of them depends on the machine.
+fn searched(image: &Image<'_>, path: &[u8], elf: &Elf) -> Option<Vec<String>> {
+    let path = shown(path);
+    let origin = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let variables = image.config.config.env.iter();
+    let variable = variables.filter_map(|variable| variable.strip_prefix("LD_LIBRARY_PATH=")).next_back();
+    let named = elf.search.iter().map(String::as_str).chain(variable);
+    let named = named.flat_map(|list| list.split(':')).filter(|folder| !folder.is_empty());
+    let folders = named.map(|folder| folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin));
+    folders.map(|folder| (!folder.contains('$') && folder.starts_with('/')).then_some(folder)).collect()
+}
+
+/// Where every loader looks: the system's folders, those of the architecture in them, and what those have for
+/// processors that can more.
+fn is_in_usual_folder(place: &str, architecture: &str) -> bool {
+    let Some((folder, _)) = place.trim_start_matches('/').rsplit_once('/') else { return false };
+    let roots = ["lib", "lib64", "libx32", "lib32", "usr/lib", "usr/lib64", "usr/lib32", "usr/local/lib"];
+    roots.iter().any(|root| {
+        let below = folder.strip_prefix(root);
+        below.is_some_and(|below| {
+            let below = below.trim_start_matches('/');
+            let first = below.split('/').next().unwrap_or_default();
+            below.is_empty()
+                || below.contains("hwcaps")
+                || (names::is_triplet(first, architecture) && !below.contains('/'))
+        })
+    })
+}
+
 fn missing(image: &Image<'_>, program: &Program<'_>, names: &Names) -> Vec<(Code, String)> {
     match program.found {
         Found::Elf(elf) => {
@@ -117,7 +181,7 @@ fn missing_of(image: &Image<'_>, elf: &Elf, names: &Names) -> Vec<(Code, String)
     }
     let is_missing = |name: &&String| {
         let is_from_machine = FROM_MACHINE.iter().any(|start| name.starts_with(start));
-        // `$ORIGIN/x.so` and other paths are rare and somebody else's to resolve.
+        // Paths in the place of names are rare and somebody else's to resolve.
         !is_from_machine && !name.contains('/') && !names.of(image).contains(name.as_bytes())
     };
     elf.needed.iter().filter(is_missing).map(|name| (Code::NoLibrary, name.clone())).collect()

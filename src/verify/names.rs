@@ -51,7 +51,21 @@ pub(super) fn neutral(text: &str, architecture: &str) -> String {
             text.replace_range(start..start + word.len(), "ARCH");
         }
     }
-    text
+    // The systems for 32-bit arm say how they pass numbers.
+    match architecture {
+        "arm" => text.replace("gnueabihf", "gnu").replace("gnueabi", "gnu").replace("musleabihf", "musl"),
+        _ => text,
+    }
+}
+
+/// Whether a name is nothing but some architecture's: `setarch` is called so, for those that the processor runs.
+pub(super) fn is_architecture(name: &str) -> bool {
+    const KNOWN: [&str; 14] = [
+        "amd64", "386", "arm64", "arm", "ppc64le", "s390x", "riscv64", "loong64", "mips64le", "mipsle",
+        "mips64", "mips", "ppc64", "ppc",
+    ];
+    const OTHERS: [&str; 5] = ["linux32", "linux64", "ppc32", "s390", "uname26"];
+    OTHERS.contains(&name) || KNOWN.iter().any(|architecture| words(architecture).contains(&name))
 }
 
 /// What is left of a name without the word for an architecture, to compare it with others. What says nothing but a

@@ -19,7 +19,24 @@ struct Start<'i> {
 pub(super) fn findings(image: &Image<'_>, allowed: &Allowed) -> Vec<Finding> {
     let Some(start) = start(image) else { return Vec::new() };
     let found = program(image, &start, allowed);
-    found.into_iter().map(|finding| Finding { is_error: true, ..finding }).collect()
+    let mut found: Vec<Finding> =
+        found.into_iter().map(|finding| Finding { is_error: true, ..finding }).collect();
+    if found.is_empty() {
+        found.extend(out_of_reach(image, &start, allowed));
+    }
+    found
+}
+
+/// What a loader may still be told of when the image runs is no error.
+fn out_of_reach(image: &Image<'_>, start: &Start<'_>, allowed: &Allowed) -> Vec<Finding> {
+    let Some((path, node)) = find(image, start.program) else { return Vec::new() };
+    match image.found(node) {
+        Some(Found::Elf(elf)) if !allowed.has(&path) => {
+            let subject = format!("the {} `{}`", start.keyword, start.program);
+            links::out_of_reach(image, &path, elf, image.layer_of(node), &subject)
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn start<'i>(image: &'i Image<'_>) -> Option<Start<'i>> {

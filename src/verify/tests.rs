@@ -52,4 +52,5 @@ fn names_are_compared_without_their_architecture() {
     assert_eq!(bare("agent", "arm64"), None);
     assert_eq!(neutral("/usr/lib/x86_64-linux-gnu/x64", "amd64"), "/usr/lib/ARCH-linux-gnu/ARCH");
     assert_eq!(neutral("/opt/alarm", "arm"), "/opt/alarm");
+    assert_eq!(neutral("/usr/bin/perl5-arm-linux-gnueabihf", "arm"), "/usr/bin/perl5-ARCH-linux-gnu");
 }

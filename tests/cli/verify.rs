@@ -9,13 +9,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::builders::{fleet, foreign, sockets};
+use crate::builders::{configure, fleet, foreign, sockets, worker};
+use crate::support::engine::engines;
 use crate::support::program::{Elf, zip};
 use crate::support::project::native;
 use crate::support::{Project, Registry, base, repository, skip};
 
 /// `MODE PATH KIND …`, where the kind is `text` with the text, `elf`, `library` or `object` with an architecture, a
-/// loader and libraries, `jar` with a member and its architecture, or `mach-o`.
+/// loader, libraries and `runpath=PATH`, `jar` with a member and its architecture, or `mach-o`.
 fn write(project: &Project, line: &str) {
     let mut words = line.splitn(4, ' ');
     let mut word = || words.next().unwrap_or_default();
@@ -27,8 +28,10 @@ fn write(project: &Project, line: &str) {
         "elf" => {
             let (program, loader) = (Elf::program(next()), next());
             let program = if loader.is_empty() { program } else { program.started_by(loader) };
-            let needed: Vec<&str> = rest.split(' ').skip(2).collect();
-            program.needing(&needed).bytes()
+            let (search, needed): (Vec<&str>, Vec<&str>) =
+                rest.split(' ').skip(2).partition(|word| word.starts_with("runpath="));
+            let program = program.needing(&needed);
+            search.iter().fold(program, |program, word| program.searching(&word["runpath=".len()..])).bytes()
         }
         "library" => {
             let library = Elf::library(next());
@@ -150,6 +153,38 @@ fn images_of_workers_are_judged_in_the_same_way() {
     ran.says(&format!("not run, because `verify app {}` failed: merge app", foreign()));
 }
 
+/// Whoever builds: what comes of it is judged and tested here.
+#[test]
+fn images_of_workers_and_engines_are_tested_before_they_are_merged() {
+    let Some(base) = base() else { return };
+    let dockerfile = "FROM busybox\nCOPY server /server\nCMD [\"/server\"]\n";
+    let tests = "[target.app.test.runs]\nrun = [\"cat\", \"/etc/passwd\"]\n\
+                 expect = { stdout-matches = \"^root:\", files = [\"/server\"], config = { cmd = [\"/server\"] } }\n";
+    let platform = native();
+    let architecture = platform.trim_start_matches("linux/").to_string();
+    let mut builders = Vec::new();
+    if let Some(sockets) = sockets() {
+        builders.push(format!("unix://{}", sockets[0].display()));
+    }
+    builders.extend(engines().into_iter().map(|engine| format!("docker://{}", engine.socket())));
+    for endpoint in builders {
+        let project = Project::native_app(&base, dockerfile);
+        project.write("multiarch.toml", format!("{}{tests}", project.read("multiarch.toml")));
+        configure(&project, &[worker(&endpoint, &[&platform])]);
+        let bake = || project.mab(&["bake", "app", "--builder", "fleet"]).run();
+        write(&project, &format!("0755 server elf {architecture}"));
+        bake().succeeded().says("done in");
+        project.edit("multiarch.toml", "^root:", "^nobody-at-all:");
+        let ran = bake().failed(1).says("test::failed\n");
+        ran.says(&format!("not run, because `test app {platform}` failed: merge app"));
+        project.edit("multiarch.toml", "^nobody-at-all:", "^root:");
+        write(&project, "0755 server elf riscv64");
+        let ran =
+            bake().failed(1).says(&format!("`/server` is for riscv64, but the image is for {platform}"));
+        ran.says("brought by this line");
+    }
+}
+
 /// The same image in all its places.
 #[test]
 fn images_that_are_there_are_judged_wherever_they_are() {
@@ -190,6 +225,75 @@ fn images_that_are_there_are_judged_wherever_they_are() {
             .failed(2)
             .says("it is for linux/arm64");
     }
+}
+
+/// An image whose index says another platform than its config.
+#[test]
+fn a_config_that_says_another_platform_is_told() {
+    let project = Project::of(&WRONG.replace("arm64", "amd64"));
+    write(&project, "0755 server elf amd64");
+    project.bake(&["app", "-o", "type=oci,dest=layout,tar=false"]);
+    let index: Value = serde_json::from_str(&project.read("layout/index.json")).expect("it is JSON");
+    let mut entry = index["manifests"][0].clone();
+    let blob =
+        |digest: &Value| format!("layout/blobs/{}", digest.as_str().expect("a digest").replace(':', "/"));
+    let document: Value = serde_json::from_str(&project.read(&blob(&entry["digest"]))).expect("it is JSON");
+    if document["manifests"].is_array() {
+        entry = document["manifests"][0].clone();
+    }
+    entry["platform"] = serde_json::json!({ "os": "linux", "architecture": "arm64" });
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [entry] });
+    project.write("layout/index.json", index.to_string());
+    let ran = project.mab(&["verify", "./layout"]).run().failed(1);
+    assert_eq!(ran.stdout, "linux/arm64: 1 layer: 2 errors\n");
+    ran.says("verify::wrong-config\n\n  × its config says linux/amd64, but it stands for linux/arm64\n")
+        .says("help: build the image for the platform that it is published for, and make the index again")
+        .says("`/server` is for amd64, but the image is for linux/arm64");
+}
+
+/// Small files that say much: each of 256 names has 255 letters, and the file has them once.
+#[test]
+fn a_layer_that_is_made_to_be_too_much_is_told() {
+    let project = Project::of(
+        "[target.app]\nplatforms = [\"linux/amd64\"]\ndockerfile-inline = \"FROM scratch\\nCOPY many /many\"\n",
+    );
+    let name = "n".repeat(255);
+    let bytes = Elf::program("amd64").needing(&vec![name.as_str(); 256]).bytes();
+    for number in 0..1000 {
+        project.write(&format!("many/{number}"), &bytes);
+    }
+    let ran = project.mab(&["bake", "app"]).run().failed(1);
+    ran.says("verify::too-much\n\n  × a layer has more programs than can be looked at\n")
+        .says("layer 1 of 1, made by `COPY many /many`")
+        .says("help: split the layer; `verify = \"off\"` in the target lets it pass unseen");
+}
+
+#[test]
+fn the_layers_of_a_base_that_is_named_are_judged_when_that_is_asked_for() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let (base, app) = (registry.repository("base"), registry.repository("app"));
+    let annotation =
+        |key: &str, value: &str| format!("\"manifest:org.opencontainers.image.base.{key}={value}\"");
+    let project = Project::of(&format!(
+        "[project]\nplatforms = [\"linux/arm64\"]\n\
+         [target.base]\nverify = \"off\"\ntags = [\"{base}:1\"]\ndockerfile-inline = \"FROM scratch\\nCOPY server /\"\n\
+         [target.app]\ntags = [\"{app}:1\"]\ndockerfile-inline = \"FROM {base}:1\\nCOPY own /\"\nannotations = [{}]\n",
+        annotation("name", &format!("{base}:1"))
+    ));
+    write(&project, "0755 server elf amd64");
+    write(&project, "0755 own elf arm64");
+    project.bake(&["base", "--push"]);
+    project.bake(&["app", "--push"]);
+    let name = format!("{app}:1");
+    let ran = project.mab(&["verify", &name]).run().succeeded();
+    assert_eq!(ran.stdout, "linux/arm64: 1 layer (and 1 of its base, not judged): nothing is wrong\n");
+    let ran = project.mab(&["verify", "--base", &name]).run().failed(1);
+    assert_eq!(ran.stdout, "linux/arm64: 2 layers: 1 error\n");
+    ran.says("`/server` is for amd64, but the image is for linux/arm64").says("layer 1 of 2");
+    // A base that nobody can look at leaves nothing out.
+    project.edit("multiarch.toml", &format!("name={base}:1"), &format!("name={base}:none"));
+    project.bake(&["app", "--push"]);
+    project.mab(&["verify", &name]).run().failed(1).says("layer 1 of 2");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub struct Elf {
     flags: u32,
     interpreter: Option<String>,
     needed: Vec<String>,
+    search: Option<String>,
 }
 
 const BASE: u64 = 0x40_0000;
@@ -29,8 +30,8 @@ impl Elf {
             "bpf" => (247, true, false, 0),
             other => panic!("no program is for {other}"),
         };
-        let (interpreter, needed) = (None, Vec::new());
-        Self { machine, is_64_bit, is_big_endian, kind: 2, flags, interpreter, needed }
+        let (interpreter, needed, search) = (None, Vec::new(), None);
+        Self { machine, is_64_bit, is_big_endian, kind: 2, flags, interpreter, needed, search }
     }
 
     pub fn library(architecture: &str) -> Self {
@@ -49,6 +50,11 @@ impl Elf {
         Self { needed: needed.iter().map(ToString::to_string).collect(), ..self }
     }
 
+    /// With a RUNPATH.
+    pub fn searching(self, path: &str) -> Self {
+        Self { search: Some(path.to_string()), ..self }
+    }
+
     pub fn bytes(&self) -> Vec<u8> {
         let (header, entry) = if self.is_64_bit { (64, 56) } else { (52, 32) };
         let is_dynamic = self.interpreter.is_some() || !self.needed.is_empty();
@@ -65,9 +71,22 @@ impl Elf {
             let strings = start + content.len();
             content.push(0);
             let mut dynamic = Vec::new();
+            // As linkers do, an equal name stands there once.
+            let mut known: Vec<(&String, u64)> = Vec::new();
             for name in &self.needed {
-                self.pair(&mut dynamic, 1, (start + content.len() - strings) as u64);
+                if let Some((_, place)) = known.iter().find(|(other, _)| *other == name) {
+                    self.pair(&mut dynamic, 1, *place);
+                    continue;
+                }
+                let place = (start + content.len() - strings) as u64;
+                known.push((name, place));
+                self.pair(&mut dynamic, 1, place);
                 content.extend_from_slice(name.as_bytes());
+                content.push(0);
+            }
+            if let Some(path) = &self.search {
+                self.pair(&mut dynamic, 29, (start + content.len() - strings) as u64);
+                content.extend_from_slice(path.as_bytes());
                 content.push(0);
             }
             self.pair(&mut dynamic, 5, BASE + strings as u64);

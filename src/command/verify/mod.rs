@@ -97,7 +97,7 @@ async fn judge(place: &Place, found: Found, options: &VerifyOptions) -> Result<V
         let image =
             image.map_err(|error| damaged(format!("its layers do not fit on each other: {error}")))?;
         let findings = verify::judge(&image, &rules);
-        let surface = Surface::new(&image);
+        let surface = Surface::new(&image, &rules);
         let problems = findings.iter().map(|finding| told(finding, &config, &rules, layers)).collect();
         drop(image);
         Ok(VerifiedImage { platform, layers, passed_over: first, findings, problems, surface })
