@@ -21,13 +21,29 @@ pub fn skip(what: &str) {
 
 /// The OCI layout with busybox for two architectures that `scripts/base-image` makes.
 pub fn base() -> Option<PathBuf> {
-    let given = std::env::var_os("MAB_TEST_BASE").map(PathBuf::from);
-    let base = given.unwrap_or_else(|| repository().join(".base/busybox"));
-    if base.join("index.json").is_file() {
-        return Some(base);
+    made("MAB_TEST_BASE", "busybox", "index.json", "what builds from a base image: run scripts/base-image")
+}
+
+/// What a script makes into a folder that a variable names, or into `.base`.
+fn made(variable: &str, name: &str, file: &str, what: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from);
+    let made = given.unwrap_or_else(|| repository().join(".base").join(name));
+    if made.join(file).is_file() {
+        return Some(made);
     }
-    skip("what builds from a base image: run scripts/base-image");
+    skip(what);
     None
+}
+
+/// An OCI layout with busybox for arm64, arm/v7, ppc64le and s390x.
+pub fn foreign_base() -> Option<PathBuf> {
+    let what = "what builds for many processors: run scripts/base-image --output .base/foreign amd64 arm64 armhf ppc64el s390x";
+    made("MAB_TEST_FOREIGN", "foreign", "index.json", what)
+}
+
+/// Root file systems of real packages: `amd64.tar` and so on.
+pub fn real_roots() -> Option<PathBuf> {
+    made("MAB_TEST_REAL", "real", "whole", "what looks at real packages: run scripts/real-roots")
 }
 
 pub fn is_root() -> bool {
