@@ -9,8 +9,8 @@ use super::finding::{Code, Finding};
 use super::image::{Image, is_executable};
 use super::names;
 use super::own_files::OwnFiles;
-use crate::base::Platform;
-use crate::layer::EntryKind;
+use crate::base::{Digest, Platform};
+use crate::layer::{EntryKind, Origin};
 use crate::model::Verify;
 use crate::oci::ImageConfig;
 
@@ -23,6 +23,8 @@ pub struct Surface {
     commands: Option<BTreeSet<String>>,
     /// The other files that they have; nothing where they cannot be compared.
     files: Option<OwnFiles>,
+    /// What the target's layers make of the files of users and groups.
+    accounts: BTreeMap<String, Digest>,
 }
 
 /// So many commands are compared, and so many told of.
@@ -36,6 +38,7 @@ impl Surface {
             settings: settings(image.config),
             commands: commands(image),
             files: OwnFiles::of(image, &allowed),
+            accounts: accounts(image),
         }
     }
 }
@@ -62,6 +65,16 @@ fn settings(config: &ImageConfig) -> BTreeMap<String, String> {
     }
     settings.retain(|_, value| !value.is_empty());
     settings
+}
+
+fn accounts(image: &Image<'_>) -> BTreeMap<String, Digest> {
+    let digest = |path: &str| {
+        let Origin { layer, position } = image.tree().origin(image.tree().get(path.as_bytes())?)?;
+        let index = image.layers.get(layer as usize)?.as_ref().filter(|_| layer as usize >= image.first)?;
+        index.entries.get(position as usize)?.content
+    };
+    let found = ["etc/passwd", "etc/group"].map(|path| Some((format!("/{path}"), digest(path)?)));
+    found.into_iter().flatten().collect()
 }
 
 fn commands(image: &Image<'_>) -> Option<BTreeSet<String>> {
@@ -108,6 +121,12 @@ pub fn differences(images: &[(&Platform, &Surface)]) -> Vec<Finding> {
                 };
                 let message =
                     format!("{name} is {} for {first}, but {} for {platform}", value(one), value(other));
+                findings.push(Finding::warning(Code::Differs, message).help(HELP));
+            }
+        }
+        for (path, one) in &known.accounts {
+            if surface.accounts.get(path).is_some_and(|other| other != one) {
+                let message = format!("`{path}` is another one for {first} than for {platform}");
                 findings.push(Finding::warning(Code::Differs, message).help(HELP));
             }
         }
