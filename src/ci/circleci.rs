@@ -5,7 +5,7 @@
 use super::lines::{Lines, scalar};
 use super::pipeline::{Level, Pipeline};
 use super::runner::{Machine, Runner};
-use super::setup::{self, Account};
+use super::setup;
 
 pub(super) fn config(pipeline: &Pipeline) -> String {
     let mut lines = Lines::default();
@@ -15,7 +15,7 @@ pub(super) fn config(pipeline: &Pipeline) -> String {
     if !pipeline.options.is_split {
         job(&mut lines, "release", "release: {type: boolean}");
         lines.add(3, "- prepare");
-        conditional(&mut lines, &pipeline.bake("--set '*.push=false'"), &pipeline.bake(""));
+        conditional(&mut lines, pipeline, &pipeline.bake("--set '*.push=false'"), &pipeline.bake(""));
         files(&mut lines, pipeline);
         workflow(&mut lines, pipeline);
         return lines.text();
@@ -25,7 +25,9 @@ pub(super) fn config(pipeline: &Pipeline) -> String {
     }
     if pipeline.is_split() {
         job(&mut lines, "merge", "");
-        lines.all(3, &["- prepare", "- attach_workspace: {at: .}"]);
+        lines.add(3, "- prepare");
+        login(&mut lines, pipeline, 3);
+        lines.add(3, "- attach_workspace: {at: .}");
         lines.add(3, format!("- run: {}", scalar(&format!("mab {}", pipeline.merge()))));
         files(&mut lines, pipeline);
     }
@@ -48,10 +50,10 @@ fn commands(lines: &mut Lines, pipeline: &Pipeline) {
         Some(command) => lines.add(6, command),
         None => lines.all(6, &setup::release(pipeline).map_install()),
     };
-    let accounts: Vec<Account<'_>> =
-        pipeline.registries.iter().map(|host| setup::usual_account(host)).collect();
-    if let Some(command) = setup::login(&accounts) {
-        lines.add(3, "- run:").add(5, "name: Log in").add(5, "command: |").add(6, command);
+    let logins = setup::logins(pipeline, |_| setup::USUAL);
+    if !logins.is_empty() {
+        lines.all(1, &["login:", "  steps:"]);
+        lines.add(3, "- run:").add(5, "name: Log in").add(5, "command: |").all(6, &logins);
     }
 }
 
@@ -106,18 +108,28 @@ fn build(lines: &mut Lines, pipeline: &Pipeline, at: usize, level: &Level) {
         lines.add(3, format!("- run: {}", scalar(&format!("mab {tried}"))));
         return;
     }
-    conditional(lines, &tried, &pipeline.bake_level(level, platform, "--part parts/"));
+    conditional(lines, pipeline, &tried, &pipeline.part(level, platform));
     lines.add(3, "- when:").add(5, "condition: << parameters.release >>").add(5, "steps:");
     lines.add(6, "- persist_to_workspace: {root: ., paths: [parts]}");
 }
 
+/// Where something is to be published.
+fn login(lines: &mut Lines, pipeline: &Pipeline, depth: usize) {
+    if !pipeline.registries.is_empty() {
+        lines.add(depth, "- login");
+    }
+}
+
 /// One command where nothing is to be published, and another where it is.
-fn conditional(lines: &mut Lines, tried: &str, released: &str) {
+fn conditional(lines: &mut Lines, pipeline: &Pipeline, tried: &str, released: &str) {
     for (condition, command) in [("unless", tried), ("when", released)] {
         lines
             .add(3, format!("- {condition}:"))
             .add(5, "condition: << parameters.release >>")
             .add(5, "steps:");
+        if condition == "when" {
+            login(lines, pipeline, 6);
+        }
         lines.add(6, format!("- run: {}", scalar(&format!("mab {command}"))));
     }
 }

@@ -108,13 +108,7 @@ fn build(lines: &mut Lines, pipeline: &Pipeline, at: usize, level: &Level) {
     }
     run(lines, pipeline, "Build what a pull request asks for, and publish nothing", UNTRUSTED, &tried);
     login(lines, pipeline);
-    run(
-        lines,
-        pipeline,
-        "Build this platform's part",
-        TRUSTED,
-        &pipeline.bake_level(level, platform, "--part parts/"),
-    );
+    run(lines, pipeline, "Build this platform's part", TRUSTED, &pipeline.part(level, platform));
     step(lines, "Hand the part on", TRUSTED, "actions/upload-artifact@v4");
     lines.add(5, format!("name: part-{}-${{{{ matrix.name }}}}", pipeline.job(at)));
     lines.all(5, &["path: parts/", "if-no-files-found: error", "retention-days: 1"]);
@@ -207,9 +201,12 @@ fn login(lines: &mut Lines, pipeline: &Pipeline) {
         lines.add(4, "env:");
         lines.add(5, format!("REGISTRY_USER: ${{{{ {user} }}}}"));
         lines.add(5, format!("REGISTRY_PASSWORD: ${{{{ {password} }}}}"));
-        let command =
-            r#"printf %s "$REGISTRY_PASSWORD" | docker login --username "$REGISTRY_USER" --password-stdin "#;
-        lines.add(4, format!("run: {}", scalar(&format!("{command}{host}"))));
+        // Steps that are commands do not see the program that the action brings; Docker is on every runner.
+        let program = if pipeline.options.install.is_some() { "mab" } else { "docker" };
+        let command = format!(
+            r#"printf %s "$REGISTRY_PASSWORD" | {program} login {host} --username "$REGISTRY_USER" --password-stdin"#
+        );
+        lines.add(4, format!("run: {}", scalar(&command)));
     }
 }
 

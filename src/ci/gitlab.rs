@@ -5,7 +5,7 @@
 use super::lines::{Lines, scalar};
 use super::pipeline::{Level, Pipeline};
 use super::runner::Machine;
-use super::setup::{self, Account};
+use super::setup;
 
 const TRUSTED: &str = "- if: $CI_COMMIT_TAG || $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH";
 const UNTRUSTED: &str = "- if: $CI_PIPELINE_SOURCE == \"merge_request_event\"";
@@ -32,8 +32,8 @@ pub(super) fn pipeline(pipeline: &Pipeline) -> String {
     if pipeline.is_split() {
         lines.all(0, &["merge:", "  extends: .mab", "  stage: merge"]);
         lines.add(1, "rules:").add(2, TRUSTED);
-        lines.add(1, "script:");
-        lines.add(2, format!("- {}", scalar(&format!("mab {}", pipeline.merge()))));
+        let merge = format!("mab {}", pipeline.merge());
+        script(&mut lines, &[logins(pipeline), vec![merge]].concat());
         artifacts(&mut lines, pipeline);
     }
     lines.text()
@@ -53,29 +53,33 @@ fn base(lines: &mut Lines, pipeline: &Pipeline) {
     for command in setup::commands(pipeline, emulates) {
         lines.add(2, format!("- {}", scalar(&command)));
     }
-    let accounts: Vec<Account<'_>> = pipeline.registries.iter().map(|host| account(host)).collect();
-    if let Some(command) = setup::login(&accounts) {
-        lines.add(2, format!("- {}", scalar(&command)));
-    }
 }
 
-/// GitLab gives every job a password for the project's registry; for others there are variables of the project.
-fn account(host: &str) -> Account<'_> {
-    match host.starts_with("registry.gitlab.") {
-        true => Account { host, user: "$CI_REGISTRY_USER", password: "$CI_REGISTRY_PASSWORD" },
-        false => setup::usual_account(host),
+/// Not for merge requests: nobody has looked at their code yet, and protected variables are empty there. GitLab gives
+/// every job a password for the project's registry; for others there are variables of the project.
+fn logins(pipeline: &Pipeline) -> Vec<String> {
+    setup::logins(pipeline, |host| match host.starts_with("registry.gitlab.") {
+        true => ("CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"),
+        false => setup::USUAL,
+    })
+}
+
+/// A job's commands.
+fn script(lines: &mut Lines, commands: &[String]) {
+    lines.add(1, "script:");
+    for command in commands {
+        lines.add(2, format!("- {}", scalar(command)));
     }
 }
 
 fn whole(lines: &mut Lines, pipeline: &Pipeline) {
     lines.all(0, &["try:", "  extends: .mab", "  stage: release"]);
     lines.add(1, "rules:").add(2, UNTRUSTED);
-    lines.add(1, "script:");
-    lines.add(2, format!("- {}", scalar(&format!("mab {}", pipeline.bake("--set '*.push=false'")))));
+    script(lines, &[format!("mab {}", pipeline.bake("--set '*.push=false'"))]);
     lines.all(0, &["release:", "  extends: .mab", "  stage: release", "  interruptible: false"]);
     lines.add(1, "rules:").add(2, TRUSTED);
-    lines.add(1, "script:");
-    lines.add(2, format!("- {}", scalar(&format!("mab {}", pipeline.bake("")))));
+    let bake = format!("mab {}", pipeline.bake(""));
+    script(lines, &[logins(pipeline), vec![bake]].concat());
     artifacts(lines, pipeline);
 }
 
@@ -105,7 +109,8 @@ fn build(lines: &mut Lines, pipeline: &Pipeline, at: usize, level: &Level) {
     lines.add(3, "if [ \"$CI_PIPELINE_SOURCE\" = merge_request_event ]; then");
     lines.add(4, format!("mab {}", pipeline.bake_level(level, platform, "--set '*.push=false'")));
     lines.add(3, "else");
-    lines.add(4, format!("mab {}", pipeline.bake_level(level, platform, "--part parts/")));
+    lines.all(4, &logins(pipeline));
+    lines.add(4, format!("mab {}", pipeline.part(level, platform)));
     lines.add(3, "fi");
     lines.all(1, &["artifacts:", "  paths: [parts/]", "  expire_in: 1 day"]);
 }

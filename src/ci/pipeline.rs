@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lines::word;
 use super::runner::Runner;
-use crate::base::Platform;
+use crate::base::{Platform, Reference};
 use crate::model::{CacheKind, Output, Project, SecretSource, Target};
-use crate::plan::{Node, Plan};
+use crate::plan::{Node, Plan, PublishTarget};
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +41,10 @@ pub struct Pipeline {
     pub levels: Vec<Level>,
     /// Targets stand on others, and no cache that machines share has those.
     pub lacks_cache: bool,
-    /// Hosts that are pushed to.
+    /// Hosts that images are pushed to, or results of a cache.
     pub registries: Vec<String>,
+    /// Targets that are pushed.
+    pub pushed: BTreeSet<String>,
     /// Environment variables that secrets come from.
     pub secrets: Vec<String>,
     pub default_branch: String,
@@ -87,7 +89,8 @@ impl Pipeline {
             },
             lacks_cache: !stood_on.is_empty() && !is_shared,
             levels,
-            registries: registries(plan),
+            registries: registries(plan, project),
+            pushed: published(plan).map(|target| target.target.clone()).collect(),
             secrets: secrets.into_iter().collect(),
             default_branch: project.default_branch.clone().unwrap_or_else(|| "main".to_string()),
             uses_github_cache: all.any(|kind| kind == CacheKind::Gha),
@@ -103,8 +106,8 @@ impl Pipeline {
     }
 
     /// Whether anything leaves the pipeline.
-    pub(super) fn delivers(&self) -> bool {
-        !self.registries.is_empty() || !self.files.is_empty()
+    pub fn delivers(&self) -> bool {
+        !self.pushed.is_empty() || !self.files.is_empty()
     }
 
     /// What a job that builds one level says of it in its name.
@@ -146,6 +149,23 @@ impl Pipeline {
     pub(super) fn bake_level(&self, level: &Level, platform: &str, more: &str) -> String {
         let names = if self.levels.len() == 1 { &self.options.names } else { &level.targets };
         tidy(&format!("bake {}{} --platform {platform} {more}", self.words(names), self.builder()))
+    }
+
+    /// The part of a level. What the group says of being pushed is not said of targets that are named one by one.
+    pub(super) fn part(&self, level: &Level, platform: &str) -> String {
+        let is_pushed = |name: &&String| self.pushed.contains(*name);
+        let more = match level.targets.iter().all(|name| self.pushed.contains(name)) {
+            _ if self.levels.len() == 1 => String::new(),
+            true => "--push".to_string(),
+            false => {
+                let pushed = level.targets.iter().filter(is_pushed);
+                pushed
+                    .map(|name| format!("--set {}", word(&format!("{name}.push=true"))))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            }
+        };
+        self.bake_level(level, platform, &format!("{more} --part parts/"))
     }
 
     pub(super) fn merge(&self) -> String {
@@ -217,13 +237,25 @@ fn is_shared(kind: CacheKind) -> bool {
     !matches!(kind, CacheKind::Local | CacheKind::Inline)
 }
 
-fn registries(plan: &Plan) -> Vec<String> {
-    let mut hosts = BTreeSet::new();
+fn published(plan: &Plan) -> impl Iterator<Item = &PublishTarget> {
+    plan.nodes().flat_map(|(_, node)| match node {
+        Node::Publish(publish) => publish.targets.as_slice(),
+        _ => &[],
+    })
+}
+
+/// Where images go, and where caches are written.
+fn registries(plan: &Plan, project: &Project) -> Vec<String> {
+    let names = published(plan).flat_map(|target| &target.names);
+    let mut hosts: BTreeSet<String> = names.map(|name| name.registry().to_string()).collect();
     for (_, node) in plan.nodes() {
-        if let Node::Publish(publish) = node {
-            let names = publish.targets.iter().flat_map(|target| &target.names);
-            hosts.extend(names.map(|name| name.registry().to_string()));
-        }
+        let Node::Build(build) = node else { continue };
+        let Some(target) = project.targets.get(&build.target) else { continue };
+        let named = target.cache.named.iter().filter_map(|name| project.caches.get(&name.value));
+        let entries = named.map(|cache| &cache.entry).chain(target.cache.to.iter().map(|entry| &entry.value));
+        let places = entries.filter(|entry| entry.kind == CacheKind::Registry);
+        let places = places.filter_map(|entry| entry.parameters.get("ref")?.parse::<Reference>().ok());
+        hosts.extend(places.map(|place| place.registry().to_string()));
     }
     hosts.into_iter().collect()
 }

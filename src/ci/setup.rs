@@ -28,39 +28,17 @@ pub(super) fn release(pipeline: &Pipeline) -> Vec<String> {
     ]
 }
 
-/// The key of a registry in Docker's configuration.
-fn key(host: &str) -> &str {
-    if host == "docker.io" { "https://index.docker.io/v1/" } else { host }
-}
-
-/// Who logs in to a host, as words of a shell.
-pub(super) struct Account<'a> {
-    pub host: &'a str,
-    pub user: &'a str,
-    pub password: &'a str,
+/// Logs in to registries, one line each, by the name and password that variables hold.
+pub(super) fn logins(
+    pipeline: &Pipeline,
+    variables: impl Fn(&str) -> (&'static str, &'static str),
+) -> Vec<String> {
+    let login = |host: &String| {
+        let (user, password) = variables(host);
+        format!("printf %s \"${password}\" | mab login {host} --username \"${user}\" --password-stdin")
+    };
+    pipeline.registries.iter().map(login).collect()
 }
 
 /// Variables that the user sets for the project.
-pub(super) fn usual_account(host: &str) -> Account<'_> {
-    Account { host, user: "$REGISTRY_USER", password: "$REGISTRY_PASSWORD" }
-}
-
-/// Writes credentials where every client of registries looks for them, with nothing but a shell.
-pub(super) fn login(accounts: &[Account<'_>]) -> Option<String> {
-    if accounts.is_empty() {
-        return None;
-    }
-    let entries: Vec<String> =
-        accounts.iter().map(|account| format!("\"{}\":{{\"auth\":\"%s\"}}", key(account.host))).collect();
-    let values: Vec<String> = accounts
-        .iter()
-        .map(|Account { user, password, .. }| {
-            format!("\"$(printf '%s:%s' \"{user}\" \"{password}\" | base64 | tr -d '\\n')\"")
-        })
-        .collect();
-    Some(format!(
-        "mkdir -p ~/.docker && printf '{{\"auths\":{{{}}}}}' {} > ~/.docker/config.json",
-        entries.join(","),
-        values.join(" ")
-    ))
-}
+pub(super) const USUAL: (&str, &str) = ("REGISTRY_USER", "REGISTRY_PASSWORD");

@@ -87,11 +87,14 @@ fn tasks(pipeline: &Pipeline) -> Vec<(String, String, Vec<String>)> {
     let mut tasks: Vec<(String, String, Vec<String>)> = Vec::new();
     let mut before: Vec<String> = Vec::new();
     for (at, level) in pipeline.levels.iter().enumerate() {
-        let more = if pipeline.is_split() { "--part parts/" } else { "" };
         let mut here = Vec::new();
         for runner in pipeline.runners(level) {
             let name = format!("{}-{}", pipeline.job(at), runner.name);
-            tasks.push((name.clone(), pipeline.bake_level(level, &runner.platform, more), before.clone()));
+            let command = match pipeline.is_split() {
+                true => pipeline.part(level, &runner.platform),
+                false => pipeline.bake_level(level, &runner.platform, ""),
+            };
+            tasks.push((name.clone(), command, before.clone()));
             here.push(name);
         }
         before = here;

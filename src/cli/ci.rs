@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::args::ProjectArguments;
-use super::{failed, print_text, printed, runtime};
+use super::{document, failed, runtime};
 use crate::ci::{Options, System};
 use crate::command::SessionOptions;
 use crate::command::ci::{self, CiOptions};
@@ -87,22 +87,13 @@ pub fn ci(arguments: &CiArguments, facts: &mut Facts) -> ExitCode {
         Err(problem) => return failed(&[*problem], progress, Some(facts)),
     };
     let runtime = runtime();
-    if arguments.check {
-        return match runtime.block_on(ci::check(&options, facts)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(problems) => failed(&problems, progress, Some(facts)),
-        };
-    }
-    if arguments.output.as_ref().is_some_and(|path| path.as_os_str() == "-") {
-        return printed(runtime.block_on(ci::text(&options, facts)), facts, progress);
-    }
-    match runtime.block_on(ci::write(&options, facts)) {
-        Ok((path, is_new)) => {
-            let said = if is_new { "wrote" } else { "is up to date:" };
-            print_text(&format!("{said} {path}\n"), facts, progress).unwrap_or(ExitCode::SUCCESS)
-        }
-        Err(problems) => failed(&problems, progress, Some(facts)),
-    }
+    let is_printed = arguments.output.as_ref().is_some_and(|path| path.as_os_str() == "-");
+    let said = match (arguments.check, is_printed) {
+        (true, _) => runtime.block_on(ci::check(&options, facts)),
+        (false, true) => runtime.block_on(ci::text(&options, facts)),
+        (false, false) => runtime.block_on(ci::write(&options, facts)),
+    };
+    document(said, facts, progress)
 }
 
 impl CiArguments {

@@ -6,6 +6,7 @@ use similar::TextDiff;
 
 use super::Failure;
 use super::new_file;
+use super::plan::Document;
 use super::project::{self, ProjectOptions};
 use super::session::{Session, SessionOptions};
 use crate::ci::{self, Options, Pipeline, Standing, System};
@@ -33,19 +34,25 @@ struct Wanted {
     /// The path as it is told.
     shown: String,
     text: String,
+    /// What is odd about the file, or about the pipeline.
+    warnings: Vec<Problem>,
 }
 
 /// The text of the file.
-pub async fn text(options: &CiOptions, facts: &mut Facts) -> Result<String, Failure> {
-    Ok(wanted(options, facts).await?.text)
+pub async fn text(options: &CiOptions, facts: &mut Facts) -> Result<Document, Failure> {
+    let Wanted { text, warnings, .. } = wanted(options, facts).await?;
+    Ok(Document { text, warnings })
 }
 
-/// Writes the file, if nobody has changed it by hand; whether it was not up to date, and its path.
-pub async fn write(options: &CiOptions, facts: &mut Facts) -> Result<(String, bool), Failure> {
+/// Writes the file, if nobody has changed it by hand, and says what it did.
+pub async fn write(options: &CiOptions, facts: &mut Facts) -> Result<Document, Failure> {
     let wanted = wanted(options, facts).await?;
     let found = read(&wanted)?;
     match found.as_deref().map(|found| ci::standing(found, &wanted.text)) {
-        Some(Standing::Fresh) => return Ok((wanted.shown, false)),
+        Some(Standing::Fresh) => {
+            let text = format!("is up to date: {}\n", wanted.shown);
+            return Ok(Document { text, warnings: wanted.warnings });
+        }
         Some(Standing::Edited | Standing::Foreign) if !options.force => {
             let found = found.unwrap_or_default();
             return Err(vec![changed_by_hand(&wanted, &found)]);
@@ -59,15 +66,15 @@ pub async fn write(options: &CiOptions, facts: &mut Facts) -> Result<(String, bo
         })?;
     }
     new_file::write(&wanted.path, &wanted.text, true)?;
-    Ok((wanted.shown, true))
+    Ok(Document { text: format!("wrote {}\n", wanted.shown), warnings: wanted.warnings })
 }
 
 /// Refuses a file that says something else.
-pub async fn check(options: &CiOptions, facts: &mut Facts) -> Result<(), Failure> {
+pub async fn check(options: &CiOptions, facts: &mut Facts) -> Result<Document, Failure> {
     let wanted = wanted(options, facts).await?;
     let found = read(&wanted)?.unwrap_or_default();
     if found == wanted.text {
-        return Ok(());
+        return Ok(Document { text: String::new(), warnings: wanted.warnings });
     }
     let problem = match (found.is_empty(), ci::standing(&found, &wanted.text)) {
         (true, _) => Problem::input("ci::none", format!("there is no `{}`", wanted.shown)),
@@ -98,6 +105,8 @@ async fn wanted(options: &CiOptions, facts: &mut Facts) -> Result<Wanted, Failur
     let planned = project::plan(&options.project, &options.request, None, facts, &session).await?;
     let pipeline =
         Pipeline::new(&planned.plan, &planned.project, &planned.requested, options.pipeline.clone());
+    let mut warnings = planned.warnings;
+    warnings.extend((!pipeline.delivers()).then(|| publishes_nothing(&pipeline)));
     let text = ci::stamped(&options.command, &ci::written(options.system, &pipeline));
     let shown = match &options.output {
         Some(path) => path.display().to_string(),
@@ -108,7 +117,19 @@ async fn wanted(options: &CiOptions, facts: &mut Facts) -> Result<Wanted, Failur
         // Systems look at the top of the work tree.
         None => facts.git.as_ref().map_or(&planned.project.root, |git| &git.root),
     };
-    Ok(Wanted { path: folder.join(&shown), shown, text })
+    Ok(Wanted { path: folder.join(&shown), shown, text, warnings })
+}
+
+fn publishes_nothing(pipeline: &Pipeline) -> Problem {
+    let targets: Vec<String> =
+        pipeline.levels.iter().flat_map(|level| &level.targets).map(|name| format!("`{name}`")).collect();
+    let message = format!(
+        "the pipeline builds {} and publishes nothing: none is pushed, and none writes a file",
+        targets.join(", ")
+    );
+    Problem::warning("ci::publishes-nothing", message).help(
+        "name a group that says `push = true`, or give a target an `output`; its `image` says where it goes",
+    )
 }
 
 fn read(wanted: &Wanted) -> Result<Option<String>, Failure> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use saphyr_parser::{Parser, StrInput};
 
-use crate::support::{Project, Ran, repository};
+use crate::support::{Project, Ran, Registry, repository};
 
 const SYSTEMS: [&str; 4] = ["github", "gitlab", "tekton", "circleci"];
 
@@ -41,6 +41,65 @@ fn pipelines_are_written_to_the_letter() {
             ci(&project, &[system, "files", "--split", "--install", "cargo install mab", "--output", "-"]);
         check(&format!("{system}-files.yml"), &files.succeeded().stdout);
     }
+}
+
+#[test]
+fn a_pipeline_that_publishes_nothing_is_told_of() {
+    let project = project();
+    for more in [&["--output", "-"][..], &[], &[], &["--check"]] {
+        let ran = ci(&project, &[&["gitlab", "api"], more].concat()).succeeded();
+        ran.says("the pipeline builds `api` and publishes nothing: none is pushed, and none writes a file");
+    }
+    ci(&project, &["github", "release"]).succeeded().does_not_say("publishes nothing");
+}
+
+/// Machines of both levels, one after the other, as the pipeline has them; layers go to the registry and in no part.
+#[test]
+fn a_pipeline_of_two_levels_does_what_one_machine_does() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let (image, cache) = (registry.repository("levels"), registry.repository("cache"));
+    let project = Project::of(&format!(
+        "[project]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\nimage = \"{image}/{{{{ target.name }}}}\"\n\
+         [cache.ci]\ntype = \"registry\"\nref = \"{cache}\"\n\
+         [group.release]\ntargets = [\"base\", \"api\"]\npush = true\n[group.tools]\ntargets = [\"tool\"]\n\
+         [target._all]\ncache = [\"ci\"]\ntags = [\"1.4.0\"]\n\
+         [target.base]\ninherits = [\"_all\"]\ndockerfile-inline = \"FROM scratch\\nCOPY content /base\"\n\
+         [target.api]\ninherits = [\"_all\"]\ncontexts = {{ base = \"target:base\" }}\n\
+         dockerfile-inline = \"FROM base\\nCOPY content /api\"\n\
+         [target.tool]\ninherits = [\"_all\"]\ncontexts = {{ base = \"target:base\" }}\n\
+         dockerfile-inline = \"FROM base\\nCOPY content /tool\"\n"
+    ))
+    .file("content", "what is in it");
+    let text = ci(&project, &["tekton", "release", "tools", "--split", "--output", "-"]).succeeded().stdout;
+    let commands = text.lines().filter_map(|line| line.trim().strip_prefix("- {name: command, value: "));
+    let commands: Vec<String> =
+        commands.map(|value| serde_json::from_str(value.trim_end_matches('}')).expect("a text")).collect();
+    assert_eq!(
+        commands,
+        [
+            "bake base --platform linux/amd64 --push --part parts/",
+            "bake base --platform linux/arm64 --push --part parts/",
+            "bake api tool --platform linux/amd64 --set api.push=true --part parts/",
+            "bake api tool --platform linux/arm64 --set api.push=true --part parts/",
+            "merge release tools parts/",
+        ]
+    );
+    for command in &commands {
+        let words: Vec<&str> = command.split(' ').collect();
+        project.mab(&words).run().succeeded();
+    }
+    for target in ["base", "api"] {
+        let image = registry.image(&format!("{image}/{target}"), "1.4.0", "arm64");
+        assert_eq!(image.text(target), "what is in it");
+    }
+    // A manifest and a config of what is pushed; of what is not, the layers as well.
+    let parts = fs::read_dir(project.path("parts")).expect("parts were written").map(|part| {
+        let blobs = part.expect("a part is readable").path().join("blobs/sha256");
+        fs::read_dir(blobs).expect("a part has blobs").count()
+    });
+    let mut blobs: Vec<usize> = parts.collect();
+    blobs.sort_unstable();
+    assert_eq!(blobs, [2, 2, 6, 6]);
 }
 
 /// The messages of a command that failed.
