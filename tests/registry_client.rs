@@ -158,6 +158,23 @@ async fn answers_are_bounded() {
 }
 
 #[tokio::test]
+async fn answers_that_come_byte_by_byte_are_given_up() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let app = registry.reference("app:1");
+    // A byte every 40 ms is 40 s for the whole, and never silence.
+    let bytes = format!(r#"{{"mediaType":"{}","x":"{}"}}"#, media_type::OCI_INDEX, "x".repeat(1000));
+    registry.put_manifest("app", "1", media_type::OCI_INDEX, bytes.as_bytes());
+    let impatient = anybody().adjusted(|options| {
+        options.stall = Duration::from_millis(200);
+        options.retries.attempts = 1;
+    });
+    registry.plan("GET", "/manifests/", Fault::Trickle(Duration::from_millis(40)));
+    let resolved = impatient.resolve(&app).await;
+    assert!(matches!(resolved, Err(RegistryError::Broken { .. })), "{resolved:?}");
+    assert!(impatient.resolve(&app).await.is_ok());
+}
+
+#[tokio::test]
 async fn tags_come_in_pages() {
     let registry = FaultyRegistry::start(Access::Everybody).await;
     for tag in ["a", "b", "c", "d", "e"] {

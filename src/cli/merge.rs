@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::model::Call;
 use crate::plan::Request;
-use crate::publish::part::Aspect;
+use crate::publish::part::{self, Aspect};
 use crate::ui::{Progress, Ui};
 
 /// Joins parts that `mab bake --part` made on other machines, and publishes them as one release
@@ -35,7 +35,7 @@ use crate::ui::{Progress, Ui};
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct MergeArguments {
-    /// Targets and groups, as for `mab bake`; and parts, or folders with parts in them: what has a `/` in it
+    /// Targets and groups, as for `mab bake`; and parts, or folders with parts in them. What has a `/` in it is no target
     #[arg(value_name = "TARGET|PART", required = true)]
     words: Vec<String>,
     #[command(flatten)]
@@ -123,13 +123,18 @@ pub(super) fn tell_part(part: &WrittenPart, facts: &Facts, progress: Progress) -
     print_text(&format!("{}\n", part.path), facts, progress)
 }
 
+/// What has a `/` in it is none but a part; a word may be a folder that has some.
+fn is_part(current: &Path, word: &str) -> bool {
+    word.contains('/') || current.join(word).is_dir() && part::find(&current.join(word), word).is_ok()
+}
+
 impl MergeArguments {
     fn options(&self, facts: &Facts) -> Result<MergeOptions, Vec<Problem>> {
         let (parts, names): (Vec<String>, Vec<String>) =
-            self.words.iter().cloned().partition(|word| word.contains('/'));
+            self.words.iter().cloned().partition(|word| is_part(&facts.directories.current, word));
         if parts.is_empty() {
             let problem = Problem::input("part::none", "no part is named")
-                .help("name parts, or a folder with parts in it, with a `/`: `mab merge release parts/`");
+                .help("name parts, or a folder with parts in it: `mab merge release parts/`");
             return Err(vec![problem]);
         }
         let outputs = self.output.iter().map(|text| config::parse_output(text, &facts.directories.current));

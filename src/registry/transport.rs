@@ -33,6 +33,8 @@ const UPLOAD_CHUNK: usize = 256 * 1024;
 const TICK: Duration = Duration::from_millis(200);
 /// A registry stores and checks a large blob after its last byte came, in silence.
 const PATIENCE_AFTER_UPLOAD: u32 = 10;
+/// How long a document may take, as a multiple of how long a connection may be silent.
+const PATIENCE_FOR_A_DOCUMENT: u32 = 5;
 
 pub struct Transport {
     options: RegistryOptions,
@@ -269,8 +271,16 @@ impl Response {
         Err(failure.into_error(self.host.clone()))
     }
 
-    /// The whole body, which must not be larger than `limit`.
-    pub async fn bytes(mut self, limit: u64, what: &str) -> Result<Vec<u8>, RegistryError> {
+    /// The whole body, which must not be larger than `limit`, nor come byte by byte for ever.
+    pub async fn bytes(self, limit: u64, what: &str) -> Result<Vec<u8>, RegistryError> {
+        let (host, patience) = (self.host.clone(), self.stall * PATIENCE_FOR_A_DOCUMENT);
+        match tokio::time::timeout(patience, self.whole(limit, what)).await {
+            Ok(bytes) => bytes,
+            Err(_) => Err(Failure::Slow(patience).into_error(host)),
+        }
+    }
+
+    async fn whole(mut self, limit: u64, what: &str) -> Result<Vec<u8>, RegistryError> {
         let too_large = || RegistryError::TooLarge { what: what.to_string(), limit };
         if self.content_length().is_some_and(|length| length > limit) {
             return Err(too_large());
@@ -310,9 +320,10 @@ impl Response {
     /// As much of an error's body as comes; that it breaks off changes nothing about the error.
     async fn error_body(mut self) -> (String, String) {
         let mut bytes = Vec::new();
+        let until = Instant::now() + self.stall * PATIENCE_FOR_A_DOCUMENT;
         while let Ok(Some(chunk)) = self.chunk().await {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() as u64 > LARGEST_ERROR {
+            if bytes.len() as u64 > LARGEST_ERROR || Instant::now() > until {
                 break;
             }
         }
@@ -323,6 +334,7 @@ impl Response {
 enum Failure {
     Http(reqwest::Error),
     Stalled(Duration),
+    Slow(Duration),
 }
 
 impl Failure {
@@ -336,6 +348,10 @@ impl Failure {
                 RegistryError::Unreachable { host, cause: innermost(&error) }
             }
             Self::Http(error) => RegistryError::Broken { host, cause: innermost(&error) },
+            Self::Slow(patience) => RegistryError::Broken {
+                host,
+                cause: format!("an answer did not end within {} s", patience.as_secs()),
+            },
             Self::Stalled(patience) => {
                 RegistryError::Broken { host, cause: format!("nothing moved for {} s", patience.as_secs()) }
             }

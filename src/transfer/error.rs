@@ -42,7 +42,8 @@ impl TransferError {
             Self::Registry(error) => error.problem(),
             Self::Output(error) => Problem::from(error),
             Self::NoDestination(_) => input("transfer::no-destination").help(
-                "images go to a registry, `oci-layout://FOLDER`, `oci-archive://FILE` or `docker-archive://FILE`",
+                "images go to a registry, `oci-layout://FOLDER`, `oci-archive://FILE` or `docker-archive://FILE`, which \
+                 `docker load` reads",
             ),
             Self::Incomplete { .. } => input("transfer::incomplete")
                 .help("copy what is there with `--platform`; `mab inspect` shows it"),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::engine::engines;
 use crate::support::project::native;
-use crate::support::surroundings::needs;
+use crate::support::surroundings::{has, needs};
 use crate::support::{Project, Registry};
 
 /// An image of two platforms that needs no base.
@@ -71,6 +71,38 @@ fn the_same_image_is_the_same_wherever_it_lies() {
     let arm = said(&project, &["digest", &named, "--platform", "linux/arm64", "--full"]);
     let pinned = inspected(&project, arm.trim());
     assert_eq!(pinned["platforms"], json!(["linux/arm64"]));
+}
+
+/// Where crane is, which `scripts/test` brings with Go where there is one.
+#[test]
+fn crane_agrees_on_digests_and_platforms() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    if !has("crane") {
+        eprintln!("what crane says is compared where it is on the PATH");
+        return;
+    }
+    let repository = registry.repository("craned");
+    let project = image(&repository);
+    project.bake(&["--push", "app"]).succeeded();
+    let name = format!("{repository}:1.4.0");
+    let crane = |words: &[&str]| tool(&[&["crane", "--insecure"], words].concat());
+    let own = |words: &[&str]| said(&project, words);
+    assert_eq!(own(&["inspect", "--raw", &name]), crane(&["manifest", &name]));
+    assert_eq!(own(&["digest", &name]).trim(), crane(&["digest", &name]).trim());
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let of_platform = [name.as_str(), "--platform", platform];
+        let ours = |words: &[&str]| own(&[words, &of_platform[..]].concat());
+        let theirs = |word: &str| crane(&[&[word], &of_platform[..]].concat());
+        assert_eq!(ours(&["inspect", "--raw"]), theirs("manifest"));
+        assert_eq!(ours(&["inspect", "--config"]), theirs("config"));
+        assert_eq!(ours(&["digest"]).trim(), theirs("digest").trim());
+    }
+    // An index that crane makes is read as one of ours.
+    let (one, made) = (format!("{repository}:one"), format!("{repository}:made"));
+    own(&["copy", &name, &one, "--platform", "linux/arm64"]);
+    crane(&["index", "append", "-m", &one, "-t", &made]);
+    assert_eq!(inspected(&project, &made)["platforms"], json!(["linux/arm64"]));
+    assert_eq!(inspected(&project, &made)["digest"].as_str(), Some(crane(&["digest", &made]).trim()));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn part(project: &Project, platform: &str, more: &[&str]) -> PathBuf {
 }
 
 fn merge(project: &Project, more: &[&str]) -> Ran {
-    project.mab(&["merge", "release", "out/", "--store", "joined"]).with(more).run()
+    project.mab(&["merge", "release", "out", "--store", "joined"]).with(more).run()
 }
 
 #[test]

@@ -33,15 +33,18 @@ fn by_hand() {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_mab"));
     let path = format!("{}:{}", program.parent().expect("it is in a folder").display(), PATH);
     let surroundings = project.mab(&[]).with_env("PATH", path).command();
-    let mut run = std::process::Command::new("sh");
-    run.arg(project.path("by-hand/release.sh"));
-    run.envs(surroundings.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    run.env("REGISTRY", &place).env("BASE", format!("oci-layout://{}", base.display()));
-    run.env("PARTS", project.path("parts"));
-    let ran = run.output().expect("there is a shell");
-    let told = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{told}");
     let hello = format!("{place}/hello");
+    let run = |script: &str| {
+        let mut run = std::process::Command::new("sh");
+        run.arg(project.path(script));
+        run.envs(surroundings.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run.env("REGISTRY", &place).env("BASE", format!("oci-layout://{}", base.display()));
+        run.env("PARTS", project.path("parts")).env("NAME", &hello);
+        let ran = run.output().expect("there is a shell");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("it prints text")
+    };
+    let told = run("by-hand/release.sh");
     for (architecture, text) in [
         ("amd64", "hello from x86_64, built for amd64 with generic\n"),
         ("arm64", "hello from aarch64, built for arm64 with neon\n"),
@@ -52,11 +55,24 @@ fn by_hand() {
     let tags: Vec<String> =
         registry.tags(&hello).into_iter().filter(|tag| !tag.starts_with("mab.")).collect();
     assert_eq!(tags, ["1.0", "1.0-amd64", "1.0-arm64", "edge"]);
-    assert!(
-        String::from_utf8_lossy(&ran.stdout).contains("hello:1.2.3"),
-        "{}",
-        String::from_utf8_lossy(&ran.stdout)
-    );
+    assert!(told.contains("hello:1.2.3"), "{told}");
+
+    let told = run("by-hand/queries.sh");
+    let (digest, index) = registry.index(&hello, "1.0");
+    let arm = index.manifests()[1].digest().to_string();
+    let document = |name: &str| {
+        let answer = registry.get(&format!("{}/manifests/{name}", registry.url_path(&hello)));
+        String::from_utf8(answer.body).expect("documents are text")
+    };
+    let lines = |text: &str| told.lines().any(|line| line == text);
+    assert!(lines("linux/amd64 linux/arm64") && lines(&digest) && lines("1.0-arm64"), "{told}");
+    assert!(told.contains(&document("1.0")) && told.contains(&document(&arm)), "{told}");
+    assert!(told.contains("\"architecture\":\"arm64\""), "{told}");
+    let (_, both) = registry.index(&hello, "both");
+    let digests = |index: &oci_spec::image::ImageIndex| -> Vec<String> {
+        index.manifests().iter().map(|manifest| manifest.digest().to_string()).collect()
+    };
+    assert_eq!(digests(&both), digests(&index));
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod docker;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use mab::base::{Digest, Reference};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -29,6 +30,8 @@ pub enum Fault {
     Revoke,
     /// The real work is done, but the answer never arrives.
     Lost,
+    /// The real answer, a byte at a time with so long a pause between them.
+    Trickle(Duration),
     /// So many bytes of the request's body are received, then the connection ends.
     CutBody(usize),
 }
@@ -211,6 +214,7 @@ impl FaultyRegistry {
             let mut cut = None;
             match fault {
                 Some(Fault::Cut(length)) => cut = Some(length),
+                Some(Fault::Trickle(pause)) => return trickle(&mut stream, &answer, pause).await,
                 Some(Fault::Corrupt) => answer.body[0] ^= 1,
                 Some(Fault::Lost) => return,
                 _ => {}
@@ -444,6 +448,21 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> Option<Request> {
         headers,
         body,
     })
+}
+
+/// Until nobody reads it any more.
+async fn trickle(stream: &mut BufReader<TcpStream>, answer: &Answer, pause: Duration) {
+    let head = format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n\r\n", answer.status, answer.body.len());
+    if stream.write_all(head.as_bytes()).await.is_err() {
+        return;
+    }
+    let mut ticks = tokio::time::interval(pause);
+    for byte in &answer.body {
+        ticks.tick().await;
+        if stream.write_all(&[*byte]).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn write_answer(
