@@ -1,10 +1,12 @@
-//! The example monorepo, baked here and by two workers over TLS of both sides.
+//! The example monorepo, baked three ways: here, by two workers over TLS of both sides, and by a Docker Engine beside a
+//! worker for the platform that it does not run.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::builders::{configure, foreign, sockets, worker};
+use crate::support::engine::engines;
 use crate::support::project::native;
 use crate::support::proxy::{Authority, Proxy};
 use crate::support::surroundings::{base_with_ids, needs};
@@ -86,6 +88,18 @@ fn the_example_is_the_same_whoever_builds_it() {
     for ((ours, theirs), target) in ours.iter().zip(&theirs).zip(TARGETS) {
         assert_eq!(ours.platforms(), theirs.platforms());
         check(ours, theirs, &ours.platforms(), target);
+    }
+    // One with the classic store has a frontend that does not read all of the example.
+    for engine in engines().into_iter().filter(|engine| !engine.is_classic()) {
+        let beside = Project::shop(&base);
+        let engine = worker(format!("docker://{}", engine.socket()), &[native().as_str()]);
+        configure(&beside, &[engine, worker(format!("unix://{}", sockets[1].display()), &[foreign()])]);
+        // The Engines of tests have no network to give to a container.
+        let by_engine = bake(&beside, &["--builder", "fleet", "--set", "*.network=none"]);
+        for ((ours, theirs), target) in ours.iter().zip(&by_engine).zip(TARGETS) {
+            assert_eq!(ours.platforms(), theirs.platforms());
+            check(ours, theirs, &ours.platforms(), target);
+        }
     }
     drop(proxies);
     // Whoever knows the result asks nobody, wherever the workers are.
