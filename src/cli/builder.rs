@@ -14,7 +14,7 @@ use crate::command::Failure;
 use crate::command::builder::{self, Answer, Listed, Told};
 use crate::engine::buildkit::{KeepRules, Kept, WorkerReport};
 use crate::facts::Facts;
-use crate::model::{Tls, Worker};
+use crate::model::{Results, Tls, Worker};
 use crate::ui::{Progress, bytes as size};
 
 /// Shows and keeps builders: who builds in place of this machine
@@ -52,7 +52,7 @@ Examples:
 /// Lists builders and their workers; asks none of them
 #[derive(Debug, Args)]
 struct LsArguments {
-    /// Prints {version, builders}; a builder has name, origin, used, workers and perhaps error
+    /// Prints {version, builders}; a builder has name, origin, used, workers, results and perhaps error
     #[arg(long)]
     json: bool,
 }
@@ -100,6 +100,10 @@ struct AddArguments {
     /// How many images it builds at once [default: 4]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_parallelism: Option<u32>,
+    /// Where the images of all its workers go first: into the `store` of this machine, or into the `registry` that they
+    /// are pushed to, by digest [default: store]
+    #[arg(long, value_name = "PLACE", value_parser = results)]
+    results: Option<Results>,
     /// The authority that signed the worker's certificate, as a file in PEM
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -148,6 +152,11 @@ fn label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_string(), value.to_string()))
 }
 
+fn results(text: &str) -> Result<Results, String> {
+    let found = Results::ALL.into_iter().find(|(name, _)| *name == text);
+    found.map(|(_, results)| results).ok_or_else(|| "the values are `store` and `registry`".to_string())
+}
+
 pub fn builder(arguments: &BuilderArguments, facts: &mut Facts) -> ExitCode {
     match &arguments.verb {
         Verb::Ls(arguments) => {
@@ -172,7 +181,7 @@ pub fn builder(arguments: &BuilderArguments, facts: &mut Facts) -> ExitCode {
             answered(answer, arguments.json, facts, removed_json, removed_text)
         }
         Verb::Add(arguments) => {
-            let done = builder::add(&arguments.name, arguments.worker(facts), facts);
+            let done = builder::add(&arguments.name, arguments.worker(facts), arguments.results, facts);
             printed(done.map(|()| String::new()), facts, Progress::Auto)
         }
         Verb::Rm(arguments) => {
@@ -208,6 +217,7 @@ fn listed_json(listed: &[Listed]) -> String {
         };
         let mut object = json!({
             "name": listed.name, "origin": listed.origin.text(), "used": listed.is_used, "workers": workers,
+            "results": listed.results.name(),
         });
         object
             .as_object_mut()
@@ -233,7 +243,11 @@ fn listed_text(listed: &[Listed]) -> String {
     let mut text = String::new();
     for one in listed {
         let used = if one.is_used { "*" } else { "" };
-        text.push_str(&format!("{}{used} · {}\n", one.name, one.origin.text()));
+        let results = match one.results {
+            Results::Store => "",
+            Results::Registry => " · results in the registry",
+        };
+        text.push_str(&format!("{}{used} · {}{results}\n", one.name, one.origin.text()));
         match &one.workers {
             Ok(workers) => workers.iter().for_each(|worker| {
                 let platforms = names(&worker.platforms).join(", ");

@@ -145,7 +145,7 @@ pub async fn bake(
     advice::refuse(&plan, &project.lint, &build)?;
     expect_no_push(&plan, &options.session)?;
     let tools = session.open(facts, events.clone()).map_err(|problem| vec![*problem])?;
-    tools.engine.check(&plan)?;
+    tools.engine.check(&plan, &requested)?;
     let tools = Tools {
         project: project.root.clone(),
         named_caches: project.caches.clone(),
@@ -253,7 +253,7 @@ async fn ask_workers(
     if !engine.must_be_asked() {
         return Ok(Vec::new());
     }
-    engine.survey(plan, &worker.unbuilt().await).await
+    engine.survey(plan, &worker.unbuilt().await, worker.named_caches()).await
 }
 
 pub(super) fn about(publishing: &Publishing, usual: &About, facts: &Facts) -> About {

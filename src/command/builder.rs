@@ -7,7 +7,7 @@ use crate::config::OWN_BUILDER;
 use crate::diag::Problem;
 use crate::engine::buildkit::{self, KeepRules, Kept, WorkerReport};
 use crate::facts::Facts;
-use crate::model::{Project, Worker};
+use crate::model::{Project, Results, Worker};
 
 /// One of the builders, as it is declared.
 pub struct Listed {
@@ -16,6 +16,7 @@ pub struct Listed {
     /// By bakes that name none.
     pub is_used: bool,
     pub workers: Result<Vec<Worker>, Box<Problem>>,
+    pub results: Results,
 }
 
 /// What the workers of a builder say.
@@ -43,12 +44,14 @@ pub fn list(facts: &mut Facts) -> Result<Vec<Listed>, Failure> {
         origin: Origin::BuiltIn,
         is_used: used.is_none(),
         workers: Ok(Vec::new()),
+        results: Results::default(),
     };
     let known = builders::all(project.as_ref(), facts)?.into_iter();
     let listed = known.map(|(name, Known { origin, builder })| Listed {
         is_used: used.as_deref() == Some(name.as_str()),
         name,
         origin,
+        results: builder.as_ref().map(|builder| builder.results).unwrap_or_default(),
         workers: builder.map(|builder| builder.workers),
     });
     Ok(std::iter::once(own).chain(listed).collect())
@@ -106,7 +109,7 @@ pub async fn prune(name: Option<&str>, rules: KeepRules, facts: &mut Facts) -> R
 }
 
 /// Adds a worker to a builder of `mab builder`'s own.
-pub fn add(name: &str, worker: Worker, facts: &Facts) -> Result<(), Failure> {
+pub fn add(name: &str, worker: Worker, results: Option<Results>, facts: &Facts) -> Result<(), Failure> {
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_good) || matches!(name, OWN_BUILDER | builders::DOCKER) {
         let message = format!("a builder cannot be called `{name}`");
@@ -114,7 +117,7 @@ pub fn add(name: &str, worker: Worker, facts: &Facts) -> Result<(), Failure> {
         return Err(vec![Problem::input("builder::name", message).help(help)]);
     }
     buildkit::check_endpoint(&worker).map_err(|problem| vec![*problem])?;
-    builders::add(name, worker, facts)
+    builders::add(name, worker, results, facts)
 }
 
 pub use builders::{choose, remove};

@@ -10,7 +10,7 @@ use crate::config::OWN_BUILDER;
 use crate::config::user::{self as user_config};
 use crate::diag::{Kind, Place, Problem, Source, nearest};
 use crate::facts::Facts;
-use crate::model::{Builder, Project, Worker};
+use crate::model::{Builder, Project, Results, Worker};
 
 /// The Docker Engine that `docker` speaks to, as a builder.
 pub const DOCKER: &str = "docker";
@@ -75,7 +75,8 @@ pub fn all(project: Option<&Project>, facts: &Facts) -> Result<BTreeMap<String, 
 
 fn docker() -> Builder {
     let place = Place::new(&Source::new("--builder", DOCKER), 0..DOCKER.len());
-    Builder { place, workers: vec![Worker { endpoint: "docker://".to_string(), ..Worker::default() }] }
+    let workers = vec![Worker { endpoint: "docker://".to_string(), ..Worker::default() }];
+    Builder { place, workers, results: Results::default() }
 }
 
 /// The builder of a name; none for this machine.
@@ -133,8 +134,8 @@ fn kept(facts: &Facts) -> Result<BTreeMap<String, Builder>, Failure> {
     Ok(user_config::read(&path.display().to_string(), &text, directory)?.builders)
 }
 
-/// Adds a worker to a builder, which may be a new one.
-pub fn add(name: &str, worker: Worker, facts: &Facts) -> Result<(), Failure> {
+/// Adds a worker to a builder, which may be a new one; without `results` it stays as it is.
+pub fn add(name: &str, worker: Worker, results: Option<Results>, facts: &Facts) -> Result<(), Failure> {
     let path = must_have_folder(facts)?.join(KEPT);
     if let Some(known) = all(None, facts)?.get(name).filter(|known| known.origin != Origin::Kept) {
         let message = format!("builder `{name}` is declared elsewhere: {}", known.origin.text());
@@ -144,7 +145,9 @@ pub fn add(name: &str, worker: Worker, facts: &Facts) -> Result<(), Failure> {
     }
     let mut builders = kept(facts)?;
     let place = Place::new(&Source::new(KEPT, ""), 0..0);
-    let builder = builders.entry(name.to_string()).or_insert(Builder { place, workers: Vec::new() });
+    let new = Builder { place, workers: Vec::new(), results: Results::default() };
+    let builder = builders.entry(name.to_string()).or_insert(new);
+    builder.results = results.unwrap_or(builder.results);
     builder.workers.retain(|other| other.endpoint != worker.endpoint);
     builder.workers.push(worker);
     write(&path, &written(&builders))
@@ -207,7 +210,11 @@ fn written(builders: &BTreeMap<String, Builder>) -> String {
     };
     let builder = |(name, builder): (&String, &Builder)| {
         let workers = Value::Array(builder.workers.iter().map(worker).collect());
-        (name.clone(), Value::Table(Table::from_iter([("workers".to_string(), workers)])))
+        let mut table = Table::from_iter([("workers".to_string(), workers)]);
+        if builder.results != Results::default() {
+            table.insert("results".to_string(), Value::from(builder.results.name()));
+        }
+        (name.clone(), Value::Table(table))
     };
     let table =
         Table::from_iter([("builder".to_string(), Value::Table(builders.iter().map(builder).collect()))]);

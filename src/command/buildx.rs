@@ -16,7 +16,7 @@ use super::session::surroundings;
 use crate::base::Platform;
 use crate::diag::{Place, Problem, Source};
 use crate::facts::Facts;
-use crate::model::{Builder, Tls, Worker};
+use crate::model::{Builder, Results, Tls, Worker};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -109,7 +109,7 @@ fn read(path: &str, text: &str) -> Found {
                 .help("declare its workers in `[builder.NAME]` of your configuration"),
         )
     })?;
-    Ok(Builder { place, workers })
+    Ok(Builder { place, workers, results: Results::default() })
 }
 
 fn worker(driver: &str, node: Node) -> Result<Worker, String> {

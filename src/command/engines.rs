@@ -7,11 +7,12 @@ use super::Failure;
 use crate::base::NodeId;
 use crate::diag::Problem;
 use crate::dockerfile::{Dockerfile, InstructionKind};
-use crate::engine::buildkit::{Buildkit, Wanted, needs};
+use crate::engine::buildkit::{Buildkit, Need, Wanted, needs};
 use crate::engine::embedded::Embedded;
 use crate::engine::{BuildJob, BuildOutcome, Engine, EngineInfo};
 use crate::model::{CacheKind, CacheUse};
 use crate::plan::{BuildNode, Node, Plan};
+use crate::run::NamedCaches;
 use crate::steps::Lowered;
 
 pub enum Engines {
@@ -20,8 +21,8 @@ pub enum Engines {
 }
 
 impl Engines {
-    /// Platforms of the plan that the engine does not build for, as far as that is known before it is asked.
-    pub fn check(&self, plan: &Plan) -> Result<(), Failure> {
+    /// What the engine does not do of the plan, as far as that is known before it is asked.
+    pub fn check(&self, plan: &Plan, requested: &[String]) -> Result<(), Failure> {
         let Self::Buildkit(engine) = self else { return Ok(()) };
         let refusals = plan.nodes().filter_map(|(_, node)| match node {
             Node::Build(node) => {
@@ -30,7 +31,9 @@ impl Engines {
             }
             Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
-        let refusals: Vec<Problem> = refusals.collect();
+        let is_nowhere = |target: &&String| engine.leaves_results() && !is_pushed(plan, target);
+        let unpushed = requested.iter().filter(is_nowhere).map(|target| engine.not_pushed(target));
+        let refusals: Vec<Problem> = refusals.chain(unpushed).collect();
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
@@ -40,10 +43,20 @@ impl Engines {
     }
 
     /// Asks the workers, and tells which of the builds among `nodes` none of them does; the warnings otherwise.
-    pub async fn survey(&self, plan: &Plan, nodes: &[NodeId]) -> Result<Vec<Problem>, Failure> {
+    pub async fn survey(
+        &self,
+        plan: &Plan,
+        nodes: &[NodeId],
+        named: &NamedCaches,
+    ) -> Result<Vec<Problem>, Failure> {
         let Self::Buildkit(engine) = self else { return Ok(Vec::new()) };
         let wanted = nodes.iter().filter_map(|id| match plan.node(*id) {
-            Node::Build(node) => Some(wanted(node)),
+            Node::Build(node) => {
+                let mut wanted = wanted(node);
+                let is_left = engine.leaves_results() && is_pushed(plan, &node.target);
+                wanted.needs.extend(is_left.then(Need::left));
+                Some(wanted)
+            }
             Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
         let wanted: Vec<Wanted> = wanted.collect();
@@ -55,7 +68,7 @@ impl Engines {
             Node::Build(node) => Some(&node.caches),
             Node::Resolve(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => None,
         });
-        for warning in caches.flat_map(without_steps) {
+        for warning in caches.flat_map(|caches| without_steps(caches, named)) {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -82,20 +95,29 @@ impl Engines {
 }
 
 /// Caches that keep what images come to, and none of the steps of workers.
-fn without_steps(caches: &CacheUse) -> impl Iterator<Item = Problem> {
-    let entries =
-        caches.from.iter().chain(&caches.to).filter(|entry| {
-            matches!(entry.value.kind, CacheKind::Local | CacheKind::Gcs | CacheKind::Webdav)
-        });
-    entries.map(|entry| {
-        let kind = entry.value.kind.name();
+fn without_steps(caches: &CacheUse, named: &NamedCaches) -> impl Iterator<Item = Problem> {
+    let of_project = caches.named.iter().filter_map(|name| Some((named.get(&name.value)?, &name.place)));
+    let of_project = of_project.map(|(cache, place)| (cache.entry.kind, place));
+    let own = caches.from.iter().chain(&caches.to).map(|entry| (entry.value.kind, &entry.place));
+    let entries = of_project
+        .chain(own)
+        .filter(|(kind, _)| matches!(kind, CacheKind::Local | CacheKind::Gcs | CacheKind::Webdav));
+    entries.map(|(kind, place)| {
+        let kind = kind.name();
         let message = format!("`type={kind}` caches whole images of a builder's workers, not their steps");
         let problem = Problem::warning("builder::cache", message)
             .help("add `type=registry`, which workers know; they keep steps in themselves, too");
-        match &entry.place {
+        match place {
             Some(place) => problem.at(place.clone(), "this cache"),
             None => problem,
         }
+    })
+}
+
+fn is_pushed(plan: &Plan, target: &str) -> bool {
+    plan.nodes().any(|(_, node)| match node {
+        Node::Publish(publish) => publish.targets.iter().any(|published| published.target == target),
+        Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) => false,
     })
 }
 

@@ -155,6 +155,7 @@ fn outcome(store: &Store, image: &PartImage) -> Result<BuildOutcome, Box<Problem
         config: config.digest,
         compressions: compressions.collect(),
         attestations: image.attestations.clone(),
+        repository: None,
         counts: Default::default(),
         worker: None,
     })

@@ -72,10 +72,10 @@ pub async fn plan(options: &PlanOptions, facts: &mut Facts) -> Result<Document, 
 /// What a bake would find of the nodes, and why. Nothing is built.
 pub async fn explain(options: &PlanOptions, facts: &mut Facts) -> Result<Document, Failure> {
     let session = Session::new(&options.session);
-    let Planned { plan, project, warnings, .. } =
+    let Planned { plan, project, requested, warnings, .. } =
         project::plan(&options.project, &options.request, None, facts, &session).await?;
     let tools = session.open(facts, Arc::new(Silence)).map_err(|problem| vec![*problem])?;
-    tools.engine.check(&plan)?;
+    tools.engine.check(&plan, &requested)?;
     let engine = tools.engine.clone();
     let worker =
         PlanWorker::new(plan.clone(), Tools { project: project.root, named_caches: project.caches, ..tools });
@@ -84,8 +84,9 @@ pub async fn explain(options: &PlanOptions, facts: &mut Facts) -> Result<Documen
         matches!(plan.node(*id), Node::Build(_))
             && matches!(explanation, Explanation::Miss { .. } | Explanation::Open { .. })
     };
-    let unbuilt = explained.iter().filter(is_unbuilt).map(|(id, _)| *id);
-    let warnings = warnings.into_iter().chain(engine.survey(&plan, &unbuilt.collect::<Vec<_>>()).await?);
+    let unbuilt: Vec<NodeId> = explained.iter().filter(is_unbuilt).map(|(id, _)| *id).collect();
+    let surveyed = engine.survey(&plan, &unbuilt, worker.named_caches()).await?;
+    let warnings = warnings.into_iter().chain(surveyed);
     let warnings = warnings.collect();
     let text = match options.format {
         Format::Text => verdicts::text(&plan, &explained),

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::keys::Section;
-use super::read::declared;
+use super::read::{declared, read_word};
 use super::table::{Reader, Role, Value};
 use crate::base::Platform;
 use crate::diag::{Place, Problem};
-use crate::model::{Builder, Tls, Worker};
+use crate::model::{Builder, Results, Tls, Worker};
 
 /// The name of this machine as a builder, which nobody else can take.
 pub const OWN: &str = "default";
@@ -30,7 +30,7 @@ pub fn read_all(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<(String, Buil
 }
 
 fn read(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<Builder> {
-    let mut builder = Builder { place: place.clone(), workers: Vec::new() };
+    let mut builder = Builder { place: place.clone(), workers: Vec::new(), results: Results::default() };
     let mut has_workers = false;
     for (key, value) in reader.table("builder", value)? {
         match key.get_ref().as_ref() {
@@ -39,6 +39,10 @@ fn read(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<Buil
                 let members = reader.list("workers", value, "a list of tables").unwrap_or_default();
                 builder.workers =
                     members.into_iter().filter_map(|member| read_worker(reader, member)).collect();
+            }
+            "results" => {
+                let word = read_word(reader, "results", value, &Results::ALL);
+                builder.results = word.unwrap_or_default();
             }
             _ => reader.unknown_key(Section::Builder, key),
         }

@@ -56,6 +56,8 @@ pub struct BuildJob {
     pub caches: Access,
     /// The same for engines that cache steps in a form of their own.
     pub step_caches: Arc<StepCaches>,
+    /// The repository that the image is for, where an engine may leave its layers.
+    pub destination: Option<Reference>,
     /// What steps may use of the user's own.
     pub forwarded: Forwarded,
     pub events: JobEvents,
@@ -121,6 +123,7 @@ impl BuildJob {
             no_cache_stages: Vec::new(),
             caches: Access::none(),
             step_caches: Arc::default(),
+            destination: None,
             forwarded: Forwarded::default(),
             events: events.clone(),
         }
@@ -132,7 +135,7 @@ impl BuildJob {
     }
 }
 
-/// A platform image in the store.
+/// A platform image: its documents in the store, and its layers there or in a repository.
 #[derive(Clone, Debug)]
 pub struct BuildOutcome {
     /// The manifest, with its platform. Its layers are compressed as they happened to be in the store.
@@ -142,6 +145,8 @@ pub struct BuildOutcome {
     pub compressions: Vec<Option<Compression>>,
     /// Statements about it, as layers of a manifest that goes along with it.
     pub attestations: Vec<Descriptor>,
+    /// The repository that has its layers, where the store does not.
+    pub repository: Option<Reference>,
     pub counts: StepCounts,
     /// Who built it in this run; nobody, where it was there.
     pub worker: Option<WorkerName>,

@@ -1,7 +1,7 @@
 //! What builds an image for one platform: the seam between a plan and the machines that do the work.
 //!
 //! A [`BuildJob`] holds everything an engine needs; the result is a platform image whose blobs are in
-//! the store. Engines know neither the plan nor who prints their progress.
+//! the store, or whose layers are in the repository that it is for. Engines know neither the plan nor who prints their progress.
 
 pub mod base;
 pub mod buildkit;

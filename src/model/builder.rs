@@ -12,6 +12,28 @@ pub struct Builder {
     /// Where it is declared.
     pub place: Place,
     pub workers: Vec<Worker>,
+    pub results: Results,
+}
+
+/// Where the images of a builder's workers go first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Results {
+    /// Into the store of this machine.
+    #[default]
+    Store,
+    /// From the worker into the repository that they are pushed to, by digest.
+    Registry,
+}
+
+impl Results {
+    pub const ALL: [(&'static str, Self); 2] = [("store", Self::Store), ("registry", Self::Registry)];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Registry => "registry",
+        }
+    }
 }
 
 /// One machine of a builder.

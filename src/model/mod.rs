@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::base::{Digest, Platform, Reference, RemoteSource};
 use crate::diag::{Located, Place, Problem};
 
-pub use builder::{Builder, Tls, Worker};
+pub use builder::{Builder, Results, Tls, Worker};
 pub use cache::{Cache, CacheEntry, CacheKind, CacheMode, CacheUse};
 pub use delivery::Delivery;
 pub use forwarded::{SecretSource, SshSource};

@@ -2,21 +2,24 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{BoxFuture, try_join_all};
 
 use crate::base::{Digest, Reference};
 use crate::cache::Caches;
-use crate::diag::Problem;
-use crate::engine::JobEvents;
+use crate::diag::{Kind, Problem};
 use crate::engine::base::{Base, Origin, fetch_blob};
+use crate::engine::{JobEvents, blocking, io_problem};
+use crate::event::Transfer;
+use crate::layer::LayerError;
 use crate::oci::Descriptor;
 use crate::publish::merge::read_manifest;
 use crate::publish::{BlobSource, PushSource};
 use crate::registry::Registry;
 use crate::store::Store;
+use crate::verify::look_through;
 
 pub(super) struct RunBlobs {
     store: Store,
@@ -74,6 +77,34 @@ impl RunBlobs {
     pub async fn bring(&self, blob: &Descriptor, events: &JobEvents) -> Result<(), Box<Problem>> {
         let origin = self.origins().get(&blob.digest).cloned().unwrap_or(Origin::Store);
         fetch_blob(&self.store, &self.registry, &self.caches, &origin, blob, events).await
+    }
+
+    /// Finds out what a layer that a registry has holds, without keeping it.
+    pub async fn look_into(&self, layer: &Descriptor, events: &JobEvents) -> Result<(), Box<Problem>> {
+        let Some(Origin::Registry(repository)) = self.origins().get(&layer.digest).cloned() else {
+            return self.bring(layer, events).await;
+        };
+        let writer = self.store.blobs().writer().map_err(|error| Box::new(error.problem()))?;
+        let unread = |error: io::Error| Box::new(io_problem("write a layer", &error));
+        let mut file = writer.file().try_clone().map_err(unread)?;
+        let (item, sink) = (layer.digest.short(), events.clone());
+        let progress =
+            move |done: u64, total: u64| sink.transfer(Transfer::Pull, item.clone(), done, Some(total));
+        let pulled = self.registry.pull_blob(&repository, layer, &mut file, &progress).await;
+        pulled.map_err(|error| Box::new(error.problem()))?;
+        let (store, scanned) = (self.store.clone(), layer.clone());
+        let looked = blocking(move || {
+            file.rewind().map_err(LayerError::from)?;
+            look_through(&store, &scanned, file)
+        });
+        let looked = looked.await;
+        // What was written is forgotten with it.
+        drop(writer);
+        looked.map(drop).map_err(|error| {
+            let message = format!("layer {} cannot be verified: {error}", layer.digest);
+            let problem = Problem::new(Kind::Remote, "verify::unreadable", message);
+            Box::new(problem.help("bake with `--no-cache` to make it again"))
+        })
     }
 
     /// Makes a registry take a blob from where it is without it coming here, or says that it must come here.

@@ -61,7 +61,10 @@ impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
         let turn = self.turns.acquire().await;
         let prepared = self.prepare(node).await?;
-        let known = self.known(&prepared)?;
+        let known = match self.known(&prepared)? {
+            Some((image, _)) if !self.can_be_had(id, node, &image).await? => None,
+            known => known,
+        };
         let shared = match (&known, &prepared.is_forced) {
             (None, None) => self.shared(id, node, &prepared).await?,
             _ => None,
@@ -111,6 +114,7 @@ impl<E: Engine> PlanWorker<E> {
         node: &BuildNode,
         prepared: Prepared,
     ) -> Result<(Prepared, BuildOutcome), Box<Problem>> {
+        self.bring_left_bases(id).await?;
         let job = self.job(id, node, &prepared)?;
         let writes = job.caches.without_reading();
         let built = match self.tools.engine.build(job).await {
@@ -228,6 +232,7 @@ impl<E: Engine> PlanWorker<E> {
             no_cache_stages: node.variant.no_cache_filter.clone(),
             caches: self.access(node)?,
             step_caches: Arc::new(self.step_caches(node)),
+            destination: self.destination(id, node),
             forwarded: prepared.forwarded.clone(),
             events: self.job_events(id),
         })

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use super::worker::PlanWorker;
 use crate::base::{NodeId, Reference};
 use crate::cache::Access;
-use crate::diag::{Located, Problem};
+use crate::diag::{Kind, Located, Problem};
+use crate::engine::base::{LOST_BLOB, Origin};
 use crate::engine::{BuildOutcome, Engine, StepCache, StepCaches};
 use crate::event::Event;
 use crate::model::{Cache, CacheEntry, ExportOptions, Output};
@@ -60,6 +63,7 @@ impl<E: Engine> PlanWorker<E> {
         if self.blobs.are_here(&image.manifest) {
             return Ok(());
         }
+        self.note_left(image)?;
         let events = self.job_events(id);
         if self.needs_bytes(node, image)? {
             return self.blobs.bring_image(&image.manifest, &events).await;
@@ -95,8 +99,61 @@ impl<E: Engine> PlanWorker<E> {
         Ok(!wanted.into_iter().all(has_form))
     }
 
+    /// The repository that an engine may leave a node's image in: what others build on is needed here.
+    pub(super) fn destination(&self, id: NodeId, node: &BuildNode) -> Option<Reference> {
+        let is_built_on =
+            self.plan.dependents(id).into_iter().any(|other| matches!(self.plan.node(other), Node::Build(_)));
+        let may_push = !is_built_on && !self.tools.publication.is_rehearsal;
+        self.destinations(node).into_iter().next().filter(|_| may_push)
+    }
+
+    /// Remembers where the layers of an image are that a worker left in a repository.
+    pub(super) fn note_left(&self, image: &BuildOutcome) -> Result<(), Box<Problem>> {
+        if let Some(repository) = &image.repository {
+            let manifest = read_manifest(&self.tools.store, &image.manifest)?;
+            self.blobs.note_origin(&manifest.layers, &Origin::Registry(repository.clone()));
+        }
+        Ok(())
+    }
+
+    /// Whether an image of an earlier run can be had by whoever needs its bytes; one that a worker left in a repository
+    /// may be gone from there.
+    pub(super) async fn can_be_had(
+        &self,
+        id: NodeId,
+        node: &BuildNode,
+        image: &BuildOutcome,
+    ) -> Result<bool, Box<Problem>> {
+        let Some(repository) = &image.repository else { return Ok(true) };
+        let manifest = read_manifest(&self.tools.store, &image.manifest)?;
+        let asked = manifest.layers.iter().map(|layer| async {
+            self.blobs.has(&layer.digest)
+                || self.tools.registry.has_blob(repository, layer.digest).await.unwrap_or(false)
+        });
+        if join_all(asked).await.contains(&false) {
+            let message =
+                format!("`{}` does not have all layers of `{}` any more", repository.name(), node.target);
+            self.tell_of_loss(id, &Problem::new(Kind::Remote, LOST_BLOB, message));
+            return Ok(false);
+        }
+        self.secure(id, node, image).await.map(|()| true)
+    }
+
+    /// Brings what a node stands on here, where a worker left that in a repository.
+    pub(super) async fn bring_left_bases(&self, id: NodeId) -> Result<(), Box<Problem>> {
+        for base in self.plan.dependencies(id) {
+            let Node::Build(node) = self.plan.node(base) else { continue };
+            let image = self.image(&node.target, &node.platform);
+            if let Some(image) = image.filter(|image| image.repository.is_some()) {
+                self.note_left(&image)?;
+                self.blobs.bring_image(&image.manifest, &self.job_events(base)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The repositories that the target's image goes to.
-    fn destinations(&self, node: &BuildNode) -> Vec<Reference> {
+    pub(super) fn destinations(&self, node: &BuildNode) -> Vec<Reference> {
         let names = self.names_of(&node.target).into_iter();
         let mut repositories: Vec<Reference> = names.map(Reference::without_tag).collect();
         repositories.sort();

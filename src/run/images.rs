@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::build::{Prepared, is_loss};
 use super::worker::PlanWorker;
 use crate::base::payload::StepCounts;
-use crate::base::{Digest, NodeId};
+use crate::base::{Digest, NodeId, Reference};
 use crate::cache::{Entry, EntryKind};
 use crate::diag::Problem;
 use crate::engine::{BuildOutcome, Engine};
@@ -26,6 +26,9 @@ struct NodeRecord {
     format: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     attestations: Vec<Descriptor>,
+    /// The repository that has the layers, where a worker left them there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
 }
 
 /// The same as it travels, with the documents themselves.
@@ -64,17 +67,20 @@ impl NodeRecord {
             compressions: compressions.collect(),
             format: FORMAT,
             attestations: image.attestations.clone(),
+            repository: image.repository.as_ref().map(Reference::name),
         }
     }
 
     /// The image; none when it has bytes of another version.
     fn image(self, lowered: &Lowered) -> Option<BuildOutcome> {
         let compression = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        let repository = self.repository.map(|name| name.parse::<Reference>()).transpose().ok()?;
         (self.format == FORMAT).then(|| BuildOutcome {
             manifest: self.manifest,
             config: self.config,
             compressions: self.compressions.into_iter().map(compression).collect(),
             attestations: self.attestations,
+            repository: repository.map(|repository| repository.without_tag()),
             counts: StepCounts { reused: lowered.new_layers(), ..StepCounts::default() },
             worker: None,
         })
@@ -140,7 +146,13 @@ impl<E: Engine> PlanWorker<E> {
             put.map_err(|error| Box::new(error.problem()))?;
         }
         let (made, cache) = (value.made, found.cache);
-        Ok(value.record.image(&prepared.lowered).map(|image| Shared { image, made, cache }))
+        let image = value.record.image(&prepared.lowered);
+        // Whoever writes a cache does not say which repositories are asked.
+        let image = image.filter(|image| match &image.repository {
+            Some(repository) => self.destinations(node).contains(repository),
+            None => true,
+        });
+        Ok(image.map(|image| Shared { image, made, cache }))
     }
 
     pub(super) fn record(
@@ -150,7 +162,8 @@ impl<E: Engine> PlanWorker<E> {
         image: &BuildOutcome,
     ) -> Result<(), Box<Problem>> {
         let manifest = read_manifest(&self.tools.store, &image.manifest)?;
-        let layers = manifest.layers.iter().map(|layer| layer.digest);
+        // The store answers for what it has alone.
+        let layers = manifest.layers.iter().filter(|_| image.repository.is_none()).map(|layer| layer.digest);
         let statements = image.attestations.iter().map(|statement| statement.digest);
         let blobs: Vec<Digest> =
             layers.chain(statements).chain([image.manifest.digest, image.config]).collect();

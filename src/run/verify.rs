@@ -154,12 +154,23 @@ async fn judge<E: Engine>(
     let config = worker.config(&manifest)?;
     let first = manifest.layers.len().saturating_sub(lowered.new_layers());
     for layer in &manifest.layers[first..] {
-        if !is_known(&worker.tools.store, layer)? {
-            worker.blobs.bring(layer, &worker.job_events(id)).await?;
+        if is_known(&worker.tools.store, layer)? {
+            continue;
+        }
+        match image.repository.is_some() && !is_tested(worker, node) {
+            true => worker.blobs.look_into(layer, &worker.job_events(id)).await?,
+            false => worker.blobs.bring(layer, &worker.job_events(id)).await?,
         }
     }
     let (store, node) = (worker.tools.store.clone(), node.clone());
     blocking(move || verdict(&store, &node, &manifest.layers, first, &config)).await.map_err(Box::new)
+}
+
+/// Whether the image runs here, too, so that its bytes come here anyway.
+fn is_tested<E: Engine>(worker: &PlanWorker<E>, judged: &VerifyNode) -> bool {
+    worker.plan.nodes().any(|(_, node)| {
+        matches!(node, Node::Test(node) if (&node.target, &node.platform) == (&judged.target, &judged.platform))
+    })
 }
 
 /// Whether the programs of a layer are known without its bytes.

@@ -145,6 +145,11 @@ impl<E: Engine> PlanWorker<E> {
         images.get(&key).map(|built| built.image.clone()).or_else(foreseen)
     }
 
+    /// The caches that the build file declares.
+    pub fn named_caches(&self) -> &NamedCaches {
+        &self.tools.named_caches
+    }
+
     /// What came of tests, in the order they ended.
     pub fn test_results(&self) -> Vec<TestResult> {
         self.tests.all()

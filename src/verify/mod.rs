@@ -24,7 +24,7 @@ pub use alike::{Surface, differences};
 pub use cause::Maker;
 pub use finding::{Code, Finding};
 pub use image::Image;
-pub use stored::{Known, known_index};
+pub use stored::{Known, known_index, look_through};
 
 use crate::model::Verify;
 

@@ -1,5 +1,6 @@
 //! What is in the layers that the store has: known from their indexes, and found out once where those do not say it.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use crate::layer::{ContentReader, EntryKind, Index, LayerError};
@@ -47,8 +48,17 @@ pub fn known_index(
     if !store.blobs().contains(&layer.digest) {
         return Ok(None);
     }
-    let (index, _) = Index::scan(open(store, layer)?, &layer.media_type)?;
-    keep(store, layer, index).map(Some)
+    look_through(store, layer, open(store, layer)?).map(Some)
+}
+
+/// The index of a layer from bytes of it that the store does not keep.
+pub fn look_through(
+    store: &Store,
+    layer: &Descriptor,
+    content: impl Read,
+) -> Result<Arc<Index>, StoredError> {
+    let (index, _) = Index::scan(content, &layer.media_type)?;
+    keep(store, layer, index)
 }
 
 fn keep(store: &Store, layer: &Descriptor, index: Index) -> Result<Arc<Index>, StoredError> {

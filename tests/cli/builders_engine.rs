@@ -221,13 +221,15 @@ fn the_classic_store_keeps_images_alone() {
     let (Some(base), Some(engine)) = (base(), classic()) else { return };
     let project = Project::native_app(&base, "FROM busybox\nRUN true\n");
     let file = project.read("multiarch.toml");
-    let more = "attest = [\"type=provenance\"]\ncache-to = [\"type=registry,ref=localhost:1/cache\"]\n";
+    let more = "attest = [\"type=provenance\"]\ncache-to = [\"type=registry,ref=localhost:1/cache\"]\n\
+         cache = [\"ci\"]\n[cache.ci]\ntype = \"local\"\npath = \"kept\"\n";
     project.write("multiarch.toml", format!("{file}{more}"));
     configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
     let ran = project.mab(&["bake", "app", "--builder", "fleet"]).run().failed(2);
     ran.says("builder::classic-store")
         .says("`app` asks for the attestation `provenance`, which the classic image store of worker")
         .says("`app` asks for a cache of steps, `type=registry`, which the classic image store of worker")
+        .says("`app` asks for a cache of steps, `ci`, which the classic image store of worker")
         .says("multiarch.toml:")
         .says("switch that Engine to containerd's image store");
 }

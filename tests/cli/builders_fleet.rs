@@ -89,8 +89,10 @@ fn whoever_runs_dry_takes_what_waits() {
     let ran = project.mab(&bake).run().succeeded();
     let assigned = assigned(&ran);
     assert_eq!(assigned.len(), 6, "{assigned:?}");
-    let of_all = &assigned.iter().find(|(name, _)| name == "all").expect("it was built").1;
-    assert!(assigned.iter().all(|(name, endpoint)| (name == "all") == (endpoint == of_all)), "{assigned:?}");
+    let first = assigned.iter().position(|(name, _)| name == "all").expect("it was built");
+    // Whatever came before it.
+    let (_, of_all) = &assigned[first];
+    assert!(assigned[first + 1..].iter().all(|(_, endpoint)| endpoint != of_all), "{assigned:?}");
 }
 
 /// A target whose one step takes its time.
@@ -197,4 +199,25 @@ fn steps_are_cached_elsewhere_under_a_name_for_every_platform() {
     if native() == "linux/amd64" {
         check("plain", plain, &["v1-linux-amd64", "v1-linux-arm64"]);
     }
+}
+
+/// Some caches keep no steps of workers, which is said once for each.
+#[test]
+fn caches_that_keep_no_steps_are_told() {
+    let Some([socket, _]) = sockets() else { return };
+    let project = Project::of(&format!(
+        "# {}\n[cache.ci]\ntype = \"local\"\npath = \"kept\"\n[target.app]\ncache = [\"ci\"]\n\
+         cache-to = [\"type=gcs,bucket=b\", \"type=webdav,url=http://127.0.0.1:1/\"]\n\
+         dockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /\\n\"\n",
+        std::process::id()
+    ));
+    configure(&project, &[worker(format!("unix://{}", socket.display()), &[native().as_str()])]);
+    let ran = project.mab(&["bake", "app", "--builder", "fleet"]).run().succeeded();
+    for kind in ["local", "gcs", "webdav"] {
+        let told =
+            format!("warning: `type={kind}` caches whole images of a builder's workers, not their steps\n");
+        assert_eq!(ran.stderr.matches(&told).count(), 1, "{}", ran.stderr);
+    }
+    ran.says("multiarch.toml:6: this cache")
+        .says("add `type=registry`, which workers know; they keep steps in themselves, too");
 }

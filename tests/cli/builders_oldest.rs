@@ -38,3 +38,16 @@ fn what_the_oldest_buildkit_does_not_read_is_told_before_anything_runs() {
         .says("Dockerfile:3:1")
         .does_not_say("RUN true ·");
 }
+
+#[test]
+fn what_is_older_is_refused() {
+    let Some(daemon) = Daemon::calling_itself("v0.11.6") else { return };
+    let project =
+        Project::of("[target.app]\ndockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /\\n\"\n");
+    let endpoint = format!("unix://{}", daemon.socket.display());
+    configure(&project, &[worker(&endpoint, &[native().as_str()])]);
+    let ran = project.mab(&["bake", "app", "--builder", "fleet"]).run().failed(4);
+    ran.says("builder::version")
+        .says(&format!("worker `{endpoint}` has BuildKit v0.11.6, and mab needs 0.12.0 or newer"))
+        .says("upgrade buildkitd there");
+}

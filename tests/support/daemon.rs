@@ -1,6 +1,8 @@
 //! A buildkitd of a test's own, which it may kill: in namespaces that end with it, so that nothing stays behind.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -22,21 +24,42 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start() -> Option<Self> {
-        Self::of("buildkitd")
+        Self::of(&Self::program("buildkitd")?)
     }
 
     /// One of the oldest version that will do.
     pub fn oldest() -> Option<Self> {
-        Self::of(&format!("buildkitd-{OLDEST}"))
+        Self::of(&Self::program(&format!("buildkitd-{OLDEST}"))?)
     }
 
-    fn of(name: &str) -> Option<Self> {
+    /// The same, told at its making that it is of another version, whose name is as long.
+    pub fn calling_itself(version: &str) -> Option<Self> {
+        assert_eq!(version.len(), OLDEST.len());
+        let told = Command::new("sed")
+            .args(["--binary", &format!("s/{OLDEST}/{version}/g")])
+            .arg(Self::program(&format!("buildkitd-{OLDEST}"))?)
+            .env("LC_ALL", "C")
+            .output()
+            .expect("sed starts");
+        let folder = tempfile::tempdir().expect("there is room");
+        let program = folder.path().join("buildkitd");
+        std::fs::write(&program, told.stdout).expect("the folder is ours");
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it was just written");
+        // The program runs on when its file is gone.
+        Self::of(&program)
+    }
+
+    fn program(name: &str) -> Option<PathBuf> {
         let client = std::env::var("MAB_TEST_BUILDCTL").unwrap_or_default();
         let program = Path::new(&client).with_file_name(name);
         if !program.exists() {
             skip(&format!("what starts a `{name}`: tests/services/start could not build it"));
             return None;
         }
+        Some(program)
+    }
+
+    fn of(program: &Path) -> Option<Self> {
         if !needs_root() {
             return None;
         }

@@ -11,6 +11,17 @@ use super::Scalar;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Builder {
     pub workers: Vec<Worker>,
+    /// Where images go first: into the store of this machine, the default, or from the worker into the repository that
+    /// they are pushed to, by digest.
+    pub results: Option<Results>,
+}
+
+/// Where the images of workers go first.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Results {
+    Store,
+    Registry,
 }
 
 /// A machine of a builder.

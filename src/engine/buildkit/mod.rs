@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod file_sync;
 mod house;
+mod left;
 mod needs;
 mod policy;
 mod request;
@@ -36,7 +37,7 @@ use crate::base::payload::WorkerName;
 use crate::cache::Caches;
 use crate::diag::{Kind, Place, Problem, Severity};
 use crate::docker::Surroundings;
-use crate::model::{Builder, Emulate, Entitlement, Worker};
+use crate::model::{Builder, Emulate, Entitlement, Results, Worker};
 use crate::registry::{Credentials, Registry};
 use crate::steps::Lowered;
 use crate::store::Store;
@@ -58,6 +59,7 @@ pub struct Buildkit {
     name: String,
     place: Place,
     workers: Vec<Remote>,
+    results: Results,
     turns: Turns,
     tools: Tools,
 }
@@ -156,10 +158,13 @@ impl Remote {
         }
     }
 
-    /// Whether it is known not to do one of these.
-    async fn lacks(&self, needs: &[Need]) -> bool {
+    /// What it is known not to do of what a job needs.
+    async fn lack(&self, job: &BuildJob, leaves_results: bool) -> Option<String> {
         let connection = self.connection.lock().await;
-        connection.as_ref().is_some_and(|known| needs.iter().any(|need| known.abilities.lacks(need)))
+        let abilities = &connection.as_ref()?.abilities;
+        let left = (leaves_results && job.destination.is_some()).then(Need::left);
+        let mut needs = job.recipe.needs.iter().chain(&left);
+        needs.find(|need| abilities.lacks(need)).map(|need| need.what.clone())
     }
 }
 
@@ -173,7 +178,24 @@ impl Buildkit {
         let workers: Vec<Remote> = builder.workers.into_iter().map(Remote::new).collect();
         let turns = Turns::new(workers.iter().map(|remote| remote.worker.slots()));
         let tools = Tools { store, registry, credentials, caches, surroundings };
-        Ok(Arc::new(Self { name, place: builder.place, workers, turns, tools }))
+        let (place, results) = (builder.place, builder.results);
+        Ok(Arc::new(Self { name, place, workers, results, turns, tools }))
+    }
+
+    /// Whether images that are pushed go to their repository at once.
+    pub fn leaves_results(&self) -> bool {
+        self.results == Results::Registry
+    }
+
+    /// The problem that a target whose image would stay in its repository has none.
+    pub fn not_pushed(&self, target: &str) -> Problem {
+        let message = format!(
+            "builder `{}` leaves results in the registry, and `{target}` is pushed to none",
+            self.name
+        );
+        Problem::input("builder::not-pushed", message)
+            .at(self.place.clone(), "this builder")
+            .help("push it with `--push`, or have results come here: `results = \"store\"` in the builder")
     }
 
     /// The problem that no worker with the labels builds for a platform, as far as that is known without asking them.
@@ -226,9 +248,10 @@ impl Buildkit {
         let remotes = remotes.filter(|(place, remote)| !failed.contains(place) && remote.has(labels));
         let asked = remotes
             .map(|(place, remote)| async move { (place, remote.offer(&self.tools.surroundings).await) });
-        let (mut offers, mut errors) = (Vec::new(), Vec::new());
+        let (mut offers, mut errors, mut unable) = (Vec::new(), Vec::new(), Vec::new());
         for (place, offer) in join_all(asked).await {
-            if self.workers[place].lacks(&job.recipe.needs).await {
+            if let Some(lack) = self.workers[place].lack(job, self.leaves_results()).await {
+                unable.push(format!("`{}` does not do {lack}", self.workers[place].worker.endpoint));
                 continue;
             }
             match offer {
@@ -251,7 +274,8 @@ impl Buildkit {
         if !errors.is_empty() {
             return Err(Choice::Unreachable(errors));
         }
-        let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer)).collect();
+        let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer));
+        let offers = offers.chain(unable).collect();
         Err(Choice::NoMatch(Box::new(self.no_match(&job.target, wishes.keys(), labels, offers))))
     }
 
@@ -301,7 +325,9 @@ impl Chosen<'_> {
         if job.recipe.emulate == Emulate::Warn && !self.emulated.is_empty() {
             job.events.notice(emulated(&client.endpoint, &self.emulated));
         }
-        let built = solve(&client, &self.engine.tools, job, self.emulated.clone()).await;
+        let destination = job.destination.clone().filter(|_| self.engine.leaves_results());
+        let job = BuildJob { destination, ..job.clone() };
+        let built = solve(&client, &self.engine.tools, &job, self.emulated.clone()).await;
         if matches!(built, Err(Failed::Lost(_))) {
             self.engine.turns.set_lost(place, true);
             self.remote().connection.lock().await.take();

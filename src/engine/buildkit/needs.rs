@@ -17,6 +17,14 @@ pub struct Need {
     pub place: Option<Place>,
 }
 
+impl Need {
+    /// That an image goes from the worker into its repository.
+    pub fn left() -> Self {
+        let what = "a result that stays in the registry".to_string();
+        Self { what, asks: Asks::ImageStore, place: None }
+    }
+}
+
 /// Of what a worker must be able.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asks {
@@ -142,17 +150,22 @@ fn of_engines(variant: &Variant, caches: &CacheUse, attestations: &[Attestation]
         asks: Asks::ImageStore,
         place: None,
     });
-    let caches = caches.from.iter().chain(&caches.to).map(|cache| Need {
+    let entries = caches.from.iter().chain(&caches.to).map(|cache| Need {
         what: format!("a cache of steps, `type={}`", cache.value.kind.name()),
         asks: Asks::ImageStore,
         place: cache.place.clone(),
+    });
+    let named = caches.named.iter().map(|name| Need {
+        what: format!("a cache of steps, `{}`", name.value),
+        asks: Asks::ImageStore,
+        place: name.place.clone(),
     });
     let entitlements = variant.entitlements.iter().map(|entitlement| Need {
         what: format!("the entitlement `{}`", entitlement.value),
         asks: Asks::Entitlement(entitlement.value),
         place: entitlement.place.clone(),
     });
-    attestations.chain(caches).chain(entitlements).collect()
+    attestations.chain(named).chain(entries).chain(entitlements).collect()
 }
 
 fn of_from(stage: &Stage, found: &mut Vec<Need>) {

@@ -147,13 +147,29 @@ fn build_platform(platform: &Platform) -> [(&'static str, String); 4] {
 
 /// How the worker is to hand over the result.
 pub(super) fn exporter(job: &BuildJob) -> proto::Exporter {
+    let mut attrs = form(job);
+    attrs.insert("tar".to_string(), "true".to_string());
+    proto::Exporter { r#type: "oci".to_string(), attrs }
+}
+
+/// How it is to leave the result in a repository, under no name but its digest, and to keep no image of it.
+pub(super) fn pusher(job: &BuildJob, repository: &Reference) -> proto::Exporter {
+    let mut attrs = form(job);
+    attrs.insert("name".to_string(), repository.name());
+    attrs.extend(
+        [("push", "true"), ("push-by-digest", "true"), ("name-canonical", "true"), ("store", "false")]
+            .map(|(key, value)| (key.to_string(), value.to_string())),
+    );
+    proto::Exporter { r#type: "image".to_string(), attrs }
+}
+
+fn form(job: &BuildJob) -> HashMap<String, String> {
     let (compression, level) = match job.compression {
         Compression::None => ("uncompressed", None),
         Compression::Gzip { level } => ("gzip", Some(i64::from(level.min(9)))),
         Compression::Zstd { level } => ("zstd", Some(i64::from(level.clamp(1, 22)))),
     };
     let mut attrs = HashMap::from([
-        ("tar".to_string(), "true".to_string()),
         ("oci-mediatypes".to_string(), "true".to_string()),
         ("compression".to_string(), compression.to_string()),
     ]);
@@ -162,7 +178,7 @@ pub(super) fn exporter(job: &BuildJob) -> proto::Exporter {
         attrs.insert("source-date-epoch".to_string(), epoch.to_string());
         attrs.insert("rewrite-timestamp".to_string(), "true".to_string());
     }
-    proto::Exporter { r#type: "oci".to_string(), attrs }
+    attrs
 }
 
 /// Under which key a worker finds what it has of a job's contexts: the same for the same folders, so that only what

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::session::Failures;
 use crate::base::payload::StepCounts;
-use crate::base::{Digest, HashingReader};
+use crate::base::{Digest, HashingReader, Reference};
 use crate::diag::{Kind, Problem};
 use crate::engine::{BuildJob, BuildOutcome, JobEvents, blocking};
 use crate::event::Transfer;
@@ -21,7 +21,7 @@ use crate::oci::{ATTESTATION, Descriptor, ImageConfig, Index, Manifest, REFERENC
 use crate::store::Store;
 
 /// More than documents of honest images have.
-const LARGEST_DOCUMENT: u64 = 4 << 20;
+pub(super) const LARGEST_DOCUMENT: u64 = 4 << 20;
 const MOST_ENTRIES: usize = 4096;
 /// Messages under way into the store.
 const MESSAGES: usize = 16;
@@ -29,7 +29,7 @@ const BLOBS: &str = "blobs/sha256/";
 
 /// Why a result is not taken.
 #[derive(Debug, thiserror::Error)]
-enum ResultError {
+pub(super) enum ResultError {
     #[error("it sent no image")]
     Nothing,
     #[error("its archive breaks off: {0}")]
@@ -69,25 +69,38 @@ impl Receiver {
     /// The image, once the worker says that it is done.
     pub fn outcome(&self, job: &BuildJob, counts: StepCounts) -> Result<BuildOutcome, Box<Problem>> {
         let index = self.received.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let image = index.ok_or(ResultError::Nothing).and_then(|index| image(&self.store, job, &index));
-        let Received { config, manifest, attestations } = image.map_err(|error| Box::new(refused(&error)))?;
-        let manifest_bytes = manifest.to_bytes();
-        self.store.blobs().put_bytes(&manifest_bytes).map_err(|error| Box::new(error.problem()))?;
-        // Once per build, before any record names what was written.
-        self.store.sync().map_err(|error| Box::new(error.problem()))?;
-        let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &manifest_bytes);
-        Ok(BuildOutcome {
-            manifest: descriptor.with_platform(&job.platform),
-            config,
-            compressions: compressions(job, &manifest),
-            attestations,
-            counts,
-            worker: None,
-        })
+        let index = index.ok_or_else(|| Box::new(refused(&ResultError::Nothing)))?;
+        outcome(&self.store, job, &index, None, counts)
     }
 }
 
-fn refused(error: &ResultError) -> Problem {
+/// The image that an index leads to. All of it is in the store, but for the layers of one that is in a repository.
+pub(super) fn outcome(
+    store: &Store,
+    job: &BuildJob,
+    index: &Index,
+    repository: Option<&Reference>,
+    counts: StepCounts,
+) -> Result<BuildOutcome, Box<Problem>> {
+    let image = image(store, job, index, repository.is_none());
+    let Received { config, manifest, attestations } = image.map_err(|error| Box::new(refused(&error)))?;
+    let manifest_bytes = manifest.to_bytes();
+    store.blobs().put_bytes(&manifest_bytes).map_err(|error| Box::new(error.problem()))?;
+    // Once per build, before any record names what was written.
+    store.sync().map_err(|error| Box::new(error.problem()))?;
+    let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &manifest_bytes);
+    Ok(BuildOutcome {
+        manifest: descriptor.with_platform(&job.platform),
+        config,
+        compressions: compressions(job, &manifest),
+        attestations,
+        repository: repository.cloned(),
+        counts,
+        worker: None,
+    })
+}
+
+pub(super) fn refused(error: &ResultError) -> Problem {
     let message = format!("the worker's result is not taken: {error}");
     Problem::new(Kind::Remote, "buildkit::result", message).help("run again, or bake without `--builder`")
 }
@@ -184,7 +197,7 @@ fn read_index(entry: &mut impl Read) -> Result<Index, ResultError> {
     Index::parse(&bytes).map_err(|error| document("index.json", &error))
 }
 
-fn document(what: &'static str, error: &serde_json::Error) -> ResultError {
+pub(super) fn document(what: &'static str, error: &serde_json::Error) -> ResultError {
     ResultError::Document { what, cause: error.to_string() }
 }
 
@@ -214,7 +227,12 @@ struct Received {
 }
 
 /// The one image of an index, and what is stated about it.
-fn image(store: &Store, job: &BuildJob, index: &Index) -> Result<Received, ResultError> {
+fn image(
+    store: &Store,
+    job: &BuildJob,
+    index: &Index,
+    must_have_layers: bool,
+) -> Result<Received, ResultError> {
     let read = |digest: &Digest| {
         store.blobs().read(digest, LARGEST_DOCUMENT).map_err(|_| ResultError::Missing(*digest))
     };
@@ -253,7 +271,8 @@ fn image(store: &Store, job: &BuildJob, index: &Index) -> Result<Received, Resul
         let cause = "it has another number of layers than the manifest".to_string();
         return Err(ResultError::Document { what: "config", cause });
     }
-    let layers = manifest.layers.iter().map(|layer| match store.blobs().contains(&layer.digest) {
+    let is_good = |layer: &Digest| !must_have_layers || store.blobs().contains(layer);
+    let layers = manifest.layers.iter().map(|layer| match is_good(&layer.digest) {
         true => Ok(Descriptor::new(media_type::to_oci(&layer.media_type), layer.digest, layer.size)),
         false => Err(ResultError::Missing(layer.digest)),
     });

@@ -1,5 +1,6 @@
 //! One job on one worker: session, request, progress, result.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use super::client::{Client, is_loss};
 use super::content::{Content, ContentTools};
 use super::error::WorkerError;
 use super::file_sync::FileSync;
-use super::request::{Asked, exporter, shared_key};
+use super::request::{Asked, exporter, pusher, shared_key};
 use super::result::Receiver;
 use super::secrets::Secrets;
-use super::session::{Failures, Services, Session};
+use super::session::{Failures, Services, Session, id};
 use super::ssh::Ssh;
 use super::status::Progress;
 use super::step_caches::StepCaches;
-use super::{Tools, classic};
+use super::{Tools, classic, left};
 use crate::base::{Platform, Secret};
 use crate::diag::Problem;
 use crate::engine::embedded::mask::Mask;
@@ -28,6 +29,9 @@ use crate::steps::{Asked as Wish, Op};
 
 /// How long the last words of a build may take once it is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How often a push is tried after the first time.
+const FURTHER_PUSHES: usize = 2;
 
 /// Why a job came to nothing on a worker.
 pub(super) enum Failed {
@@ -65,10 +69,15 @@ pub(super) async fn solve(
         Some(classic) => Some((classic, classic.prepare(job, tools, &mut asked).await?)),
         None => None,
     };
-    let (exporter, cache) = match &classic {
+    let repository = job.destination.as_ref();
+    asked.repositories.extend(
+        repository.map(|repository| (repository.registry().to_string(), repository.repository().to_string())),
+    );
+    let (exporter, cache) = match (&classic, repository) {
         // Such an Engine caches in itself alone.
-        Some((_, name)) => (classic::exporter(name), proto::CacheOptions::default()),
-        None => (exporter(job), caches.options()),
+        (Some((_, name)), _) => (classic::exporter(name), proto::CacheOptions::default()),
+        (None, Some(repository)) => (pusher(job, repository), caches.options()),
+        (None, None) => (exporter(job), caches.options()),
     };
     let result = Receiver::new(tools.store.clone(), job.events.clone(), failures.clone());
     let services = Services {
@@ -104,35 +113,81 @@ pub(super) async fn solve(
     let mask = Mask::new(&secrets);
     let mut progress = Progress::new(job, emulated, &mask).numbering_bases(client.classic.is_some());
     let answer = tokio::select! {
-        answer = listen(client, request, &mut progress) => answer,
+        answer = ask(client, request, &mut progress) => answer,
         lost = client.lost() => return Err(Failed::Lost(lost)),
     };
-    if let Err(status) = answer {
-        return Err(failed(client, &status, &failures, &mut progress));
-    }
+    let answer = answer.map_err(|status| failed(client, &status, &failures, job, &mut progress))?;
     let counts = progress.counts();
     if let Some((classic, name)) = classic {
         return Ok(classic.take(&name, job, tools, counts).await?);
+    }
+    if let Some(repository) = repository {
+        return Ok(left::take(repository, &answer, job, tools, counts).await?);
     }
     let (result, job) = (result, job.clone());
     Ok(crate::engine::blocking(move || result.outcome(&job, counts)).await?)
 }
 
-fn failed(client: &Client, status: &Status, failures: &Failures, progress: &mut Progress<'_>) -> Failed {
-    match failures.take() {
+fn failed(
+    client: &Client,
+    status: &Status,
+    failures: &Failures,
+    job: &BuildJob,
+    progress: &mut Progress<'_>,
+) -> Failed {
+    match (failures.take(), unpushed(status).zip(job.destination.as_ref())) {
         // What went wrong on this side is the cause, and told better.
-        Some(problem) => Failed::Problem(Box::new(problem)),
-        None if is_loss(status) => Failed::Lost(client.is_gone(status)),
-        None => Failed::Problem(Box::new(progress.problem(&client.endpoint, status.message()))),
+        (Some(problem), _) => Failed::Problem(Box::new(problem)),
+        (None, _) if is_loss(status) => Failed::Lost(client.is_gone(status)),
+        (None, Some((cause, repository))) => {
+            Failed::Problem(Box::new(left::not_pushed(&client.endpoint, repository, cause)))
+        }
+        (None, None) => Failed::Problem(Box::new(progress.problem(&client.endpoint, status.message()))),
     }
 }
 
-/// Asks for the work and hears what is told of it until it is done.
+/// What a worker says of a push that failed.
+fn unpushed(status: &Status) -> Option<&str> {
+    status.message().split_once("failed to push ").map(|(_, cause)| cause)
+}
+
+/// Asks for the work, and again for a push where that failed.
+async fn ask(
+    client: &Client,
+    request: proto::SolveRequest,
+    progress: &mut Progress<'_>,
+) -> Result<HashMap<String, String>, Status> {
+    match listen(client, request.clone(), progress).await {
+        Err(status) if unpushed(&status).is_some() => push_again(client, request).await,
+        answer => answer,
+    }
+}
+
+/// Pushes what is built. Workers that send the same layer to one repository at one time, as those of several platforms
+/// do, are more than some registries can take.
+async fn push_again(
+    client: &Client,
+    mut request: proto::SolveRequest,
+) -> Result<HashMap<String, String>, Status> {
+    // What was made is in the worker.
+    request.frontend_attrs.remove("no-cache");
+    let mut left = FURTHER_PUSHES;
+    loop {
+        request.r#ref = id();
+        left -= 1;
+        match client.control().solve(request.clone()).await {
+            Err(status) if left > 0 && unpushed(&status).is_some() => {}
+            answer => return answer.map(|answer| answer.into_inner().exporter_response),
+        }
+    }
+}
+
+/// Asks for the work and hears what is told of it until it is done; what the exporter says of the result.
 async fn listen(
     client: &Client,
     request: proto::SolveRequest,
     progress: &mut Progress<'_>,
-) -> Result<(), Status> {
+) -> Result<HashMap<String, String>, Status> {
     let about = proto::StatusRequest { r#ref: request.r#ref.clone() };
     let (mut solver, mut teller) = (client.control(), client.control());
     let mut solving = pin!(solver.solve(request));
@@ -154,7 +209,7 @@ async fn listen(
     if !is_told {
         drop(timeout(LAST_WORDS, hearing).await);
     }
-    answer.map(drop)
+    answer.map(|answer| answer.into_inner().exporter_response)
 }
 
 /// The values that logs must not show.

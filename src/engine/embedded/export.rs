@@ -36,6 +36,7 @@ pub(super) fn write(
         config: config.digest,
         compressions: files.layers.iter().map(|layer| layer.compression).collect(),
         attestations: Vec::new(),
+        repository: None,
         counts,
         worker: Some(WorkerName::here()),
     })

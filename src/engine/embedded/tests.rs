@@ -108,6 +108,7 @@ impl Place {
             no_cache_stages: Vec::new(),
             caches: Access::none(),
             step_caches: Arc::default(),
+            destination: None,
             forwarded: Forwarded::default(),
             events: JobEvents { node: NodeId(0), sink: Arc::new(Silent) },
         }

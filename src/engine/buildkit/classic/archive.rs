@@ -122,6 +122,7 @@ pub(super) fn take(
         compressions,
         counts,
         attestations: Vec::new(),
+        repository: None,
         worker: None,
     })
 }
