@@ -1,11 +1,14 @@
 //! Starts nodes, waits for them, tells everybody. Decisions are `schedule`'s.
 
+use std::any::Any;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet, unconstrained};
 
 use super::Worker;
 use super::schedule::Schedule;
@@ -67,7 +70,7 @@ pub async fn run<W: Worker>(
         this.start_ready(limits.jobs.max(1));
         tokio::select! {
             ended = this.running.join_next_with_id() => match ended {
-                Some(ended) => this.ended(ended),
+                Some(ended) => this.task_ended(ended),
                 None => break,
             },
             () = turned_true(&mut cancel), if !this.interrupted => this.interrupt(),
@@ -96,13 +99,21 @@ impl<W: Worker> EventLoop<W> {
         while self.running.len() < jobs {
             let Some(node) = self.schedule.start_next() else { return };
             self.events.emit(Event::NodeStarted { node });
-            let worker = self.worker.clone();
-            let task = self.running.spawn(async move { (node, worker.work(node).await) });
-            self.started.push((task.id(), node, Instant::now()));
+            let (worker, begin) = (self.worker.clone(), Instant::now());
+            let mut work = Box::pin(async move { (node, worker.work(node).await) });
+            // What is known already is told at once: to hand it to another thread would take longer than to look it up.
+            match AssertUnwindSafe(unconstrained(&mut work)).catch_unwind().now_or_never() {
+                None => {
+                    let task = self.running.spawn(work);
+                    self.started.push((task.id(), node, begin));
+                }
+                Some(Ok((_, result))) => self.node_ended(node, begin, result),
+                Some(Err(panic)) => self.node_ended(node, begin, Err(panicked(panic))),
+            }
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
+    fn task_ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let id = match &ended {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
@@ -110,31 +121,35 @@ impl<W: Worker> EventLoop<W> {
         let place =
             self.started.iter().position(|(task, ..)| *task == id).expect("every task was started here");
         let (_, node, begin) = self.started.swap_remove(place);
-        let end = match ended {
-            Ok((_, (_, Ok(outcome)))) => {
-                self.schedule.done(node);
-                NodeEnd::Done(outcome)
-            }
-            Ok((_, (_, Err(problem)))) => self.fail(node, *problem),
-            Err(error) if error.is_cancelled() => {
-                self.schedule.cancelled(node);
-                NodeEnd::Cancelled
-            }
-            Err(error) => {
-                self.fail(node, Problem::new(Kind::Bug, "run::panic", format!("mab panicked: {error}")))
-            }
-        };
-        let failed = matches!(end, NodeEnd::Failed(_));
-        self.events.emit(Event::NodeFinished { node, end, elapsed: begin.elapsed() });
-        if failed {
-            self.skip_dependents(node);
+        match ended {
+            Ok((_, (_, result))) => self.node_ended(node, begin, result),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => self.node_ended(node, begin, Err(panicked(panic))),
+                Err(_) => {
+                    self.schedule.cancelled(node);
+                    self.tell_end(node, begin, NodeEnd::Cancelled);
+                }
+            },
         }
     }
 
-    fn fail(&mut self, _node: NodeId, problem: Problem) -> NodeEnd {
-        let problem = Arc::new(problem);
-        self.failures.push(problem.clone());
-        NodeEnd::Failed(problem)
+    fn node_ended(&mut self, node: NodeId, begin: Instant, result: Result<Outcome, Box<Problem>>) {
+        match result {
+            Ok(outcome) => {
+                self.schedule.done(node);
+                self.tell_end(node, begin, NodeEnd::Done(outcome));
+            }
+            Err(problem) => {
+                let problem = Arc::<Problem>::from(problem);
+                self.failures.push(problem.clone());
+                self.tell_end(node, begin, NodeEnd::Failed(problem));
+                self.skip_dependents(node);
+            }
+        }
+    }
+
+    fn tell_end(&self, node: NodeId, begin: Instant, end: NodeEnd) {
+        self.events.emit(Event::NodeFinished { node, end, elapsed: begin.elapsed() });
     }
 
     fn skip_dependents(&mut self, node: NodeId) {
@@ -162,4 +177,11 @@ impl<W: Worker> EventLoop<W> {
         self.events.emit(Event::RunFinished { end, elapsed: begin.elapsed() });
         RunResult { end, failures: self.failures }
     }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Box<Problem> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = format!("mab panicked: {}", text.unwrap_or("it does not say why"));
+    Box::new(Problem::new(Kind::Bug, "run::panic", message))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 
 use proptest::prelude::*;
 use tokio::sync::{Notify, watch};
@@ -98,6 +99,10 @@ proptest! {
 enum Act {
     Succeed,
     Fail,
+    /// At once, or after it has waited.
+    Panic {
+        waits: bool,
+    },
     /// Says that it runs, and never ends.
     Hang(Arc<Notify>),
 }
@@ -109,6 +114,12 @@ impl Worker for Scripted {
         match self.0.get(&node.0).cloned().unwrap_or(Act::Succeed) {
             Act::Succeed => Ok(Outcome::Built),
             Act::Fail => Err(Box::new(Problem::new(Kind::Build, "test::fail", format!("{node} fails")))),
+            Act::Panic { waits } => {
+                if waits {
+                    tokio::task::yield_now().await;
+                }
+                panic!("{node} is broken")
+            }
             Act::Hang(started) => {
                 started.notify_one();
                 std::future::pending().await
@@ -184,4 +195,39 @@ async fn a_run_that_nobody_can_cancel_ends_by_itself() {
     drop(sender);
     let (result, lines) = played(&plan(2, &[(0, 1)]), &[], false, cancel).await;
     assert_eq!((result.end, lines.len()), (RunEnd::Succeeded, 4));
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_node_alone() {
+    for waits in [false, true] {
+        let (_sender, cancel) = watch::channel(false);
+        let (result, lines) = played(&plan(2, &[]), &[(0, Act::Panic { waits })], true, cancel).await;
+        assert_eq!(lines, ["n0 starts", "n0 failed", "n1 starts", "n1 done"]);
+        assert_eq!(result.failures[0].message, "mab panicked: n0 is broken");
+    }
+}
+
+/// Says in which thread its nodes are.
+struct Threads(Mutex<Vec<ThreadId>>);
+
+impl Worker for Threads {
+    async fn work(&self, node: NodeId) -> Result<Outcome, Box<Problem>> {
+        if node.0 == 1 {
+            tokio::task::yield_now().await;
+        }
+        self.0.lock().unwrap().push(std::thread::current().id());
+        Ok(Outcome::Reused)
+    }
+}
+
+/// An unchanged bake is made of such nodes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_need_not_wait_stays_in_its_thread() {
+    let (_sender, cancel) = watch::channel(false);
+    let worker = Arc::new(Threads(Mutex::default()));
+    let limits = Limits { jobs: 1, keep_going: false };
+    run(&plan(3, &[]), worker.clone(), limits, Arc::new(Recorded::default()), cancel).await;
+    let here = std::thread::current().id();
+    let is_here: Vec<bool> = worker.0.lock().unwrap().iter().map(|thread| *thread == here).collect();
+    assert_eq!(is_here, [true, false, true]);
 }
