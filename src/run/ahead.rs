@@ -1,65 +1,115 @@
-//! Walks contexts before nodes ask for them, all processors at once.
+//! Walks contexts before nodes ask for them, all processors at once, and looks nodes up while it is at it.
 //!
 //! Nodes come one after the other, and each would wait for its own walk: where nothing changed, waking each other would
-//! take longer than the walks. What is walked ahead is what a build is bound to read, by its Dockerfile alone.
+//! take longer than the walks. What is walked ahead is what a build is bound to read, by its Dockerfile alone. A node is
+//! looked up ahead where nothing of it has to be waited for, as is so where nothing changed.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
-use super::build::wanted;
+use super::build::{Prepared, wanted};
 use super::worker::PlanWorker;
-use crate::base::{Digest, NodeId, Platform};
-use crate::context::Wanted;
-use crate::engine::selection::context_name;
+use crate::base::{Digest, NodeId};
+use crate::context::{Context, Wanted};
+use crate::engine::selection::{context_name, remembered_digests};
 use crate::engine::{Engine, blocking};
-use crate::model::Context;
+use crate::model;
 use crate::plan::{BuildNode, Node, Plan};
-use crate::steps::{BaseImage, Op, Setting, lower_assuming};
+use crate::steps::{BaseImage, Lowered, Op, Setting, lower_assuming};
 
 /// Nodes begin after this time, however much is still to be walked.
 const LONGEST: Duration = Duration::from_millis(100);
 
 impl<E: Engine> PlanWorker<E> {
     /// Begins to walk, and waits a moment for the end. Errors are those of whoever needs the context.
-    pub async fn walk_ahead(&self) {
+    pub async fn walk_ahead(self: &Arc<Self>) {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let (next, ids) = (Arc::new(AtomicUsize::new(0)), Arc::new(first_of_targets(&self.plan)));
+        let (next, targets) = (Arc::new(AtomicUsize::new(0)), Arc::new(by_target(&self.plan)));
         let walks = (0..threads).map(|_| {
-            let (next, ids, plan) = (next.clone(), ids.clone(), self.plan.clone());
-            let (contexts, build) = (self.builder.contexts.clone(), self.tools.build_platform.clone());
+            let (this, next, targets) = (self.clone(), next.clone(), targets.clone());
             blocking(move || {
-                // Nodes are taken one by one, as other threads do, until there are no more.
-                while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let Node::Build(node) = plan.node(*id) else { continue };
-                    for wanted in bound_to_read(node, &build) {
-                        let _ = contexts.get(&wanted);
-                    }
+                // Targets are taken one by one, as other threads do, until there are no more.
+                while let Some(nodes) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    this.walk_for(nodes);
                 }
             })
         });
         let _ = tokio::time::timeout(LONGEST, join_all(walks)).await;
     }
+
+    /// Walks for the first node of a target: its other platforms mostly read the same, and those that do not walk by
+    /// themselves.
+    fn walk_for(&self, nodes: &[NodeId]) {
+        let Some(Node::Build(first)) = nodes.first().map(|id| self.plan.node(*id)) else { return };
+        let setting = Setting::new(&first.dockerfile, &first.variant, &self.tools.build_platform);
+        let nothing = Digest::of("");
+        let assume = |_: &_| BaseImage::new(nothing, Arc::default());
+        let Some(lowered) = lower_assuming(&setting, assume) else { return };
+        let bound = bound_to_read(first, &lowered);
+        let mut contexts = BTreeMap::new();
+        for (name, wanted) in bound.directories {
+            let Ok(context) = self.builder.contexts.get(&wanted) else { return };
+            contexts.insert(name, context);
+        }
+        if bound.is_all && self.remembers(&lowered, &contexts) {
+            nodes.iter().for_each(|id| self.prepare_ahead(*id));
+        }
+    }
+
+    /// Whether no file has to be read to know what the steps read.
+    fn remembers(&self, lowered: &Lowered, contexts: &BTreeMap<Option<String>, Arc<Context>>) -> bool {
+        matches!(remembered_digests(&self.builder.selections, lowered, contexts, &[]), Ok(Some(_)))
+    }
+
+    /// What is wrong with a node is told when its turn comes.
+    fn prepare_ahead(&self, id: NodeId) {
+        let Node::Build(node) = self.plan.node(id) else { return };
+        let is_known = |needed| match self.plan.node(needed) {
+            Node::Resolve(base) => {
+                base.wanted.iter().all(|(platform, _)| self.bases.is_known(&base.source, platform))
+            }
+            Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => false,
+        };
+        if !self.plan.dependencies(id).into_iter().all(is_known) {
+            return;
+        }
+        if let Some(Ok(prepared)) = self.prepare(node).now_or_never() {
+            self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, prepared);
+        }
+    }
+
+    /// What was found out of a node ahead of its turn, once.
+    pub(super) fn prepared_ahead(&self, id: NodeId) -> Option<Prepared> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    }
 }
 
-/// One node of every target: its other platforms mostly read the same, and those that do not walk by themselves.
-fn first_of_targets(plan: &Plan) -> Vec<NodeId> {
-    let mut targets = HashSet::new();
-    let mut is_first = |node: &Node| matches!(node, Node::Build(node) if targets.insert(node.target.clone()));
-    plan.nodes().filter(|(_, node)| is_first(node)).map(|(id, _)| id).collect()
+/// The build nodes of each target.
+fn by_target(plan: &Plan) -> Vec<Vec<NodeId>> {
+    let mut targets: BTreeMap<&str, Vec<NodeId>> = BTreeMap::new();
+    for (id, node) in plan.nodes() {
+        if let Node::Build(node) = node {
+            targets.entry(&node.target).or_default().push(id);
+        }
+    }
+    targets.into_values().collect()
 }
 
-/// The directories that a node reads whatever its bases are.
-fn bound_to_read(node: &BuildNode, build: &Platform) -> Vec<Wanted> {
-    let nothing = Digest::of("");
-    let assume = |_: &_| BaseImage::new(nothing, Arc::default());
-    let Some(lowered) = lower_assuming(&Setting::new(&node.dockerfile, &node.variant, build), assume) else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
+/// What a node reads whatever its bases are.
+struct Bound {
+    /// By the names of the contexts.
+    directories: BTreeMap<Option<String>, Wanted>,
+    /// It reads nothing else.
+    is_all: bool,
+}
+
+fn bound_to_read(node: &BuildNode, lowered: &Lowered) -> Bound {
+    let mut bound = Bound { directories: BTreeMap::new(), is_all: lowered.sources.is_empty() };
     for step in &lowered.steps {
         let Op::Copy(copy) = &step.op else { continue };
         let Some(name) = context_name(copy) else { continue };
@@ -67,12 +117,13 @@ fn bound_to_read(node: &BuildNode, build: &Platform) -> Vec<Wanted> {
             None => Some(&node.variant.context),
             Some(name) => node.variant.contexts.get(name),
         };
-        if let Some(Context::Directory(root)) = declared.map(|declared| &declared.value) {
-            let wanted = wanted(node, name.as_deref(), root.clone(), true);
-            if !found.contains(&wanted) {
-                found.push(wanted);
+        match declared.map(|declared| &declared.value) {
+            Some(model::Context::Directory(root)) => {
+                let wanted = wanted(node, name.as_deref(), root.clone(), true);
+                bound.directories.insert(name, wanted);
             }
+            _ => bound.is_all = false,
         }
     }
-    found
+    bound
 }

@@ -28,7 +28,7 @@ use crate::store::Store;
 /// What build nodes of a run share.
 pub struct Builder {
     pub(super) contexts: Arc<Contexts>,
-    selections: Arc<Selections>,
+    pub(super) selections: Arc<Selections>,
 }
 
 impl Builder {
@@ -60,7 +60,10 @@ type Bases = BTreeMap<(String, Platform), Base>;
 impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
         let turn = self.turns.acquire().await;
-        let prepared = self.prepare(node).await?;
+        let prepared = match self.prepared_ahead(id) {
+            Some(prepared) => prepared,
+            None => self.prepare(node).await?,
+        };
         let known = match self.known(&prepared)? {
             Some((image, _)) if !self.can_be_had(id, node, &image).await? => None,
             known => known,

@@ -59,6 +59,13 @@ impl Bases {
         cell.get_or_try_init(|| self.find_base(source, platform)).await.map_err(at).cloned()
     }
 
+    /// Whether the image is known, and asks for nothing that no Dockerfile names. Does not wait.
+    pub fn is_known(&self, source: &BaseSource, platform: &Platform) -> bool {
+        let Ok(images) = self.images.try_lock() else { return false };
+        let base = images.get(&(source.clone(), platform.clone())).and_then(|base| base.get());
+        base.is_some_and(|base| base.config.config.on_build.as_ref().is_none_or(Vec::is_empty))
+    }
+
     /// The platforms that `source` is there for, in its order.
     pub async fn platforms(&self, source: &BaseSource) -> Result<Vec<Platform>, Box<Problem>> {
         let root = self.root(source).await?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::blobs::RunBlobs;
-use super::build::Builder;
+use super::build::{Builder, Prepared};
 use super::caches::NamedCaches;
 use super::explain::Explainer;
 use super::resolve::Bases;
@@ -93,6 +93,8 @@ pub struct PlanWorker<E> {
     /// Images that are there, where nothing is built.
     foreseen: Mutex<BTreeMap<(String, Platform), BuildOutcome>>,
     keys: Mutex<BTreeMap<(String, Platform), Digest>>,
+    /// What was found out of nodes before their turn.
+    pub(super) ahead: Mutex<BTreeMap<NodeId, Prepared>>,
     pub(super) supplied: Supplied,
 }
 
@@ -114,7 +116,7 @@ impl<E: Engine> PlanWorker<E> {
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
-        let (access, rehearsed, tests, images, merged, surfaces, foreseen, keys) = Default::default();
+        let (access, rehearsed, tests, images, merged, surfaces, foreseen, keys, ahead) = Default::default();
         let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
         Self {
             plan,
@@ -133,6 +135,7 @@ impl<E: Engine> PlanWorker<E> {
             surfaces,
             foreseen,
             keys,
+            ahead,
             supplied: Supplied::default(),
         }
     }
