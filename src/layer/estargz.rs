@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
-use super::compress::{BLOCK_BYTES, BlockCompressor, Compression};
+use super::compress::{BlockCompressor, Compression};
 use super::entry::{Entry, EntryKind};
 use super::error::LayerError;
 use super::pipeline::{Pipeline, Work, default_workers};
@@ -30,6 +30,8 @@ pub const TOC_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
 /// The descriptor's annotation with the size of the tar.
 pub const UNCOMPRESSED_SIZE: &str = "io.containers.estargz.uncompressed-size";
 
+/// The most uncompressed bytes a member of the blob has.
+const CHUNK_BYTES: usize = 1 << 20;
 const TOC_NAME: &str = "stargz.index.json";
 const LANDMARKS: [&str; 2] = [".prefetch.landmark", NO_PREFETCH];
 /// Says that nothing is to be fetched ahead.
@@ -142,7 +144,7 @@ impl Writer {
 
     fn append(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
         // Headers between two files' contents stay in one member, which must not grow without bound.
-        if self.member.len() >= BLOCK_BYTES {
+        if self.member.len() >= CHUNK_BYTES {
             self.end_member()?;
         }
         tar_header::encode(entry, &mut self.member)?;
@@ -156,7 +158,7 @@ impl Writer {
         let mut written = 0;
         while written < size {
             self.end_member()?;
-            let part = (size - written).min(BLOCK_BYTES as u64);
+            let part = (size - written).min(CHUNK_BYTES as u64);
             let read = content.take(part).read_to_end(&mut self.member)? as u64;
             if read < part {
                 return Err(LayerError::Truncated("a file"));

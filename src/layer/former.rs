@@ -13,6 +13,7 @@ use super::decompress::Decompressor;
 use super::extents::Extents;
 use super::index::Index;
 use crate::base::Digest;
+use crate::oci::media_type;
 
 /// The contents that lie within one block of a layer.
 pub struct FormerContents {
@@ -58,6 +59,13 @@ impl FormerContents {
         let length = usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?;
         let mut compressed = vec![0; length];
         self.blob.read_exact_at(&mut compressed, start)?;
+        if self.media_type == media_type::OCI_LAYER_GZIP {
+            // A block is one member, whose length is bounded: that takes half the time of reading it as a stream.
+            let mut bytes = vec![0; BLOCK_BYTES];
+            let inflated = libdeflater::Decompressor::new().gzip_decompress(&compressed, &mut bytes);
+            bytes.truncate(inflated.map_err(io::Error::other)?);
+            return Ok(bytes);
+        }
         let mut bytes = Vec::with_capacity(BLOCK_BYTES);
         let block = Decompressor::new(&compressed[..], self.media_type).map_err(io::Error::other)?;
         block.take(BLOCK_BYTES as u64).read_to_end(&mut bytes)?;
