@@ -66,7 +66,7 @@ pub async fn publish(
     let surveying = async {
         let standing = try_join_all(asked.iter().cloned()).await?;
         let moves = moves(pushes, &standing, about);
-        let sides = survey(registry, &moves).await?;
+        let sides = survey(registry, blobs, &moves).await?;
         check_platforms(&moves, &sides, pushes, &contents, about)?;
         Ok((moves, sides))
     };
@@ -135,6 +135,7 @@ fn moves(pushes: &[ImagePush<'_>], standing: &[Vec<Option<Descriptor>>], about: 
 
 async fn survey<'a>(
     registry: &'a Registry,
+    blobs: &dyn PushSource,
     moves: &[Planned],
 ) -> Result<BTreeMap<String, Side<'a>>, PushError> {
     let repositories: BTreeMap<String, &Reference> =
@@ -144,7 +145,12 @@ async fn survey<'a>(
         let here = moves.iter().filter(|planned| planned.tag.name.name() == name);
         let old: BTreeMap<Digest, &Descriptor> =
             here.filter_map(|planned| planned.old.as_ref()).map(|old| (old.digest, old)).collect();
-        let looks = try_join_all(old.values().map(|old| Standing::read(registry, repository, old)));
+        let looks = try_join_all(old.values().map(|old| async {
+            match Standing::known(blobs, old) {
+                None => Standing::read(registry, repository, old).await,
+                known => Ok(known),
+            }
+        }));
         let asks = moves.iter().any(|planned| planned.tag.asks_registry && planned.tag.name.name() == name);
         let versions = async {
             // Who may not list tags learns it before one of them moves.
@@ -214,7 +220,7 @@ impl Publication<'_> {
             if !resumed.is_empty() {
                 standing = self.look_again().await?;
                 moves = self::moves(self.pushes, &standing, self.about);
-                sides = survey(self.registry, &moves).await?;
+                sides = survey(self.registry, self.blobs, &moves).await?;
                 check_platforms(&moves, &sides, self.pushes, self.contents, self.about)?;
                 kept = self.leave_to(&resumed, &mut moves);
                 sides.retain(|name, _| moves.iter().any(|planned| planned.tag.name.name() == *name));

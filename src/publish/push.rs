@@ -326,7 +326,7 @@ impl Content {
     }
 }
 
-fn read_document(source: &dyn PushSource, descriptor: &Descriptor) -> io::Result<Vec<u8>> {
+pub(super) fn read_document(source: &dyn PushSource, descriptor: &Descriptor) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.open(&descriptor.digest)?.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_DOCUMENT {

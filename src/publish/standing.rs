@@ -1,6 +1,7 @@
 //! What a tag leads to now: which release, for which platforms.
 
-use super::push::visible;
+use super::PushSource;
+use super::push::{read_document, visible};
 use super::release::Release;
 use crate::base::{Platform, Reference};
 use crate::oci::{Descriptor, ImageConfig, Index, Manifest, media_type};
@@ -33,6 +34,17 @@ impl Standing {
         }
     }
 
+    /// The same of an index that is here, too: what a digest names does not change.
+    pub fn known(blobs: &dyn PushSource, descriptor: &Descriptor) -> Option<Self> {
+        let bytes = media_type::is_index(&descriptor.media_type).then(|| read_document(blobs, descriptor))?;
+        let index = Index::parse(&bytes.ok()?).ok()?;
+        Some(Self::of_index(descriptor.clone(), &index))
+    }
+
+    fn of_index(descriptor: Descriptor, index: &Index) -> Self {
+        Self { descriptor, platforms: index.platforms(), release: Release::of(&index.annotations) }
+    }
+
     async fn of(
         registry: &Registry,
         repository: &Reference,
@@ -41,11 +53,9 @@ impl Standing {
         let Resolved { descriptor, bytes } = resolved;
         let nothing = |descriptor| Self { descriptor, platforms: Vec::new(), release: Release::default() };
         if media_type::is_index(&descriptor.media_type) {
-            let Ok(index) = Index::parse(&bytes) else { return Ok(nothing(descriptor)) };
-            return Ok(Self {
-                descriptor,
-                platforms: index.platforms(),
-                release: Release::of(&index.annotations),
+            return Ok(match Index::parse(&bytes) {
+                Ok(index) => Self::of_index(descriptor, &index),
+                Err(_) => nothing(descriptor),
             });
         }
         let Ok(manifest) = Manifest::parse(&bytes) else { return Ok(nothing(descriptor)) };

@@ -83,7 +83,10 @@ fn a_changed_image_moves_its_tag_and_sends_what_is_new() {
         "ENTRYPOINT [\"announce\", \"site\"]",
     );
     project.bake(&["web", "--push"]);
-    let second = registry.requests().iter().filter(|request| request.starts_with("POST")).count();
+    let requests = registry.requests();
+    let second = requests.iter().filter(|request| request.starts_with("POST")).count();
+    let read = position(&requests, |request| request.starts_with("GET") && request.contains("/manifests/"));
+    assert!(read.is_empty(), "what the tag led to is in the store: {requests:#?}");
     let (after, _) = registry.index(&name, "1.4.0");
     assert_ne!(before, after);
     assert_eq!(second, 3, "the access is tried, and only two configs are new, after {first} uploads");
