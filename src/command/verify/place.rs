@@ -180,7 +180,8 @@ impl Place {
         Ok(Found { platform, config: manifest.config, layers: manifest.layers, base })
     }
 
-    /// How many layers are those of the base that the manifest names, as far as the registry knows it.
+    /// How many layers are those of the base that the manifest names, as far as the registry knows it. An image is no
+    /// base of itself, whatever a tag leads to by now.
     pub async fn base_layers(&self, found: &Found) -> usize {
         let (Self::Registry { registry, .. }, Some(base)) = (self, &found.base) else { return 0 };
         let layers = async {
@@ -192,7 +193,8 @@ impl Place {
                     registry.manifest(base, index.select(&found.platform)?.digest).await.ok()?.bytes
                 }
             };
-            Some(Manifest::parse(&manifest).ok()?.layers)
+            let manifest = Manifest::parse(&manifest).ok()?;
+            (manifest.config.digest != found.config.digest).then_some(manifest.layers)
         };
         let base = layers.await.unwrap_or_default();
         let is_below = base.len() <= found.layers.len()
