@@ -5,24 +5,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 /// Opens `path`, clean and relative, beneath `root`. An empty path is the root itself.
 pub(super) fn open_beneath(root: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let path = if path.is_empty() { &b"."[..] } else { path };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    // The kernel gives up with AGAIN when something was renamed meanwhile and it cannot be sure.
-    for _ in 0..16 {
-        match openat2(&root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) => {}
-            // Kernels before 5.6, and sandboxes that know no such call.
-            Err(Errno::NOSYS | Errno::PERM) => return open_stepwise(root, path, flags),
-            opened => return Ok(opened?),
-        }
+    match resolve::beneath(root.as_fd(), path, flags) {
+        Some(opened) => opened,
+        None => open_stepwise(root, path, flags),
     }
-    open_stepwise(root, path, flags)
 }
 
 /// Opens the file at `path` to be read, with `root` for the root of all that links and `..` lead to.
@@ -30,18 +23,75 @@ pub fn read_in_root(root: &Path, path: &Path) -> io::Result<File> {
     let directory = File::open(root)?;
     // A pipe would block here.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..16 {
-        match openat2(&directory, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) => {}
-            Err(Errno::NOSYS | Errno::PERM) => break,
-            opened => return Ok(opened?.into()),
-        }
+    if let Some(opened) = resolve::in_root(directory.as_fd(), path, flags) {
+        return Ok(opened?.into());
     }
     let path = path.as_os_str().as_encoded_bytes();
     let relative = path.iter().position(|byte| *byte != b'/').map_or(&b""[..], |start| &path[start..]);
     Ok(open_stepwise(directory, relative, flags | OFlags::NOFOLLOW)?.into())
 }
+
+/// Whole paths at once, where the kernel does that.
+#[cfg(target_os = "linux")]
+mod resolve {
+    use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::path::Path;
+
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    use rustix::io::Errno;
+    use rustix::path::Arg;
+
+    pub fn beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Option<io::Result<OwnedFd>> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        open(root, path, flags, resolve)
+    }
+
+    pub fn in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Option<io::Result<OwnedFd>> {
+        open(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    }
+
+    fn open(
+        root: BorrowedFd<'_>,
+        path: impl Arg + Copy,
+        flags: OFlags,
+        resolve: ResolveFlags,
+    ) -> Option<io::Result<OwnedFd>> {
+        // The kernel gives up with AGAIN when something was renamed meanwhile and it cannot be sure.
+        for _ in 0..16 {
+            match openat2(root, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
+                // Kernels before 5.6, and sandboxes that know no such call.
+                Err(Errno::NOSYS | Errno::PERM) => return None,
+                opened => return Some(opened.map_err(io::Error::from)),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod resolve {
+    use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::path::Path;
+
+    use rustix::fs::OFlags;
+
+    pub fn beneath(_: BorrowedFd<'_>, _: &[u8], _: OFlags) -> Option<io::Result<OwnedFd>> {
+        None
+    }
+
+    pub fn in_root(_: BorrowedFd<'_>, _: &Path, _: OFlags) -> Option<io::Result<OwnedFd>> {
+        None
+    }
+}
+
+/// What opens a folder only to go on from there.
+#[cfg(target_os = "linux")]
+pub(super) const PASSING: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+pub(super) const PASSING: OFlags = OFlags::RDONLY;
 
 fn open_stepwise(root: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let mut components: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
@@ -49,7 +99,7 @@ fn open_stepwise(root: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<Owne
     if components.iter().chain([&last]).any(|component| *component == b"..") {
         return Err(Errno::XDEV.into());
     }
-    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let step = PASSING | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut directory = openat(&root, ".", step, Mode::empty())?;
     for component in components {
         directory = openat(&directory, component, step, Mode::empty())?;

@@ -22,7 +22,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use rayon::prelude::*;
-use rustix::fs::OFlags;
 
 use crate::base::Digest;
 use crate::layer::{EntryKind, Origin, Tree};
@@ -114,7 +113,7 @@ impl Context {
 
     /// Whether there is something at a clean path that the ignore rules keep out.
     pub fn leaves_out(&self, path: &[u8]) -> bool {
-        self.find(path).is_none() && beneath::open_beneath(&self.directory, path, OFlags::PATH).is_ok()
+        self.find(path).is_none() && beneath::open_beneath(&self.directory, path, beneath::PASSING).is_ok()
     }
 
     /// The entries as a tree of one layer: the position of a node's origin is the one of the entry. Names of one

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, XattrFlags, lsetxattr, mkfifoat};
+use rustix::fs::{CWD, OFlags, XattrFlags, lsetxattr, mkfifoat};
 use tempfile::TempDir;
 
 use super::*;

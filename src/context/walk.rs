@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::vec;
 
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, lgetxattr, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, lgetxattr, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::beneath::open_beneath;
@@ -136,14 +136,7 @@ impl<'w> Walk<'w> {
             Err(error) => return Err(failed(error)),
         };
         let mut names = Names::default();
-        let mut reader = RawDir::new(&directory, buffer.spare_capacity_mut());
-        while let Some(item) = reader.next() {
-            let item = item.map_err(|errno| failed(errno.into()))?;
-            let name = item.file_name();
-            if !matches!(name.to_bytes(), b"." | b"..") {
-                names.push(name, item.file_type());
-            }
-        }
+        list(&directory, buffer, &mut names).map_err(|errno| failed(errno.into()))?;
         entries.reserve_exact(names.places.len());
         for (name, file_type) in names.in_order() {
             self.look_at(folder, &directory, name, file_type, entries, folders)?;
@@ -214,7 +207,7 @@ impl<'w> Walk<'w> {
         Ok(ContextEntry {
             path,
             kind,
-            mode: stat.st_mode & 0o7777,
+            mode: mode(&stat) & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
             mtime: stat.st_mtime,
@@ -235,7 +228,10 @@ struct Names {
 }
 
 impl Names {
-    fn push(&mut self, name: &CStr, file_type: FileType) {
+    fn add(&mut self, name: &CStr, file_type: FileType) {
+        if matches!(name.to_bytes(), b"." | b"..") {
+            return;
+        }
         let start = self.text.len();
         self.text.extend_from_slice(name.to_bytes_with_nul());
         self.places.push((start..self.text.len(), file_type));
@@ -297,9 +293,48 @@ fn is_tolerable(error: &std::io::Error, folder: &Folder) -> bool {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn mode(stat: &Stat) -> u32 {
+    stat.st_mode
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mode(stat: &Stat) -> u32 {
+    stat.st_mode.into()
+}
+
+#[cfg(target_os = "linux")]
+fn device(stat: &Stat) -> u64 {
+    stat.st_dev
+}
+
+#[cfg(not(target_os = "linux"))]
+fn device(stat: &Stat) -> u64 {
+    stat.st_dev.unsigned_abs().into()
+}
+
+#[cfg(target_os = "linux")]
+fn list(directory: &OwnedFd, buffer: &mut Vec<u8>, names: &mut Names) -> Result<(), Errno> {
+    let mut reader = rustix::fs::RawDir::new(directory, buffer.spare_capacity_mut());
+    while let Some(item) = reader.next() {
+        let item = item?;
+        names.add(item.file_name(), item.file_type());
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn list(directory: &OwnedFd, _: &mut Vec<u8>, names: &mut Names) -> Result<(), Errno> {
+    for item in rustix::fs::Dir::read_from(directory)? {
+        let item = item?;
+        names.add(item.file_name(), item.file_type());
+    }
+    Ok(())
+}
+
 pub(super) fn stamp(stat: &Stat) -> Stamp {
     Stamp {
-        device: stat.st_dev,
+        device: device(stat),
         inode: stat.st_ino,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),

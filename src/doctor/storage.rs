@@ -1,7 +1,5 @@
 //! The store, and the file system it lies on.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use super::{Check, Finding, Fix, Level, Trouble};
@@ -79,6 +77,9 @@ pub fn disk(space: Option<Space>, store: &Path, size: fn(u64) -> String) -> Find
 /// Whether files of this folder can share their blocks, tried with two of them.
 #[cfg(target_os = "linux")]
 fn can_clone(folder: &Path) -> bool {
+    use std::fs::File;
+    use std::io::Write as _;
+
     let pair = || -> std::io::Result<(File, File)> {
         let (mut from, to) = (tempfile::tempfile_in(folder)?, tempfile::tempfile_in(folder)?);
         from.write_all(b"shared")?;

@@ -104,11 +104,14 @@ pub fn stop_signal(text: Option<&str>) -> i32 {
     }
 }
 
+/// The first that C libraries on Linux leave to programs, wherever this is asked.
+const RTMIN: i32 = 34;
+
 /// `RTMIN+3`
 fn real_time(name: &str) -> Option<i32> {
     let rest = name.strip_prefix("RTMIN")?;
     let offset = if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse::<i32>().ok()? };
-    Some(libc::SIGRTMIN() + offset)
+    Some(RTMIN + offset)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The merge node: index in the store, then the outputs that are files or a Docker Engine.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::verify;
@@ -15,8 +16,7 @@ use crate::plan::MergeNode;
 use crate::publish::load::{Load, load};
 use crate::publish::merge::Merged;
 use crate::publish::output::{
-    OutputError, write_docker_archive, write_oci_archive, write_oci_directory, write_root_directory,
-    write_root_tar,
+    OutputError, write_docker_archive, write_oci_archive, write_oci_directory, write_root_tar,
 };
 use crate::store::Store;
 
@@ -94,15 +94,30 @@ fn write_file(
             write_oci_directory(store, root, names, directory)
         }
         Output::Docker { dest: Some(dest), .. } => write_docker_archive(store, root, names, dest),
-        Output::Local { dest, platform_split } => {
-            write_root_directory(store, root, *platform_split, dest).map(drop)
-        }
+        Output::Local { dest, platform_split } => write_directory(store, root, *platform_split, dest),
         Output::Tar { dest, platform_split } => write_root_tar(store, root, *platform_split, dest),
         Output::Oci { dest: Dest::Stdout, tar: false, .. }
         | Output::Docker { dest: None, .. }
         | Output::Image { .. }
         | Output::CacheOnly => Ok(()),
     }
+}
+
+#[cfg(target_os = "linux")]
+fn write_directory(
+    store: &Store,
+    root: &Descriptor,
+    split: Option<bool>,
+    dest: &Path,
+) -> Result<(), OutputError> {
+    crate::publish::output::write_root_directory(store, root, split, dest).map(drop)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn write_directory(_: &Store, _: &Descriptor, _: Option<bool>, dest: &Path) -> Result<(), OutputError> {
+    let detail = "folders are written on Linux alone; take `type=tar`";
+    let source = std::io::Error::new(std::io::ErrorKind::Unsupported, detail);
+    Err(OutputError::Write { path: dest.to_path_buf(), source })
 }
 
 fn place_of(dest: &Dest) -> String {

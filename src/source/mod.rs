@@ -16,6 +16,8 @@ mod error;
 mod git;
 mod http;
 mod stdin;
+#[cfg(target_os = "linux")]
+mod unpacking;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

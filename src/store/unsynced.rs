@@ -145,7 +145,7 @@ fn write_out(store: &Path, marks: &[String]) -> io::Result<()> {
     });
     let few: Option<Vec<PathBuf>> = few.take(FEW + 1).collect();
     let Some(files) = few.filter(|files| files.len() <= FEW) else {
-        return Ok(rustix::fs::syncfs(File::open(store)?)?);
+        return sync_file_system(store);
     };
     // Side by side, so that one turn of the disk serves several.
     thread::scope(|scope| {
@@ -155,6 +155,18 @@ fn write_out(store: &Path, marks: &[String]) -> io::Result<()> {
     })?;
     let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
     folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(target_os = "linux")]
+fn sync_file_system(store: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(store)?)?)
+}
+
+/// All file systems, where one alone cannot be asked for.
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(_: &Path) -> io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
 }
 
 impl Marked {

@@ -102,10 +102,9 @@ fn touch(folder: &Path) {
     }
 }
 
-/// Cases that are refused on workers, or come out otherwise, besides those of repositories, whose files have the times of
-/// commits that older workers do not give: names of files must be text there; a file has fractions of a second in its time,
-/// made of its content, which a copy of it loses, so that the copy is a change; and a daemon in a user namespace, which
-/// one of the two is, writes files after it has set their modes, which costs them setuid and setgid.
+/// Cases that are refused on workers, or come out otherwise: names of files must be text there; a file has fractions of
+/// a second in its time, made of its content, which a copy of it loses, so that the copy is a change; and a daemon in a
+/// user namespace, which one of the two is, writes files after it has set their modes, which costs them setuid and setgid.
 const OTHER_ON_WORKERS: [&str; 4] =
     ["copy-strange-names", "layers-run-copies-same", "copy-chmod-setuid-and-chown", "copy-modes"];
 
@@ -142,7 +141,7 @@ fn workers_of_a_builder_make_the_same_images() {
     let Some(buildkit) = BuildKit::find() else { return };
     let cases = case::all();
     let is_for_workers = |case: &&Case| {
-        let is_other = case.file("repository").exists() || OTHER_ON_WORKERS.contains(&case.name.as_str());
+        let is_other = OTHER_ON_WORKERS.contains(&case.name.as_str());
         !case.options.fails && case.options.recorded_only.is_none() && !is_other
     };
     let cases = some_of(cases.iter().filter(is_for_workers).collect());
@@ -188,7 +187,7 @@ fn an_engine_with_the_classic_store_makes_the_same_images() {
         let name = case.name.as_str();
         let is_other = OTHER_ON_WORKERS.contains(&name) || OTHER_ON_CLASSIC.contains(&name);
         let is_recorded = !case.options.fails && case.options.recorded_only.is_none();
-        is_recorded && !is_other && !case.file("repository").exists()
+        is_recorded && !is_other
     };
     let cases = some_of(cases.iter().filter(is_for_workers).collect());
     let workshop = Workshop::new(&base, cases.iter().copied(), Times::SameForAll);

@@ -1,6 +1,5 @@
 //! One attempt at a test: its command in a fresh sandbox, watched, stopped, and judged.
 
-use std::fs::File;
 use std::io::{self, Read, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -229,8 +228,7 @@ impl Attempt<'_> {
     /// A file with what the test gives to standard input.
     fn stdin(&self) -> Result<Option<OwnedFd>, Box<Problem>> {
         let Some(text) = &self.test.stdin else { return Ok(None) };
-        let file = rustix::fs::memfd_create("mab-stdin", rustix::fs::MemfdFlags::CLOEXEC).map(File::from);
-        let filled = file.map_err(io::Error::from).and_then(|mut file| {
+        let filled = tempfile::tempfile().and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.rewind()?;
             Ok(OwnedFd::from(file))

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::helper;
+use super::wire;
 
 /// Processes and threads of all steps together. Parallel compilers of many cores need thousands; a 64-bit
 /// kernel has four million ids, so a fork bomb that stops here leaves the host all it needs.
@@ -41,13 +41,23 @@ pub struct Limits {
 impl Limits {
     /// `PROCESSES`, or half of the ids that there are, and the machine's memory without a reserve.
     pub fn for_this_machine() -> Self {
-        let machine = rustix::system::sysinfo();
-        let unit = u64::from(machine.mem_unit);
-        #[expect(clippy::useless_conversion, reason = "the field is narrower on 32-bit machines")]
-        let total = u64::from(machine.totalram).saturating_mul(unit);
-        let ids = number_in(Path::new(helper::PID_MAX)).unwrap_or(u64::MAX);
-        Self { processes: PROCESSES.min(ids / 2), memory: without_reserve(total) }
+        let ids = number_in(Path::new(wire::PID_MAX)).unwrap_or(u64::MAX);
+        Self { processes: PROCESSES.min(ids / 2), memory: without_reserve(memory_of_this_machine()) }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn memory_of_this_machine() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let unit = u64::from(machine.mem_unit);
+    #[expect(clippy::useless_conversion, reason = "the field is narrower on 32-bit machines")]
+    u64::from(machine.totalram).saturating_mul(unit)
+}
+
+/// Nothing runs in control groups there.
+#[cfg(not(target_os = "linux"))]
+fn memory_of_this_machine() -> u64 {
+    u64::MAX
 }
 
 /// At least half of it: on a tiny machine the reserve would leave nothing.

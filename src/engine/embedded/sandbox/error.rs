@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::process::SETTING_A_LIMIT;
+/// How the act of setting a resource limit begins.
+pub(super) const SETTING_A_LIMIT: &str = "set the limit `";
 
 /// A failed act inside the helper, as it crosses the socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +44,12 @@ impl fmt::Display for Failure {
 }
 
 /// Says what was tried when the system refused it.
+#[cfg(target_os = "linux")]
 pub(super) trait Doing<T> {
     fn doing(self, action: impl FnOnce() -> String) -> Result<T, Failure>;
 }
 
+#[cfg(target_os = "linux")]
 impl<T, E: Into<std::io::Error>> Doing<T> for Result<T, E> {
     fn doing(self, action: impl FnOnce() -> String) -> Result<T, Failure> {
         self.map_err(|error| {

@@ -21,14 +21,8 @@ use super::network::DefaultNetwork;
 use super::request::{ExecRequest, ExitStatus, HelperTask, Network, RunExit, RunRequest, TaskOutput};
 use super::stubs::Stubs;
 use super::syscall::{self, Fork, Reaped};
-use super::wire::{self, Answer, Greeting, Message, Opening, Order, Outcome, StepFailure};
+use super::wire::{self, ARGUMENT, Answer, Greeting, Message, Opening, Order, Outcome, StepFailure};
 use super::{binfmt, exec, step, tasks};
-
-/// How many ids the pid namespace of whoever opens it gives out.
-pub(super) const PID_MAX: &str = "/proc/sys/kernel/pid_max";
-
-/// The hidden first argument that makes this program the helper.
-pub const ARGUMENT: &str = "__mab-sandbox";
 
 /// Becomes the helper if this process was started as one, and then gives its exit code. To be called first
 /// thing in `main`, before any thread exists.
@@ -106,7 +100,7 @@ fn limit_processes(limit: u64) -> Result<(), Failure> {
 
 /// Lowers the number of ids that the pid namespace gives out, whoever asks. To be called in a namespace of one's own.
 fn limit_namespace(limit: u64) -> Result<(), Failure> {
-    match std::fs::write(PID_MAX, limit.to_string()) {
+    match std::fs::write(wire::PID_MAX, limit.to_string()) {
         // A container's policy may keep what is below /proc/sys from being written; then nothing is bounded here.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM)) => {
             Ok(())

@@ -25,26 +25,43 @@
 //! ```
 //! The death of a pid namespace's first process kills the whole namespace, and mounts live in mount
 //! namespaces that die with their last process. Nothing here knows Dockerfiles, keys or the plan.
+//!
+//! What runs in the helper process is Linux's. The parent's side compiles elsewhere, too, and starts no helper there.
 
+#[cfg(target_os = "linux")]
 mod binfmt;
 mod cgroup;
+#[cfg(target_os = "linux")]
 mod devices;
 mod error;
+#[cfg(target_os = "linux")]
 mod exec;
+#[cfg(target_os = "linux")]
 pub mod helper;
 mod idmap;
+#[cfg(target_os = "linux")]
 mod mounts;
+#[cfg(target_os = "linux")]
 mod network;
+#[cfg(target_os = "linux")]
 mod overlay;
+#[cfg(target_os = "linux")]
 mod process;
 mod request;
+#[cfg(target_os = "linux")]
 mod seccomp;
+#[cfg(target_os = "linux")]
 mod seccomp_table;
+#[cfg(target_os = "linux")]
 mod step;
+#[cfg(target_os = "linux")]
 mod stubs;
 mod supervisor;
+#[cfg(target_os = "linux")]
 mod syscall;
+#[cfg(target_os = "linux")]
 mod tasks;
+#[cfg(target_os = "linux")]
 mod terminal;
 mod wire;
 

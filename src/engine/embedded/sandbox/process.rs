@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::error::{Doing, Failure};
+use super::error::{Doing, Failure, SETTING_A_LIMIT};
 use super::request::{Limit, User};
 use super::syscall;
 
@@ -71,9 +71,6 @@ fn drop_from_bounding_set(kept: u64) -> Result<(), Errno> {
     }
     Ok(())
 }
-
-/// How the action begins that fails when a limit is refused.
-pub(super) const SETTING_A_LIMIT: &str = "set the limit `";
 
 /// What an ordinary user may not go beyond.
 fn beyond(resource: u32) -> Option<String> {

@@ -19,7 +19,6 @@ use tokio::sync::oneshot;
 
 use super::cgroup::{ControlGroups, Limits, MemoryKills};
 use super::error::{Failure, SandboxError};
-use super::helper;
 use super::idmap::{IdMap, IdMaps};
 use super::request::{ExecRequest, HelperTask, OpenPort, RunExit, RunRequest, TaskOutput};
 use super::wire::{self, Answer, Greeting, Message, Opening, Order, Outcome, StepFailure};
@@ -129,6 +128,11 @@ impl Drop for Connection {
 impl Supervisor {
     /// Starts the helper and waits until its namespaces stand.
     pub async fn start(options: SupervisorOptions) -> Result<Self, SandboxError> {
+        if !cfg!(target_os = "linux") {
+            let detail = "namespaces are Linux's; `--builder docker` builds elsewhere";
+            let source = io::Error::new(io::ErrorKind::Unsupported, detail);
+            return Err(SandboxError::Io { action: "start a sandbox on this system", source });
+        }
         let (report, started) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("sandbox".into())
@@ -449,7 +453,7 @@ fn launch(options: &SupervisorOptions) -> Result<(Child, UnixStream), SandboxErr
     // The socket is the helper's standard input: the one descriptor that can be handed over without a window
     // in which another thread's child inherits it too.
     let child = Command::new(&options.executable)
-        .arg(helper::ARGUMENT)
+        .arg(wire::ARGUMENT)
         .stdin(ProcessStdio::from(OwnedFd::from(theirs)))
         .stdout(ProcessStdio::null())
         .current_dir("/")

@@ -20,6 +20,22 @@ use super::error::Failure;
 use super::request::{ExecRequest, HelperTask, RunExit, RunRequest, TaskOutput};
 use crate::engine::embedded::emulate::Emulator;
 
+/// How many ids the pid namespace of whoever opens it gives out.
+pub(super) const PID_MAX: &str = "/proc/sys/kernel/pid_max";
+
+/// The hidden first argument of a helper process.
+pub const ARGUMENT: &str = "__mab-sandbox";
+
+/// Other systems know neither, and have no other side.
+#[cfg(target_os = "linux")]
+const SENDING: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_os = "linux")]
+const RECEIVING: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+#[cfg(not(target_os = "linux"))]
+const SENDING: SendFlags = SendFlags::empty();
+#[cfg(not(target_os = "linux"))]
+const RECEIVING: RecvFlags = RecvFlags::empty();
+
 /// Descriptors one message may carry.
 const MAX_DESCRIPTORS: usize = 8;
 /// A frame larger than this is a bug, not a request.
@@ -117,7 +133,7 @@ pub(super) fn send<T: Serialize>(
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let sent = loop {
-        match sendmsg(socket, &[IoSlice::new(&header)], &mut control, SendFlags::NOSIGNAL) {
+        match sendmsg(socket, &[IoSlice::new(&header)], &mut control, SENDING) {
             Err(rustix::io::Errno::INTR) => continue,
             other => break other?,
         }
@@ -157,7 +173,7 @@ fn receive_some(socket: &UnixStream, buffer: &mut [u8], descriptors: &mut Vec<Ow
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut slices = [IoSliceMut::new(&mut *buffer)];
-        match recvmsg(socket.as_fd(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(socket.as_fd(), &mut slices, &mut control, RECEIVING) {
             Err(rustix::io::Errno::INTR) => continue,
             other => break other?,
         }
