@@ -275,6 +275,14 @@ oci-annotations = ["org.opencontainers.image.licenses="]
 }
 
 #[test]
+fn compatible_images_may_stand_on_one_line() {
+    let file = "[target.api]\ncompat = \"metadata-action\"\nplatforms = [\"linux/amd64\"]\nimages = [\"org/app,ghcr.io/MyUSER/MyApp\"]\n";
+    assert_eq!(told(file, "push dev")["tags"], json!(["org/app:dev", "ghcr.io/myuser/myapp:dev"]));
+    let file = file.replace("org/app,ghcr.io/MyUSER/MyApp", "org/app,name=org/other,enable=true");
+    assert_eq!(told(&file, "push dev")["tags"], json!(["org/other:dev"]));
+}
+
+#[test]
 fn the_environment_says_what_it_says_there() {
     let file = "[target.api]\ncompat = \"metadata-action\"\ntag-rules = [\"type=sha\"]\nplatforms = [\"linux/amd64\"]\n";
     let with = |event: &str, name: &str, value: &str| {

@@ -28,7 +28,7 @@ impl Matcher {
         if let Some(unknown) = flags.chars().find(|flag| !"dgimsuvy".contains(*flag)) {
             return Err(format!("there is no flag `{unknown}` of regular expressions"));
         }
-        let mut builder = RegexBuilder::new(pattern);
+        let mut builder = RegexBuilder::new(&translated(pattern));
         builder
             .case_insensitive(flags.contains('i'))
             .multi_line(flags.contains('m'))
@@ -74,6 +74,57 @@ fn split(text: &str) -> (&str, &str) {
     inner.filter(|(pattern, _)| !pattern.is_empty()).unwrap_or((text, ""))
 }
 
+/// The pattern in the words of the library. There digits and letters are those of all scripts, and classes are sets of
+/// classes; in JavaScript they are ASCII's, and lists of letters.
+fn translated(pattern: &str) -> String {
+    let mut text = String::new();
+    let mut in_class = false;
+    let mut rest = pattern;
+    while let Some(first) = rest.chars().next() {
+        rest = &rest[first.len_utf8()..];
+        match first {
+            '\\' => {
+                let Some(escaped) = rest.chars().next() else {
+                    text.push('\\');
+                    break;
+                };
+                rest = &rest[escaped.len_utf8()..];
+                match (escaped, in_class) {
+                    ('d', true) => text.push_str("0-9"),
+                    ('d', false) => text.push_str("[0-9]"),
+                    ('D', _) => text.push_str("[^0-9]"),
+                    ('w', true) => text.push_str("0-9A-Za-z_"),
+                    ('w', false) => text.push_str("[0-9A-Za-z_]"),
+                    ('W', _) => text.push_str("[^0-9A-Za-z_]"),
+                    (other, _) => text.extend(['\\', other]),
+                }
+            }
+            '[' if in_class => text.push_str("\\["),
+            '&' | '~' if in_class => text.extend(['\\', first]),
+            ']' if in_class => {
+                in_class = false;
+                text.push(']');
+            }
+            '[' => {
+                let empty = [("^]", "[\\s\\S]"), ("]", "(?!)")];
+                let empty = empty.iter().find_map(|(end, meant)| Some((rest.strip_prefix(end)?, meant)));
+                match empty {
+                    Some((after, meant)) => {
+                        text.push_str(meant);
+                        rest = after;
+                    }
+                    None => {
+                        in_class = true;
+                        text.push('[');
+                    }
+                }
+            }
+            other => text.push(other),
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +144,13 @@ mod tests {
             (r"(a)|(b)", "b", 1, Some("-")),
             (r"(a)", "a", 7, Some("-")),
             ("x", "v1", 0, None),
+            (r"\d", "\u{663}", 0, None),
+            (r"^[\w.]+$", "caf\u{e9}", 0, None),
+            (r"\W[^\W\d]", "\u{e9}a", 0, Some("\u{e9}a")),
+            (r"[^]+", "a\nb", 0, Some("a\nb")),
+            ("[]", "a", 0, None),
+            (r"[[a-z&&b]+\]", "&[]", 0, Some("&[]")),
+            (r"\[\d]", "[1]", 0, Some("[1]")),
             ("//", "a//", 0, Some("//")),
         ] {
             assert_eq!(find(pattern, text, group).as_deref(), expected, "{pattern} {text}");

@@ -1,6 +1,5 @@
 //! What a target's image is called: its repositories, and the tags that the file lists.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Resolver;
@@ -12,11 +11,15 @@ use crate::tagging;
 /// Images with their tags, of one target.
 pub const MOST_NAMES: usize = 10_000;
 
-/// An image as metadata-action's `images` has it: `name=NAME,enable=true`, or a name, in any case.
-pub fn compatible_image(text: &str) -> Result<Option<String>, String> {
+/// What metadata-action's `images` has on a line: `name=NAME,enable=true`, or names with commas between, in any case.
+pub fn compatible_images(text: &str) -> Result<Vec<String>, String> {
+    let pairs: Vec<_> = tagging::fields(text)?.iter().map(|field| tagging::pair(field)).collect();
+    if pairs.iter().all(|(key, _)| key.is_none()) {
+        return Ok(pairs.into_iter().map(|(_, name)| name.to_lowercase()).collect());
+    }
     let (mut name, mut is_enabled) = (String::new(), true);
-    for field in tagging::fields(text)? {
-        match tagging::pair(&field) {
+    for pair in pairs {
+        match pair {
             (None, value) => name = value,
             (Some(key), value) => match (key.as_str(), value.as_str()) {
                 ("name", _) => name = value,
@@ -27,7 +30,7 @@ pub fn compatible_image(text: &str) -> Result<Option<String>, String> {
             },
         }
     }
-    Ok(is_enabled.then(|| name.to_lowercase()))
+    Ok(is_enabled.then(|| name.to_lowercase()).into_iter().collect())
 }
 
 impl Resolver<'_, '_, '_> {
@@ -36,21 +39,18 @@ impl Resolver<'_, '_, '_> {
         let mut images: Vec<Located<Reference>> = Vec::new();
         let is_compatible = self.is_compatible();
         for (text, value) in self.rendered_list(texts) {
-            let value = match is_compatible {
-                true => match compatible_image(&value) {
-                    Ok(Some(name)) => Cow::Owned(name),
-                    Ok(None) => continue,
-                    Err(message) => {
-                        self.report(
-                            Problem::input("config::bad-reference", message).at(text.place(), "here"),
-                        );
-                        continue;
-                    }
-                },
-                false => value,
+            let names = match is_compatible {
+                true => compatible_images(&value),
+                false => Ok(vec![value.into_owned()]),
             };
-            let image = self.parsed("config::bad-reference", text, context::parse_repository(&value));
-            images.extend(image.filter(|image| !images.contains(image)));
+            let names = names.unwrap_or_else(|message| {
+                self.report(Problem::input("config::bad-reference", message).at(text.place(), "here"));
+                Vec::new()
+            });
+            for name in names {
+                let image = self.parsed("config::bad-reference", text, context::parse_repository(&name));
+                images.extend(image.filter(|image| !images.contains(image)));
+            }
         }
         images
     }

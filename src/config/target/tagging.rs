@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::Resolver;
-use super::names::{MOST_NAMES, compatible_image};
+use super::names::{MOST_NAMES, compatible_images};
 use crate::base::Reference;
 use crate::config::budget::Budget;
 use crate::config::conditional::Conditional;
@@ -262,8 +262,9 @@ impl<'w> Resolver<'w, '_, '_> {
         let texts = self.common.list("images", |layer| layer.images.as_ref());
         let mut written: Vec<String> = Vec::new();
         for (_, value) in self.rendered_list(texts) {
-            let name = compatible_image(&value).ok().flatten();
-            written.extend(name.filter(|name| !written.contains(name)));
+            for name in compatible_images(&value).unwrap_or_default() {
+                written.extend((!written.contains(&name)).then_some(name));
+            }
         }
         written
     }
