@@ -175,6 +175,21 @@ async fn answers_that_come_byte_by_byte_are_given_up() {
 }
 
 #[tokio::test]
+async fn a_blob_that_comes_byte_by_byte_is_asked_for_again() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    // 25 bytes a second are 80 s for the whole, and never silence.
+    let bytes = vec![b'x'; 2000];
+    registry.put_blob("app", &bytes);
+    let blob = Descriptor::of("application/octet-stream", &bytes);
+    let impatient = anybody().adjusted(|options| options.stall = Duration::from_millis(200));
+    registry.plan("GET", "blobs", Fault::Trickle(Duration::from_millis(40)));
+    let since = std::time::Instant::now();
+    let pulled = impatient.blob_bytes(&registry.reference("app"), &blob, 4000).await;
+    assert_eq!(pulled.as_deref().ok(), Some(&bytes[..]), "{pulled:?}");
+    assert!(since.elapsed() < Duration::from_secs(40), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
 async fn tags_come_in_pages() {
     let registry = FaultyRegistry::start(Access::Everybody).await;
     for tag in ["a", "b", "c", "d", "e"] {

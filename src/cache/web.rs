@@ -17,7 +17,7 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 
 use super::{CacheError, Patience};
-use crate::http::{ClientOptions, Clients, Retries, innermost, parse_retry_after, retrying};
+use crate::http::{ClientOptions, Clients, Pace, Retries, innermost, parse_retry_after, retrying};
 use crate::registry::Registry;
 
 /// Cheap to clone; nothing is contacted and no certificate is read before the first request.
@@ -55,6 +55,7 @@ pub enum Body {
 pub struct Answered {
     pub response: reqwest::Response,
     stall: Duration,
+    pace: Pace,
 }
 
 const TICK: Duration = Duration::from_millis(100);
@@ -99,7 +100,7 @@ impl Web {
                 }
             }
         };
-        Answered { response, stall: self.stall }.judged().await
+        Answered { response, stall: self.stall, pace: Pace::new(self.stall) }.judged().await
     }
 
     fn request(
@@ -201,7 +202,13 @@ impl Answered {
 
     /// The next bytes of the body.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, CacheError> {
+        let asked_at = Instant::now();
         match tokio::time::timeout(self.stall, self.response.chunk()).await {
+            Ok(Ok(Some(chunk))) if !self.pace.keeps(asked_at.elapsed(), chunk.len()) => {
+                Err(CacheError::Broken {
+                    cause: format!("fewer than {} bytes came in a second", Pace::LEAST),
+                })
+            }
             Ok(chunk) => chunk.map_err(|error| failure(&error)),
             Err(_) => Err(CacheError::Broken { cause: format!("nothing moved for {:?}", self.stall) }),
         }

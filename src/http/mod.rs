@@ -4,9 +4,11 @@
 
 mod cause;
 mod client;
+mod pace;
 mod retry;
 mod roots;
 
 pub use cause::{innermost, is_certificate_error};
 pub use client::{ClientOptions, Clients, is_loopback};
+pub use pace::Pace;
 pub use retry::{Attempts, Retries, Transient, parse_retry_after, retrying};

@@ -24,7 +24,9 @@ use super::client::{Progress, RegistryOptions};
 use super::error::{RegistryError, parse_error_body};
 use super::host::Host;
 use super::push::OpenBlob;
-use crate::http::{ClientOptions, Clients, innermost, is_certificate_error, is_loopback, parse_retry_after};
+use crate::http::{
+    ClientOptions, Clients, Pace, innermost, is_certificate_error, is_loopback, parse_retry_after,
+};
 
 const MOST_REDIRECTS: usize = 10;
 const LARGEST_ERROR: u64 = 64 * 1024;
@@ -74,6 +76,7 @@ pub struct Response {
     /// The request only asked, so that 404 speaks of what was asked for.
     is_read: bool,
     stall: Duration,
+    pace: Pace,
 }
 
 impl Transport {
@@ -147,7 +150,8 @@ impl Transport {
         };
         let inner = sent.map_err(|failure| failure.into_error(name.clone()))?;
         let is_read = request.method == Method::GET || request.method == Method::HEAD;
-        Ok(Response { inner, host: name, is_read, stall: self.options.stall })
+        let stall = self.options.stall;
+        Ok(Response { inner, host: name, is_read, stall, pace: Pace::new(stall) })
     }
 
     async fn in_time(&self, builder: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
@@ -263,7 +267,9 @@ impl Response {
 
     /// The next bytes of the body.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let asked_at = Instant::now();
         let failure = match tokio::time::timeout(self.stall, self.inner.chunk()).await {
+            Ok(Ok(Some(chunk))) if !self.pace.keeps(asked_at.elapsed(), chunk.len()) => Failure::Crawled,
             Ok(Ok(chunk)) => return Ok(chunk),
             Ok(Err(error)) => Failure::Http(error),
             Err(_) => Failure::Stalled(self.stall),
@@ -335,6 +341,8 @@ enum Failure {
     Http(reqwest::Error),
     Stalled(Duration),
     Slow(Duration),
+    /// Never silent, and hardly anything came.
+    Crawled,
 }
 
 impl Failure {
@@ -351,6 +359,10 @@ impl Failure {
             Self::Slow(patience) => RegistryError::Broken {
                 host,
                 cause: format!("an answer did not end within {} s", patience.as_secs()),
+            },
+            Self::Crawled => RegistryError::Broken {
+                host,
+                cause: format!("fewer than {} bytes came in a second", Pace::LEAST),
             },
             Self::Stalled(patience) => {
                 RegistryError::Broken { host, cause: format!("nothing moved for {} s", patience.as_secs()) }
