@@ -24,8 +24,12 @@ pub struct OwnFiles {
     digest: Digest,
     /// So many components of each path are kept.
     depth: usize,
-    paths: BTreeSet<String>,
+    /// One after the other, without their first `/`, and `//` between them: it is read as one text for every image that
+    /// has not changed, and taken apart for those that differ.
+    paths: String,
 }
+
+const BETWEEN: &str = "//";
 
 /// Below these, architectures differ by their nature.
 const LEFT_OUT: [&str; 31] = [
@@ -87,7 +91,13 @@ impl OwnFiles {
         let (depth, paths) = folded(paths)?;
         let neutral = neutral(&paths, &image.platform.architecture);
         let names: Vec<&str> = neutral.iter().map(|(name, _)| name.as_str()).collect();
-        Some(Self { digest: Digest::of(names.join("\n")), depth, paths })
+        let paths: Vec<&str> = paths.iter().map(|path| path.trim_start_matches('/')).collect();
+        Some(Self { digest: Digest::of(names.join("\n")), depth, paths: paths.join(BETWEEN) })
+    }
+
+    fn paths(&self) -> BTreeSet<String> {
+        let paths = self.paths.split(BETWEEN).filter(|path| !path.is_empty());
+        paths.map(|path| format!("/{path}")).collect()
     }
 
     /// What is here for `architecture`, and not there for the other.
@@ -96,9 +106,9 @@ impl OwnFiles {
             return Vec::new();
         }
         let depth = self.depth.min(other.depth);
-        let there = neutral(&to_depth(&other.paths, depth), of_other);
+        let there = neutral(&to_depth(&other.paths(), depth), of_other);
         let there: BTreeSet<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
-        let here = neutral(&to_depth(&self.paths, depth), architecture);
+        let here = neutral(&to_depth(&self.paths(), depth), architecture);
         let lacking = here.into_iter().filter(|(name, _)| !there.contains(name.as_str()));
         lacking.map(|(_, path)| path).collect()
     }
