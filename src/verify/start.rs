@@ -27,11 +27,13 @@ pub(super) fn findings(image: &Image<'_>, allowed: &Allowed) -> Vec<Finding> {
     found
 }
 
-/// What a loader may still be told of when the image runs is no error.
+/// What a loader may still be told of when the image runs is no error. A program for another processor has none here.
 fn out_of_reach(image: &Image<'_>, start: &Start<'_>, allowed: &Allowed) -> Vec<Finding> {
     let Some((path, node)) = find(image, start.program) else { return Vec::new() };
     match image.found(node) {
-        Some(Found::Elf(elf)) if !allowed.has(&path) => {
+        Some(Found::Elf(elf))
+            if !allowed.has(&path) && elf.machine.architecture() == Some(&image.platform.architecture) =>
+        {
             let subject = format!("the {} `{}`", start.keyword, start.program);
             links::out_of_reach(image, &path, elf, image.layer_of(node), &subject)
         }
