@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use mab::engine::embedded::emulate::{Emulator, Execution, HostFacts, decide};
 use mab::engine::embedded::sandbox::{
-    Changes, ExitStatus, HelperTask, IdMap, Isolation, Limits, Mount, Network, RunRequest, SandboxError,
-    Stdio, Supervisor, SupervisorOptions, TaskOutput, UnpackTarget, User,
+    Changes, ExecRequest, ExitStatus, HelperTask, IdMap, Isolation, Limits, Mount, Network, RunRequest,
+    SandboxError, Stdio, Supervisor, SupervisorOptions, TaskOutput, UnpackTarget, User,
 };
 use mab::layer::Compression;
 
@@ -312,6 +312,27 @@ async fn killing_a_step_kills_everything_it_started() {
     assert_eq!(step.wait().await.unwrap().status, ExitStatus::Signaled(9));
     // The pipe ends only when no descendant holds it any more.
     assert_eq!(text(reader), "");
+}
+
+#[tokio::test]
+async fn what_is_to_happen_beside_a_command_waits_until_it_has_begun() {
+    let Some(scene) = Scene::new().await else { return };
+    let mut late = scene.request("");
+    late.argv = ["sleep", "1000"].map(OsString::from).into();
+    // A hundred thousand folders in which the program is looked for, when all else is done.
+    late.env = vec![("PATH".into(), format!("{}/bin", ":".repeat(100_000)).into())];
+    let (_, stdio) = captured();
+    let step = scene.supervisor.start_run(late, stdio, Vec::new()).unwrap();
+    let (reader, stdio) = captured();
+    let request = ExecRequest {
+        argv: ["/bin/cat", "/proc/1/cmdline"].map(OsString::from).into(),
+        env: Vec::new(),
+        cwd: "/".into(),
+        user: User::default(),
+        ulimits: Vec::new(),
+    };
+    let exit = step.start_exec(request, stdio).unwrap().wait().await.unwrap();
+    assert_eq!((exit.status, text(reader).as_str()), (ExitStatus::Exited(0), "sleep\x001000\0"));
 }
 
 #[tokio::test]

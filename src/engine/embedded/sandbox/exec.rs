@@ -1,7 +1,8 @@
-//! A further command where one runs already, and a look at that place's network.
+//! A further command where one runs already, and a look at that place's network. Both wait until that command has
+//! begun: before, its process is not yet in all of its namespaces, and still in some of the host's.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
@@ -22,8 +23,28 @@ pub(super) type Report = Result<RunExit, StepFailure>;
 /// How often a port is looked at again: the kernel tells nobody when a socket begins to listen.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The process of a command that was not reaped yet.
-pub(super) fn process_of(pid: i32) -> Result<OwnedFd, Failure> {
+/// A command that was not reaped yet.
+pub(super) struct Place {
+    process: OwnedFd,
+    /// Ends when the command has begun, or will not any more.
+    begun: PipeReader,
+    pub shares_host_network: bool,
+}
+
+impl Place {
+    pub fn new(pid: i32, begun: &PipeReader, shares_host_network: bool) -> Result<Self, Failure> {
+        let begun = begun.try_clone().doing(|| "watch the running command".into())?;
+        Ok(Self { process: process_of(pid)?, begun, shares_host_network })
+    }
+
+    /// Of a pid namespace only the processes that are forked after it are.
+    fn enter(&self, namespaces: ThreadNameSpaceType) -> io::Result<()> {
+        io::copy(&mut &self.begun, &mut io::sink())?;
+        Ok(move_into_thread_name_spaces(self.process.as_fd(), namespaces)?)
+    }
+}
+
+fn process_of(pid: i32) -> Result<OwnedFd, Failure> {
     let action = || "find the running command".to_string();
     let pid = Pid::from_raw(pid).ok_or_else(|| Failure::new(action(), "it has no process"))?;
     pidfd_open(pid, PidfdFlags::empty()).doing(action)
@@ -51,19 +72,18 @@ pub(super) fn is_deaf_to(pid: i32, number: i32) -> bool {
     (1..=64).contains(&number) && is_in("SigCgt:") == Some(false) && is_in("SigIgn:") == Some(false)
 }
 
-/// Runs the command in the namespaces of `process` to its end, and exits. A pid namespace is entered by a fork, so the
+/// Runs the command in the namespaces of `place` to its end, and exits. A pid namespace is entered by a fork, so the
 /// command is a child of this process.
 pub(super) fn run_command(
     request: &ExecRequest,
-    process: &OwnedFd,
+    place: &Place,
     descriptors: Vec<OwnedFd>,
-    shares_host_network: bool,
     results: &File,
 ) -> ! {
-    let forked = enter(process)
-        .and_then(|()| syscall::fork_into(0).doing(|| "start a process for the command".into()));
+    let forked =
+        enter(place).and_then(|()| syscall::fork_into(0).doing(|| "start a process for the command".into()));
     let report = match forked {
-        Ok(Fork::Child) => become_command(request, descriptors, shares_host_network, results),
+        Ok(Fork::Child) => become_command(request, descriptors, place.shares_host_network, results),
         Ok(Fork::Parent(pid)) => {
             // The pipes end with the command.
             drop(descriptors);
@@ -79,7 +99,7 @@ pub(super) fn run_command(
     syscall::exit_now(i32::from(written.is_err()))
 }
 
-fn enter(process: &OwnedFd) -> Result<(), Failure> {
+fn enter(place: &Place) -> Result<(), Failure> {
     syscall::reset_signals();
     let all = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::PROCESS_ID
@@ -87,7 +107,7 @@ fn enter(process: &OwnedFd) -> Result<(), Failure> {
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::CONTROL_GROUP
         | ThreadNameSpaceType::NETWORK;
-    move_into_thread_name_spaces(process.as_fd(), all).doing(|| "enter the running sandbox".into())
+    place.enter(all).doing(|| "enter the running sandbox".into())
 }
 
 fn become_command(
@@ -116,10 +136,9 @@ fn become_command(
     syscall::exit_now(125)
 }
 
-/// Waits until something listens at all of these ports in the network namespace of `process`.
-pub(super) fn await_ports(process: &OwnedFd, ports: &[OpenPort]) -> Result<(), Failure> {
-    let network = ThreadNameSpaceType::NETWORK;
-    move_into_thread_name_spaces(process.as_fd(), network).doing(|| "enter the sandbox's network".into())?;
+/// Waits until something listens at all of these ports in the network namespace of `place`.
+pub(super) fn await_ports(place: &Place, ports: &[OpenPort]) -> Result<(), Failure> {
+    place.enter(ThreadNameSpaceType::NETWORK).doing(|| "enter the sandbox's network".into())?;
     loop {
         let open = open_ports().doing(|| "read what listens".into())?;
         if ports.iter().all(|port| open.contains(port)) {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{PipeReader, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -17,8 +17,9 @@ use rustix::mount::MountPropagationFlags;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure};
+use super::exec::Place;
 use super::network::DefaultNetwork;
-use super::request::{ExecRequest, ExitStatus, HelperTask, Network, RunExit, RunRequest, TaskOutput};
+use super::request::{ExecRequest, ExitStatus, Network, RunExit, RunRequest, TaskOutput};
 use super::stubs::Stubs;
 use super::syscall::{self, Fork, Reaped};
 use super::wire::{self, ARGUMENT, Answer, Greeting, Message, Opening, Order, Outcome, StepFailure};
@@ -196,6 +197,8 @@ enum Work {
     Step {
         /// To be tidied after it.
         upper: PathBuf,
+        /// The other end is the step's, and closed by its exec.
+        begun: PipeReader,
         shares_host_network: bool,
     },
     /// A further command where a step runs.
@@ -261,9 +264,11 @@ impl Helper {
                 return Ok(());
             }
             Order::Run(request) => self.start_step(id, &request, descriptors),
-            Order::Task(task) => self.start_task(id, &task, descriptors),
+            Order::Task(task) => self.start_task(id, |layout| tasks::perform(&task, descriptors, layout)),
             Order::Exec(target, request) => self.start_exec(id, target, &request, descriptors),
-            Order::TaskAt(target, task) => self.start_task_at(id, target, &task),
+            Order::AwaitPorts(target, ports) => self.place_of(target).and_then(|place| {
+                self.start_task(id, |_| exec::await_ports(&place, &ports).map(|()| TaskOutput::Done))
+            }),
             Order::Nudge(target, number) => {
                 if let Some((pid, _)) = self.step(target).filter(|(pid, _)| exec::is_deaf_to(*pid, number)) {
                     syscall::kill(pid);
@@ -294,20 +299,20 @@ impl Helper {
         }
     }
 
-    /// The process of a step that runs, and whether it is in the host's network.
-    fn step(&self, target: u64) -> Option<(i32, bool)> {
-        self.children.iter().find_map(|(&pid, running)| match &running.work {
-            Work::Step { shares_host_network, .. } if running.id == target => {
-                Some((pid, *shares_host_network))
-            }
-            _ => None,
-        })
+    /// The process of a step that runs, and what its work is.
+    fn step(&self, target: u64) -> Option<(i32, &Work)> {
+        let is_meant = |running: &Running| running.id == target && matches!(running.work, Work::Step { .. });
+        let (&pid, running) = self.children.iter().find(|(_, running)| is_meant(running))?;
+        Some((pid, &running.work))
     }
 
-    fn running_step(&self, target: u64) -> Result<(OwnedFd, bool), Failure> {
-        let over = || Failure::new("find the running command", "it is over");
-        let (pid, shares_host_network) = self.step(target).ok_or_else(over)?;
-        Ok((exec::process_of(pid)?, shares_host_network))
+    fn place_of(&self, target: u64) -> Result<Place, Failure> {
+        match self.step(target) {
+            Some((pid, Work::Step { begun, shares_host_network, .. })) => {
+                Place::new(pid, begun, *shares_host_network)
+            }
+            _ => Err(Failure::new("find the running command", "it is over")),
+        }
     }
 
     fn start_exec(
@@ -317,20 +322,15 @@ impl Helper {
         request: &ExecRequest,
         descriptors: Vec<OwnedFd>,
     ) -> Result<(), Failure> {
-        let (process, shares_host_network) = self.running_step(target)?;
+        let place = self.place_of(target)?;
         let results = anonymous_file()?;
         match syscall::fork_into(0).doing(|| "start a process for the command".into())? {
             Fork::Parent(pid) => {
                 self.children.insert(pid, Running { id, results, work: Work::Exec });
                 Ok(())
             }
-            Fork::Child => exec::run_command(request, &process, descriptors, shares_host_network, &results),
+            Fork::Child => exec::run_command(request, &place, descriptors, &results),
         }
-    }
-
-    fn start_task_at(&mut self, id: u64, target: u64, task: &HelperTask) -> Result<(), Failure> {
-        let (process, _) = self.running_step(target)?;
-        self.start_task(id, task, vec![process])
     }
 
     fn start_step(
@@ -344,6 +344,8 @@ impl Helper {
             self.answer(id, Outcome::NetworkNotice(notice)).doing(|| "answer the parent".into())?;
         }
         let results = anonymous_file()?;
+        // Of both ends the standard library has the kernel close them at an exec.
+        let (begun, held) = std::io::pipe().doing(|| "make a pipe".into())?;
         let mut flags = libc::CLONE_NEWNS
             | libc::CLONE_NEWPID
             | libc::CLONE_NEWIPC
@@ -356,15 +358,23 @@ impl Helper {
             Fork::Parent(pid) => {
                 let is_shared = request.network == Network::Default && self.network.notice().is_some();
                 let shares_host_network = request.network == Network::Host || is_shared;
-                let work = Work::Step { upper: request.upper.clone(), shares_host_network };
+                let work = Work::Step { upper: request.upper.clone(), begun, shares_host_network };
                 self.children.insert(pid, Running { id, results, work });
                 Ok(())
             }
-            Fork::Child => step::become_command(request, descriptors, &self.layout, &self.network, results),
+            Fork::Child => {
+                drop(begun);
+                let _held = held;
+                step::become_command(request, descriptors, &self.layout, &self.network, results)
+            }
         }
     }
 
-    fn start_task(&mut self, id: u64, task: &HelperTask, descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn start_task(
+        &mut self,
+        id: u64,
+        perform: impl FnOnce(&Layout) -> Result<TaskOutput, Failure>,
+    ) -> Result<(), Failure> {
         let results = anonymous_file()?;
         match syscall::fork_into(0).doing(|| "start a process for a task".into())? {
             Fork::Parent(pid) => {
@@ -373,8 +383,7 @@ impl Helper {
             }
             Fork::Child => {
                 syscall::reset_signals();
-                let result = tasks::perform(task, descriptors, &self.layout);
-                let written = write_results(&results, &result);
+                let written = write_results(&results, &perform(&self.layout));
                 syscall::exit_now(i32::from(written.is_err()))
             }
         }

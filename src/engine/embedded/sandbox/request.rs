@@ -246,8 +246,6 @@ pub enum HelperTask {
         compression: Compression,
         clamp_mtime: Option<i64>,
     },
-    /// Waits until something listens at all of these ports where a command runs.
-    AwaitPorts { ports: Vec<OpenPort> },
     /// Looks at absolute paths of a file system, links followed inside of it.
     Look {
         /// Topmost first.

@@ -290,7 +290,7 @@ impl RunningStep {
         &self,
         ports: Vec<OpenPort>,
     ) -> impl Future<Output = Result<(), SandboxError>> + Send + use<> {
-        let order = Order::TaskAt(self.pending.id, HelperTask::AwaitPorts { ports });
+        let order = Order::AwaitPorts(self.pending.id, ports);
         let asked = self.pending.supervisor.ask(order, &[], Vec::new());
         async move {
             match asked?.outcome().await? {

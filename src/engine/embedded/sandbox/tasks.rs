@@ -12,7 +12,7 @@ use super::error::{Doing, Failure};
 use super::helper::Layout;
 use super::overlay::Overlay;
 use super::request::{Exported, HelperTask, Probe, SeenFile, TaskOutput, UnpackTarget, Unpacked};
-use super::{binfmt, devices, exec, syscall};
+use super::{binfmt, devices, syscall};
 use crate::layer::{
     Applier, ApplyOptions, Described, EntrySink, Form, Ids, LayerError, LayerOptions, LayerReader,
     LayerWriter, clamp_times, export_upper,
@@ -51,10 +51,6 @@ pub(super) fn perform(
             export(first(descriptors)?, upper, lowers, options).map(TaskOutput::Exported)
         }
         HelperTask::Look { lowers, paths } => look(lowers, paths, layout).map(TaskOutput::Seen),
-        HelperTask::AwaitPorts { ports } => {
-            let process = OwnedFd::from(first(descriptors)?);
-            exec::await_ports(&process, ports).map(|()| TaskOutput::Done)
-        }
         HelperTask::Probe { store } => Ok(TaskOutput::Probed(Box::new(probe(store, layout)))),
     }
 }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use super::request::{ExecRequest, HelperTask, RunExit, RunRequest, TaskOutput};
+use super::request::{ExecRequest, HelperTask, OpenPort, RunExit, RunRequest, TaskOutput};
 use crate::engine::embedded::emulate::Emulator;
 
 /// How many ids the pid namespace of whoever opens it gives out.
@@ -54,8 +54,8 @@ pub(super) enum Order {
     Task(HelperTask),
     /// Run a command where the one of this id runs.
     Exec(u64, Box<ExecRequest>),
-    /// Work on the namespaces of the command of this id.
-    TaskAt(u64, HelperTask),
+    /// Wait until something listens at all of these ports where the command of this id runs.
+    AwaitPorts(u64, Vec<OpenPort>),
     /// Send a signal to the command of this id.
     Signal(u64, i32),
     /// Kill the command of this id if a signal would have ended it were it not the first of its namespace.
