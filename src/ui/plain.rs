@@ -115,7 +115,8 @@ impl Plain {
             let ending = self.style.dim(&format!("· {ending}"));
             format!("{prefix} {}{} {ending}\n", step.text, emulated(step))
         } else {
-            format!("{prefix} {}\n", self.style.dim(&format!("done in {ending}")))
+            let done = if outcome == Outcome::Built { "done in " } else { "" };
+            format!("{prefix} {}\n", self.style.dim(&format!("{done}{ending}")))
         }
     }
 
@@ -249,6 +250,19 @@ mod tests {
              [publish] localhost:5000/shop/api:main is 1bc04b5291c2\n\
              [publish] done in 40 ms\n"
         );
+    }
+
+    #[test]
+    fn a_step_that_waited_for_another_one_took_no_time_of_its_own() {
+        let mut events = recorded::first_build();
+        for (_, event) in &mut events {
+            if let Event::StepFinished { node, step: StepId(2), outcome, .. } = event {
+                // The one whose line was told while it was under way.
+                *outcome = if node.0 == 2 { Outcome::Shared } else { Outcome::Built };
+            }
+        }
+        let text = transcript(events);
+        assert!(text.contains("[api linux/arm64 2/3] | done\n[api linux/arm64 2/3] shared\n"), "{text}");
     }
 
     #[test]
