@@ -173,7 +173,10 @@ fn unknown(project: &Project, name: &str) -> Problem {
             .at(when.clone(), "does not hold");
     }
     if name == "default" {
-        return problem.help("name what to bake (`mab bake TARGET…`), or declare `[group.default]`");
+        let known = listed(names().map(str::to_string).collect());
+        let there = if known.is_empty() { String::new() } else { format!("; there are: {known}") };
+        return problem
+            .help(format!("name what to bake (`mab bake TARGET…`), or declare `[group.default]`{there}"));
     }
     match nearest(name, names()) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
