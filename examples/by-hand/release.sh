@@ -6,6 +6,9 @@ cd "$(dirname "$0")/../pipelines"
 : "${REGISTRY:=ghcr.io/example}" "${BASE:=docker-image://busybox:1.37}"
 mab() { command mab "$@" --var registry="$REGISTRY" --var base="$BASE"; }
 
+# The base pinned by digest, for all platforms, in place of `FROM image@sha256:…` by hand.
+mab lock
+
 # Both platforms under one tag. No builder is made before: each platform has a node of its own anyway.
 mab bake hello --push
 

@@ -25,6 +25,7 @@ mod check;
 mod ci;
 mod compression;
 mod copy;
+mod cross;
 mod diff;
 mod doctor;
 mod emulation;
