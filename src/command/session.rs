@@ -124,6 +124,7 @@ impl<'a> Session<'a> {
                 registry: registry.clone(),
                 credentials: credentials(facts)?,
                 caches: caches.clone(),
+                sources: sources.clone(),
                 surroundings: surroundings.clone(),
             })?),
         };

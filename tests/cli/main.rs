@@ -18,6 +18,7 @@ mod builders_left;
 mod builders_oldest;
 mod builders_reached;
 mod builders_refused;
+mod builders_sources;
 mod builders_ways;
 mod cache_mounts;
 mod changed;

@@ -117,7 +117,9 @@ fn is_about_the_client(case: &Case) -> bool {
     let options = &case.options;
     let has_images = !options.images.is_empty() || !case.named_contexts().is_empty();
     let is_asked = !options.secrets.is_empty() || options.ssh || !options.entitlements.is_empty();
-    has_images || is_asked || options.stage.is_some() || !options.labels.is_empty()
+    // It is told which commit that is, or sent the files.
+    let is_of_a_repository = !case.text("repository").is_empty();
+    has_images || is_asked || is_of_a_repository || options.stage.is_some() || !options.labels.is_empty()
 }
 
 /// Those that workers build: all that are about the client, and some of the rest.

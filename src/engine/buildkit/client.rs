@@ -39,6 +39,8 @@ pub struct Client {
     pub endpoint: String,
     /// The Docker Engine whose classic store it builds into.
     pub classic: Option<Arc<Classic>>,
+    /// What its frontend understands.
+    pub language: Language,
     control: ControlClient<Channel>,
 }
 
@@ -76,8 +78,10 @@ impl Client {
             }
         };
         let engine_version = classic.as_ref().map(|(_, version)| version.clone());
-        let mut client = Self { endpoint: endpoint.clone(), control, classic: None };
+        let language = Language { minor: None };
+        let mut client = Self { endpoint: endpoint.clone(), control, classic: None, language };
         let about = timeout(PATIENCE, client.about(engine_version)).await.map_err(|_| silent())??;
+        client.language = about.language;
         client.classic = classic.map(|(engine, _)| Arc::new(Classic::new(engine, about.language)));
         Ok((client, about))
     }

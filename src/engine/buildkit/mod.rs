@@ -20,6 +20,7 @@ mod request;
 mod result;
 mod route;
 mod secrets;
+mod sent;
 mod session;
 mod solve;
 mod ssh;
@@ -39,6 +40,7 @@ use crate::diag::{Kind, Place, Problem, Severity};
 use crate::docker::Surroundings;
 use crate::model::{Builder, Emulate, Entitlement, Results, Worker};
 use crate::registry::{Credentials, Registry};
+use crate::source::Sources;
 use crate::steps::Lowered;
 use crate::store::Store;
 
@@ -73,6 +75,7 @@ pub struct BuildkitOptions {
     pub registry: Registry,
     pub credentials: Credentials,
     pub caches: Arc<Caches>,
+    pub sources: Sources,
     /// What tells where Docker Engines are.
     pub surroundings: Surroundings,
 }
@@ -83,6 +86,7 @@ struct Tools {
     registry: Registry,
     credentials: Credentials,
     caches: Arc<Caches>,
+    sources: Sources,
     surroundings: Surroundings,
 }
 
@@ -170,14 +174,15 @@ impl Remote {
 
 impl Buildkit {
     pub fn new(options: BuildkitOptions) -> Result<Arc<Self>, Box<Problem>> {
-        let BuildkitOptions { name, builder, store, registry, credentials, caches, surroundings } = options;
+        let BuildkitOptions { name, builder, store, registry, credentials, caches, sources, surroundings } =
+            options;
         for worker in &builder.workers {
             check_endpoint(worker)
                 .map_err(|problem| Box::new(problem.at(builder.place.clone(), "a worker of this builder")))?;
         }
         let workers: Vec<Remote> = builder.workers.into_iter().map(Remote::new).collect();
         let turns = Turns::new(workers.iter().map(|remote| remote.worker.slots()));
-        let tools = Tools { store, registry, credentials, caches, surroundings };
+        let tools = Tools { store, registry, credentials, caches, sources, surroundings };
         let (place, results) = (builder.place, builder.results);
         Ok(Arc::new(Self { name, place, workers, results, turns, tools }))
     }

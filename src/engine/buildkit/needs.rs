@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::GitReference;
+use crate::base::{GitReference, GitTimes, PinnedCommit};
 use crate::diag::Place;
 use crate::dockerfile::{Dockerfile, Instruction, InstructionKind, Run, Security, Stage};
 use crate::model::{Attestation, CacheUse, Entitlement, Variant};
@@ -75,6 +75,10 @@ pub(super) struct Language {
 /// The oldest that is known to give files of a repository the time of their commit.
 const GIT_TIMES: u64 = 26;
 
+/// The oldest that is known to do so for a folder of one, too: before, BuildKit asks git for the time in a folder that
+/// it has removed.
+const GIT_FOLDER_TIMES: u64 = 28;
+
 /// From here on, frontends make the same images of what they understand.
 const SETTLED: u64 = 7;
 
@@ -99,6 +103,17 @@ impl Language {
             // BuildKit 0.10, which is also the least of what came later.
             _ => Self { minor: Some(4) },
         }
+    }
+
+    /// Whether the files of a commit are right where its BuildKit takes them. Whoever does not tell its version may be
+    /// an old one, and being sent files is right for all.
+    pub fn takes(self, commit: &PinnedCommit) -> bool {
+        let is_a_folder = commit.git.subdir.is_some();
+        let since = if is_a_folder { GIT_FOLDER_TIMES } else { GIT_TIMES };
+        let is_old = self.minor.is_none_or(|minor| minor < since);
+        !is_old
+            || commit.git.times == GitTimes::Checkout
+            || commit.git.keep_git_dir == Some(true) && !is_a_folder
     }
 
     /// Whether some of what it understands comes out otherwise than today.
@@ -205,12 +220,21 @@ fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
             add(added.unpack.is_some(), "`ADD --unpack`", 17);
             add(!added.exclude.is_empty(), "`ADD --exclude`", 19);
             add(is_special(added.chmod.as_deref()), "`ADD --chmod` with more than `rwx` in numbers", 14);
-            let is_repository = |source: &&str| matches!(GitReference::parse(source), Some(Ok(git)) if !git.looks_like_a_path);
-            let mut elsewhere = added.sources.iter().map(String::as_str);
-            let is_of_git = elsewhere.clone().any(|source| is_repository(&source));
-            // Older ones cannot be held to what the key was made of, or give files the time of their checkout.
-            add(elsewhere.any(|source| source.contains("://")), "`ADD` from elsewhere", 6);
-            add(is_of_git, "`ADD` of a repository with the times of its commit", GIT_TIMES);
+            let repositories = || added.sources.iter().filter(|source| repository(source).is_some());
+            let has_url = added.sources.iter().any(|source| source.contains("://"));
+            // Older ones cannot be held to what the key was made of.
+            add(has_url || repositories().next().is_some(), "`ADD` from elsewhere", 6);
+            // What is in `.git` is not sent as files are.
+            let keeps = added.keep_git_dir == Some(true);
+            add(
+                keeps && repositories().next().is_some(),
+                "`ADD --keep-git-dir` with the times of the commit",
+                GIT_TIMES,
+            );
+            let is_query = repositories().any(|source| source.contains('?'));
+            add(is_query, "options in the URL of a repository", GIT_TIMES);
+            let is_checked = added.checksum.is_some() && repositories().next().is_some();
+            add(is_checked, "`ADD --checksum` of a repository", GIT_TIMES);
         }
         InstructionKind::Healthcheck(_) => {
             add(instruction.text.contains("--start-interval"), "`HEALTHCHECK --start-interval`", 6);
@@ -231,6 +255,12 @@ fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
         | InstructionKind::Volume(_) => {}
     }
     found.extend(substitution(&instruction.text).map(|language| substitutes(language, place)));
+}
+
+/// What ADD takes for a repository.
+fn repository(source: &str) -> Option<GitReference> {
+    let git = GitReference::parse(source)?.ok()?;
+    (!git.looks_like_a_path).then_some(git)
 }
 
 fn of_run(run: &Run, add: &mut impl FnMut(bool, &str, u64)) {

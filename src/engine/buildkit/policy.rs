@@ -1,5 +1,6 @@
 //! What holds a worker to the bytes that the key was made of: checksums of files, commits of repositories. A repository
-//! that is asked for in a way which is not foreseen here is denied rather than taken as it is.
+//! that is asked for in a way which is not foreseen here is denied rather than taken as it is. What a worker would take
+//! wrongly is sent to it instead, as a folder (`sent`).
 
 use std::collections::HashMap;
 
@@ -8,16 +9,22 @@ use bollard_buildkit_proto::moby::buildkit::v1::sourcepolicy::{
 };
 use regex::escape;
 
+use super::needs::Language;
+use super::sent;
 use crate::base::{Digest, GitTimes, PinnedCommit, PinnedSource};
 
 /// The rules for what ADD takes from elsewhere; none where it takes nothing.
-pub(super) fn policy(sources: &[PinnedSource]) -> Option<Policy> {
+pub(super) fn policy(sources: &[PinnedSource], language: Language) -> Option<Policy> {
     let commits: Vec<&PinnedCommit> = sources.iter().filter_map(commit_of).collect();
-    let mut rules = Vec::new();
+    // The first rule that fits counts, and one for a whole repository fits its folders, too.
+    let is_sent = |commit: &&&PinnedCommit| !language.takes(commit);
+    let mut rules: Vec<Rule> =
+        commits.iter().filter(is_sent).map(|commit| instead(commit, &commits)).collect();
     for source in sources {
         match source {
             PinnedSource::Http { url, digest } => rules.push(checksum(url.with_credentials(), digest)),
-            PinnedSource::Git(commit) => rules.push(pinned(commit, &commits)),
+            PinnedSource::Git(commit) if language.takes(commit) => rules.push(pinned(commit, &commits)),
+            PinnedSource::Git(_) => {}
         }
     }
     // Of rules that convert nothing the last one counts.
@@ -49,24 +56,49 @@ fn checksum(url: &str, digest: &Digest) -> Rule {
 /// The commit in place of the ref. A repository of which but one commit is taken needs no look at the ref, which
 /// frontends word in several ways.
 fn pinned(commit: &PinnedCommit, all: &[&PinnedCommit]) -> Rule {
-    let place = place(commit);
-    let is_only = all.iter().all(|other| self::place(other) != place || other.commit == commit.commit);
-    let (found, written) = match &commit.git.reference {
-        _ if is_only => (escape(&place), "(?:#[^:]*)?".to_string()),
-        Some(written) => (escape(&place), format!("#{}", escape(written))),
-        None => (escape(&place), "#?".to_string()),
-    };
+    let (place, written) = (place(commit), written(commit, all));
     let mut attrs = HashMap::new();
     if commit.git.times == GitTimes::Commit {
         attrs.insert("git.mtime".to_string(), "commit".to_string());
     }
     Rule {
         action: PolicyAction::Convert.into(),
-        selector: Some(selector(MatchType::Regex, format!("^git://(?:[^/@]*@)?{found}{written}(:.*)?$"))),
+        selector: Some(selector(MatchType::Regex, format!("^{written}(:.*)?$"))),
         updates: Some(Update {
             identifier: format!("git://{}#{}${{1}}", place.replace('$', "$$"), commit.commit),
             attrs,
         }),
+    }
+}
+
+/// How frontends ask for the commit's repository and ref.
+fn written(commit: &PinnedCommit, all: &[&PinnedCommit]) -> String {
+    let place = place(commit);
+    let is_only = all.iter().all(|other| self::place(other) != place || other.commit == commit.commit);
+    let reference = match &commit.git.reference {
+        _ if is_only => "(?:#[^:]*)?".to_string(),
+        Some(written) => format!("#{}", escape(written)),
+        None => "#?".to_string(),
+    };
+    format!("git://(?:[^/@]*@)?{}{reference}", escape(&place))
+}
+
+/// The folder with the commit's files in place of the commit. Of a repository of which but one folder is taken it does
+/// not matter how that is written.
+fn instead(commit: &PinnedCommit, all: &[&PinnedCommit]) -> Rule {
+    let place = place(commit);
+    let is_only =
+        all.iter().all(|other| self::place(other) != place || other.git.subdir == commit.git.subdir);
+    let folder = match &commit.git.subdir {
+        _ if is_only => "(?::.*)?".to_string(),
+        Some(folder) => format!(":[./]*{}/*", escape(folder)),
+        None => "(?::[./]*)?".to_string(),
+    };
+    let identifier = format!("local://{}", sent::name(commit));
+    Rule {
+        action: PolicyAction::Convert.into(),
+        selector: Some(selector(MatchType::Regex, format!("^{}{folder}$", written(commit, all)))),
+        updates: Some(Update { identifier, attrs: HashMap::new() }),
     }
 }
 
@@ -118,7 +150,8 @@ mod tests {
         let check = |remotes: &[(&str, &str)], identifier: &str, expected: Option<&str>| {
             let sources: Vec<PinnedSource> =
                 remotes.iter().map(|(remote, digit)| PinnedSource::Git(commit(remote, digit))).collect();
-            let found = converted(&policy(&sources).unwrap(), identifier);
+            let newest = Language { minor: Some(99) };
+            let found = converted(&policy(&sources, newest).unwrap(), identifier);
             let expected =
                 expected.map(|text| text.replace("AAA", &"a".repeat(40)).replace("BBB", &"b".repeat(40)));
             assert_eq!(found, expected, "{identifier}");
@@ -142,5 +175,30 @@ mod tests {
         check(two, "git://example.test/a.git#v1", Some("git://example.test/a.git#AAA"));
         check(two, "git://example.test/a.git#v2:in", Some("git://example.test/a.git#BBB:in"));
         check(two, "git://example.test/a.git#v3", None);
+    }
+
+    #[test]
+    fn what_a_worker_takes_wrongly_is_sent() {
+        let check = |minor: u64, identifier: &str, expected: Option<(&str, &str)>| {
+            let remotes = ["https://example.test/a.git#v1", "https://example.test/a.git#v1:in/it"];
+            let sources: Vec<PinnedSource> =
+                remotes.iter().map(|remote| PinnedSource::Git(commit(remote, "a"))).collect();
+            let found = converted(&policy(&sources, Language { minor: Some(minor) }).unwrap(), identifier);
+            let expected = expected.map(|(how, what)| match how {
+                "sent" => format!("local://{}", sent::name(&commit(what, "a"))),
+                _ => what.replace("AAA", &"a".repeat(40)),
+            });
+            assert_eq!(found, expected, "{identifier} with 1.{minor}");
+        };
+        let (whole, folder) = ("git://example.test/a.git#v1", "git://me@example.test/a.git#v1:/in/it/");
+        let (sent_whole, sent_folder) =
+            ("https://example.test/a.git#v1", "https://example.test/a.git#v1:in/it");
+        check(6, whole, Some(("sent", sent_whole)));
+        check(6, folder, Some(("sent", sent_folder)));
+        check(26, whole, Some(("taken", "git://example.test/a.git#AAA")));
+        check(26, folder, Some(("sent", sent_folder)));
+        check(28, whole, Some(("taken", "git://example.test/a.git#AAA")));
+        check(28, folder, Some(("taken", "git://example.test/a.git#AAA:/in/it/")));
+        check(6, "git://example.test/a.git#v1:other", None);
     }
 }

@@ -8,6 +8,7 @@ use proto::sourcepolicy::Policy;
 
 use super::content::Content;
 use super::file_sync::Folder;
+use super::needs::Language;
 use super::policy::policy;
 use crate::base::{Hasher, Platform, Reference};
 use crate::diag::Problem;
@@ -36,7 +37,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// What the worker takes from this side is offered in `content`.
-    pub fn new(job: &BuildJob, content: &mut Content) -> Result<Self, Box<Problem>> {
+    pub fn new(job: &BuildJob, language: Language, content: &mut Content) -> Result<Self, Box<Problem>> {
         let recipe = &job.recipe;
         let text = recipe.dockerfile.source.text.as_bytes();
         let dockerfile = Folder::File { name: DOCKERFILE, bytes: text.into() };
@@ -44,7 +45,7 @@ impl Asked {
             options: options(job),
             folders: BTreeMap::from([(DOCKERFILE_FOLDER.to_string(), dockerfile)]),
             repositories: BTreeSet::new(),
-            policy: policy(&job.sources),
+            policy: policy(&job.sources, language),
             entitlements: recipe
                 .entitlements
                 .iter()

@@ -16,6 +16,7 @@ use super::file_sync::FileSync;
 use super::request::{Asked, exporter, pusher, shared_key};
 use super::result::Receiver;
 use super::secrets::Secrets;
+use super::sent::sent;
 use super::session::{Failures, Services, Session, id};
 use super::ssh::Ssh;
 use super::status::Progress;
@@ -61,7 +62,8 @@ pub(super) async fn solve(
         events: job.events.clone(),
         failures: failures.clone(),
     });
-    let mut asked = Asked::new(job, &mut content)?;
+    let mut asked = Asked::new(job, client.language, &mut content)?;
+    asked.folders.extend(sent(job, tools, client.language).await?);
     let caches = StepCaches::new(job, &tools.surroundings);
     asked.repositories.extend(caches.repositories.iter().cloned());
     asked.options.extend(caches.frontend_imports().map(|imports| ("cache-imports".to_string(), imports)));
