@@ -66,7 +66,8 @@ struct InspectArguments {
     /// Starts workers that are containers which stand still, and waits until they answer, for half a minute at most
     #[arg(long)]
     bootstrap: bool,
-    /// Prints {version, name, workers}; a worker has endpoint, buildkit, native, emulated, slots and free, or error
+    /// Prints {version, name, workers}; a worker has endpoint, labels, buildkit, native, emulated, slots and free (null of
+    /// an Engine that does not tell), or error
     #[arg(long)]
     json: bool,
 }
@@ -239,6 +240,11 @@ fn names(platforms: &[Platform]) -> Vec<String> {
     platforms.iter().map(ToString::to_string).collect()
 }
 
+fn labels(worker: &Worker) -> String {
+    let labels = worker.labels.iter().map(|(key, value)| format!("{key}={value}"));
+    labels.collect::<Vec<_>>().join(", ")
+}
+
 fn listed_text(listed: &[Listed]) -> String {
     let mut text = String::new();
     for one in listed {
@@ -251,8 +257,9 @@ fn listed_text(listed: &[Listed]) -> String {
         match &one.workers {
             Ok(workers) => workers.iter().for_each(|worker| {
                 let platforms = names(&worker.platforms).join(", ");
-                text.push_str(format!("  {}  {platforms}", worker.endpoint).trim_end());
-                text.push('\n');
+                let told = [worker.endpoint.clone(), platforms, labels(worker)];
+                let told: Vec<String> = told.into_iter().filter(|part| !part.is_empty()).collect();
+                text.push_str(&format!("  {}\n", told.join("  ")));
             }),
             Err(problem) => text.push_str(&format!("  {}\n", problem.message)),
         }
@@ -266,7 +273,7 @@ fn answered<T>(
     is_json: bool,
     facts: &Facts,
     json: fn(&T) -> Value,
-    text: fn(&T) -> String,
+    text: fn(&Worker, &T) -> String,
 ) -> ExitCode {
     let answer = match answer {
         Ok(answer) => answer,
@@ -302,9 +309,9 @@ fn answer_json<T>(answer: &Answer<T>, json: fn(&T) -> Value) -> String {
     format!("{:#}\n", json!({ "version": 1, "name": answer.name, "workers": workers }))
 }
 
-fn answer_text<T>(answer: &Answer<T>, text: fn(&T) -> String) -> String {
+fn answer_text<T>(answer: &Answer<T>, text: fn(&Worker, &T) -> String) -> String {
     let worker = |told: &Told<T>| match &told.told {
-        Ok(answered) => format!("{}  {}\n", told.worker.endpoint, text(answered)),
+        Ok(answered) => format!("{}  {}\n", told.worker.endpoint, text(&told.worker, answered)),
         Err(problem) => format!("{}  {}\n", told.worker.endpoint, problem.message),
     };
     let workers: String = answer.workers.iter().map(worker).collect();
@@ -318,12 +325,19 @@ fn report_json(report: &WorkerReport) -> Value {
     })
 }
 
-fn report_text(report: &WorkerReport) -> String {
+fn report_text(worker: &Worker, report: &WorkerReport) -> String {
     let mut text = format!("{}  {}", report.product(), names(&report.native).join(", "));
     if !report.emulated.is_empty() {
         text.push_str(&format!("; emulated: {}", names(&report.emulated).join(", ")));
     }
-    text.push_str(&format!("  {} of {} slots free", report.free, report.slots));
+    let labels = labels(worker);
+    if !labels.is_empty() {
+        text.push_str(&format!("  {labels}"));
+    }
+    text.push_str(&match report.free {
+        Some(free) => format!("  {free} of {} slots free", report.slots),
+        None => format!("  {} slots", report.slots),
+    });
     text
 }
 
@@ -331,7 +345,7 @@ fn kept_json(kept: &Kept) -> Value {
     json!({ "records": kept.records, "bytes": kept.bytes, "reclaimable": kept.reclaimable })
 }
 
-fn kept_text(kept: &Kept) -> String {
+fn kept_text(_: &Worker, kept: &Kept) -> String {
     let (bytes, reclaimable) = (size(kept.bytes), size(kept.reclaimable));
     format!("{bytes} in {} records, {reclaimable} of it in no use", kept.records)
 }
@@ -340,6 +354,6 @@ fn removed_json(kept: &Kept) -> Value {
     json!({ "records": kept.records, "bytes": kept.bytes })
 }
 
-fn removed_text(kept: &Kept) -> String {
+fn removed_text(_: &Worker, kept: &Kept) -> String {
     format!("removed {} in {} records", size(kept.bytes), kept.records)
 }

@@ -32,7 +32,7 @@ fn builders_of_all_places_are_listed() {
         "default · built in\n\
          docker · built in\n  docker://\n\
          farm · configuration\n  tcp://arm:1  linux/arm64\n\
-         mine* · mab builder add\n  ssh://me@host  linux/arm64, linux/arm/v7\n  unix:///b\n\
+         mine* · mab builder add\n  ssh://me@host  linux/arm64, linux/arm/v7  disk=fast\n  unix:///b\n\
          old · buildx, in use there\n  docker-container://buildx_buildkit_old0?context=default\n\
          pods · buildx\n  kube-pod://deployment/old0\n\
          team · build file\n  tcp://team:1\n"
@@ -96,6 +96,7 @@ fn workers_say_what_they_are_and_what_they_keep() {
     assert!(told["workers"][2]["error"].as_str().is_some_and(|error| error.contains("there is no socket")));
     let text = mab(&["inspect", "fleet"]).succeeded().stdout;
     assert!(text.contains(&format!("  BuildKit {version}  ")), "{text}");
+    assert!(text.contains("  disk=fast  "), "{text}");
     let kept = answer(mab(&["du", "fleet", "--json"]));
     assert!(kept["workers"][0]["bytes"].is_u64(), "{kept}");
     // Others build there: what was used within a hundred years stays.

@@ -25,19 +25,58 @@ use super::session::Failures;
 use crate::base::Digest;
 use crate::context::{CAPABILITY, Context, ContextEntry, ContextError};
 use crate::diag::{Kind, Problem};
-use crate::engine::blocking;
+use crate::engine::{JobEvents, blocking};
+use crate::event::Transfer;
 use crate::layer::EntryKind;
 
 /// What is read and sent at a time.
 const CHUNK: usize = 256 << 10;
 /// Packets under way to the worker.
 const PACKETS: usize = 16;
+/// After how many bytes it is told again how many there were.
+const TOLD_EVERY: u64 = 1 << 20;
 const IGNORE_FILE: &str = ".dockerignore";
 
 /// Folders by the names that a recipe gives them.
 pub(super) struct FileSync {
     pub folders: BTreeMap<String, Folder>,
+    pub events: JobEvents,
     pub failures: Failures,
+}
+
+/// What is told of a folder's files on their way.
+struct Progress {
+    events: JobEvents,
+    item: String,
+    done: u64,
+    told: u64,
+}
+
+impl Progress {
+    /// `folder` is the name that the recipe gives it.
+    fn new(events: JobEvents, folder: &str) -> Self {
+        let item = match folder.split_once(':') {
+            Some(("named", name)) => format!("context {name}"),
+            Some(_) => "repository".to_string(),
+            None => folder.to_string(),
+        };
+        Self { events, item, done: 0, told: 0 }
+    }
+
+    /// Not for every one of many small files.
+    fn sent(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        if self.done - self.told >= TOLD_EVERY {
+            self.told = self.done;
+            self.events.transfer(Transfer::Push, self.item.clone(), self.done, None);
+        }
+    }
+
+    fn finish(self) {
+        if self.done > 0 {
+            self.events.transfer(Transfer::Push, self.item, self.done, Some(self.done));
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -77,8 +116,9 @@ impl file_sync_server::FileSync for FileSync {
         let reach = Reach::new(&header("followpaths"));
         let (sender, receiver) = mpsc::channel(PACKETS);
         let failures = self.failures.clone();
+        let progress = Progress::new(self.events.clone(), &name);
         tokio::spawn(async move {
-            let failed = send(folder, reach, request.into_inner(), &sender).await.err();
+            let failed = send(folder, reach, request.into_inner(), &sender, progress).await.err();
             if let Some(failure) = failed {
                 let status = match failure {
                     Failure::Context(error) => failures.keep(error.problem()),
@@ -144,6 +184,7 @@ async fn send(
     reach: Reach,
     mut asked: Streaming<Packet>,
     sender: &Sender,
+    mut progress: Progress,
 ) -> Result<(), Failure> {
     let context = match &folder {
         Some(Folder::Context(context)) => Some(context.clone()),
@@ -155,9 +196,9 @@ async fn send(
         let sender = sender.clone();
         blocking(move || {
             while let Some(number) = reading.blocking_recv() {
-                send_file(number, &sources[number], context.as_deref(), &sender)?;
+                send_file(number, &sources[number], context.as_deref(), &sender, &mut progress)?;
             }
-            Ok::<_, Failure>(())
+            Ok::<_, Failure>(progress)
         })
     };
     let count = stats.len();
@@ -186,7 +227,8 @@ async fn send(
         }
         Ok(())
     };
-    tokio::try_join!(telling, listening, reader)?;
+    let ((), (), progress) = tokio::try_join!(telling, listening, reader)?;
+    progress.finish();
     sender.send(Ok(packet(PacketType::PacketFin, None, 0, Vec::new()))).await.map_err(gone)
 }
 
@@ -200,6 +242,7 @@ fn send_file(
     source: &Source,
     context: Option<&Context>,
     sender: &Sender,
+    progress: &mut Progress,
 ) -> Result<(), Failure> {
     let id = u32::try_from(number).map_err(gone)?;
     let send = |data: Vec<u8>| {
@@ -227,6 +270,7 @@ fn send_file(
                 }
                 left = left.saturating_sub(read as u64);
                 send(chunk)?;
+                progress.sent(read);
             }
             context.verify(*position, &file)?;
         }

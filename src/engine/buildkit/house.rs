@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::client::Client;
 use super::endpoint::wake;
@@ -26,9 +26,9 @@ pub struct WorkerReport {
     pub version: Option<String>,
     pub native: Vec<Platform>,
     pub emulated: Vec<Platform>,
-    /// How many images it is given at once, and how many more it could be given now.
+    /// How many images it is given at once, and how many more it could be given now; an old one does not tell.
     pub slots: usize,
-    pub free: usize,
+    pub free: Option<usize>,
 }
 
 impl WorkerReport {
@@ -62,23 +62,30 @@ pub async fn inspect(worker: &Worker, surroundings: &Surroundings) -> Result<Wor
     let (client, about) = Client::connect(worker, surroundings).await.map_err(boxed)?;
     let (slots, running) = (worker.slots(), running(&client).await?);
     let offer = Offer::declared(&worker.platforms).unwrap_or_else(|| Offer::told(&about.platforms));
-    let free = slots.saturating_sub(running);
+    let free = running.map(|running| slots.saturating_sub(running));
     let version = Some(about.version).filter(|version| !version.is_empty());
     Ok(WorkerReport { version, native: offer.native, emulated: offer.emulated, slots, free })
 }
 
-/// How many builds a worker has at the moment, whoever asked for them.
-async fn running(client: &Client) -> Result<usize, Box<Problem>> {
+/// How many builds a worker has at the moment, whoever asked for them; nothing of one that does not know the question.
+async fn running(client: &Client) -> Result<Option<usize>, Box<Problem>> {
+    match builds(client).await {
+        Ok(builds) => Ok(Some(builds.len())),
+        Err(status) if status.code() == Code::Unimplemented => Ok(None),
+        Err(status) => Err(gone(client, &status)),
+    }
+}
+
+async fn builds(client: &Client) -> Result<BTreeSet<String>, Status> {
     let request = proto::BuildHistoryRequest { active_only: true, early_exit: true, ..Default::default() };
-    let answer = client.control().listen_build_history(request).await;
-    let mut events = answer.map_err(|status| gone(client, &status))?.into_inner();
+    let mut events = client.control().listen_build_history(request).await?.into_inner();
     let mut builds = BTreeSet::new();
-    while let Some(event) = events.message().await.map_err(|status| gone(client, &status))? {
+    while let Some(event) = events.message().await? {
         let is_running = event.r#type() != proto::BuildHistoryEventType::Deleted;
         let record = event.record.filter(|record| is_running && record.completed_at.is_none());
         builds.extend(record.map(|record| record.r#ref));
     }
-    Ok(builds.len())
+    Ok(builds)
 }
 
 /// Starts a worker that is a container which stands still, and waits until it answers.

@@ -220,7 +220,7 @@ impl Buildkit {
         }
         let nothing = Offer::nothing();
         let offers = self.workers.iter().map(|remote| (remote, remote.declared.as_ref().unwrap_or(&nothing)));
-        let offers = offers.map(|(remote, offer)| told(remote, offer)).collect();
+        let offers = offers.map(|(remote, offer)| told(remote, offer, false)).collect();
         Some(self.no_match(target, platform.into_iter(), labels, offers))
     }
 
@@ -279,7 +279,7 @@ impl Buildkit {
         if !errors.is_empty() {
             return Err(Choice::Unreachable(errors));
         }
-        let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer));
+        let offers = offers.iter().map(|(place, offer)| told(&self.workers[*place], offer, denies));
         let offers = offers.chain(unable).collect();
         Err(Choice::NoMatch(Box::new(self.no_match(&job.target, wishes.keys(), labels, offers))))
     }
@@ -351,14 +351,16 @@ fn list(labels: &BTreeMap<String, String>) -> String {
     labels.collect::<Vec<_>>().join(", ")
 }
 
-fn told(remote: &Remote, offer: &Offer) -> String {
+/// What a worker offers; with what a target rules out that denies emulation.
+fn told(remote: &Remote, offer: &Offer, denies: bool) -> String {
     let names =
         |platforms: &[Platform]| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let native =
         if offer.native.is_empty() { "what it says itself".to_string() } else { names(&offer.native) };
     let mut text = format!("`{}` offers {native}", remote.worker.endpoint);
     if !offer.emulated.is_empty() {
-        text.push_str(&format!("; emulated: {}", names(&offer.emulated)));
+        let but = if denies { ", which `emulate = \"deny\"` rules out" } else { "" };
+        text.push_str(&format!("; emulated: {}{but}", names(&offer.emulated)));
     }
     if !remote.worker.labels.is_empty() {
         text.push_str(&format!("; labels: {}", list(&remote.worker.labels)));

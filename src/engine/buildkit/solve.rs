@@ -83,7 +83,7 @@ pub(super) async fn solve(
     };
     let result = Receiver::new(tools.store.clone(), job.events.clone(), failures.clone());
     let services = Services {
-        files: FileSync { folders: asked.folders, failures: failures.clone() },
+        files: FileSync { folders: asked.folders, events: job.events.clone(), failures: failures.clone() },
         result: result.clone(),
         auth: Auth { credentials: tools.credentials.clone(), repositories: asked.repositories },
         secrets: Secrets { forwarded: job.forwarded.clone(), failures: failures.clone() },

@@ -111,9 +111,10 @@ impl Buildkit {
         if !errors.is_empty() {
             return vec![unreachable(errors)];
         }
-        let offers = asked.iter().map(|asked| match (&asked.answer, asked.offer(wanted)) {
-            (Err(error), _) => error.to_string(),
-            (Ok(_), offer) => told(asked.remote, &offer.unwrap_or_else(Offer::nothing)),
+        let denies = wanted.emulate == Emulate::Deny;
+        let offers = asked.iter().map(|asked| match &asked.answer {
+            Err(error) => error.to_string(),
+            Ok(connected) => told(asked.remote, &connected.offer, denies),
         });
         let (platform, labels) = (wanted.platform.iter(), &wanted.worker_labels);
         vec![self.no_match(&wanted.target, platform, labels, offers.collect())]
