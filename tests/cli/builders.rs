@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+use crate::support::gate::Gate;
 use crate::support::project::native;
 use crate::support::proxy::Proxy;
 use crate::support::surroundings::skip;
@@ -21,6 +23,13 @@ pub fn sockets() -> Option<[PathBuf; 2]> {
             None
         }
     }
+}
+
+/// A text that no run has had before this one: workers remember the steps of them all.
+pub fn unseen() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let now = || SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_nanos();
+    TEXT.get_or_init(|| format!("{}-{}", std::process::id(), now()))
 }
 
 /// A platform that is not this machine's.
@@ -88,7 +97,7 @@ CMD [\"cat\", \"out\"]
 /// Bakes what asks for all of it on these workers, and looks at what came of it.
 pub fn check_everything(base: &Path, workers: &[String]) {
     // Workers remember the steps of earlier runs.
-    let greeting = format!("hello {}", std::process::id());
+    let greeting = format!("hello {}", unseen());
     let text = EVERYTHING
         .replace("hello", &greeting)
         .replace("PLATFORM", &native())
@@ -102,7 +111,7 @@ pub fn check_everything(base: &Path, workers: &[String]) {
         .file(".dockerignore", "in/left-out\n")
         .file("assets/a.css", "a {}");
     configure(&project, workers);
-    let secret = format!("correct-horse-{}", std::process::id());
+    let secret = format!("correct-horse-{}", unseen());
     let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
     let ran = project.mab(&bake).with_env("TOKEN", &secret).run().succeeded();
     // Steps, their lines and their logs are told as those of this machine are, secrets hidden.
@@ -141,7 +150,7 @@ fn a_worker_never_takes_one_file_for_another() {
     fleet(&project, &sockets);
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_234_567_890);
     for round in 0..16 {
-        let text = format!("{:02} {}", round, std::process::id());
+        let text = format!("{:02} {}", round, unseen());
         // In place, and as a new file, by turns.
         if round % 2 == 0 {
             project.write("context/other", &text);
@@ -156,6 +165,26 @@ fn a_worker_never_takes_one_file_for_another() {
         assert_eq!(image.text("file"), text, "round {round}");
         assert_eq!(image.entry("file").mtime, 1_234_567_890, "the user's own time");
     }
+}
+
+#[test]
+fn only_what_changed_travels_and_is_told() {
+    let Some(sockets) = sockets() else { return };
+    let project = Project::of(
+        "[target.app]\ncontext = \"context\"\ncontexts = { more = \"more\" }\n\
+         dockerfile-inline = \"FROM scratch\\nCOPY . /\\nCOPY --from=more . /\\n\"\n",
+    );
+    fleet(&project, &sockets);
+    project.write("context/a", "a".repeat(400));
+    project.write("context/d/b", "b".repeat(50));
+    project.write("more/c", "c".repeat(7));
+    let bake = || project.bake(&["app", "--builder", "fleet", "--progress", "plain"]);
+    bake().says("] pushed context (450 B)\n").says("] pushed context more (7 B)\n");
+    project.write("context/d/b", "b".repeat(51));
+    bake().says("] pushed context (51 B)\n").does_not_say("pushed context more");
+    // What is gone needs no word, and less is sent than there is.
+    fs::remove_file(project.path("context/d/b")).expect("it is there");
+    bake().says("done in").does_not_say("pushed context");
 }
 
 #[test]
@@ -178,30 +207,28 @@ fn a_step_that_fails_says_where_and_how() {
 #[test]
 fn a_worker_that_is_lost_is_replaced() {
     let (Some(base), Some(sockets)) = (base(), sockets()) else { return };
-    let text = "FROM busybox\nRUN echo begun; sleep 5; echo done > /done\n";
-    let project = Project::native_app(&base, text);
+    let gate = Gate::new("lost");
+    gate.open(&base, &sockets[1]);
+    let project = Project::native_app(&base, &format!("FROM busybox\n{}", gate.step()));
     let file = project.read("multiarch.toml");
-    project.write("multiarch.toml", format!("{file}output = [\"type=oci,dest=app.tar\"]\nno-cache = true\n"));
+    project.write("multiarch.toml", format!("{file}output = [\"type=oci,dest=app.tar\"]\n"));
     let proxy = Proxy::plain(&sockets[0]);
     let lost = worker(format!("tcp://127.0.0.1:{}", proxy.port), &[native().as_str()]);
-    let kept = worker(format!("unix://{}", sockets[0].display()), &[native().as_str()]);
-    configure(&project, &[lost.clone(), kept]);
+    let kept = worker(format!("unix://{}", sockets[1].display()), &[native().as_str()]);
+    configure(&project, &[lost, kept]);
     let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
     let mut running = project.mab(&bake).start();
     running.wait_for("begun");
     proxy.cut();
-    let ran = running.finish().succeeded();
-    assert!(ran.stderr.contains("was lost"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("another worker builds what it had"), "{}", ran.stderr);
+    running.finish().succeeded().says("was lost").says("another worker builds what it had");
     assert_eq!(Layout::open(&project.path("app.tar")).only_image().text("done"), "done\n");
 
     // Alone, it is the end of the build.
+    let project = Project::native_app(&base, &format!("FROM busybox\n{}", gate.step()));
     let proxy = Proxy::plain(&sockets[0]);
     configure(&project, &[worker(format!("tcp://127.0.0.1:{}", proxy.port), &[native().as_str()])]);
     let mut running = project.mab(&bake).start();
     running.wait_for("begun");
     proxy.cut();
-    let ran = running.finish();
-    assert_ne!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stderr.contains("builder::lost"), "{}", ran.stderr);
+    running.finish().failed(4).says("builder::lost");
 }

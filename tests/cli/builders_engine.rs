@@ -4,8 +4,9 @@ use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::builders::{configure, worker};
+use crate::builders::{configure, unseen, worker};
 use crate::support::archive::{Form, Tar};
 use crate::support::engine::{Engine, engines};
 use crate::support::project::native;
@@ -24,7 +25,7 @@ fn project(base: &std::path::Path) -> Project {
     let more =
         "network = \"none\"\nsecret = [\"id=token,env=TOKEN\"]\noutput = [\"type=oci,dest=app.tar\"]\n";
     project.write("multiarch.toml", format!("{file}{more}"));
-    project.write("in", format!(" {}", std::process::id()));
+    project.write("in", format!(" {}", unseen()));
     project
 }
 
@@ -50,13 +51,33 @@ fn an_engine_builds_by_every_name_that_it_has() {
     {
         configure(&project, &[worker(endpoint, &[native().as_str()])]);
         let token = format!("token {round}");
-        project.write("in", format!(" {} {round}", std::process::id()));
+        project.write("in", format!(" {} {round}", unseen()));
         project.mab(&bake).with_env(variable.0, variable.1).with_env("TOKEN", &token).run().succeeded();
         let image = Layout::open(&project.path("app.tar")).only_image();
-        assert_eq!(image.text("out"), format!("{token} {} {round}", std::process::id()));
+        assert_eq!(image.text("out"), format!("{token} {} {round}", unseen()));
     }
     let without = project.mab(&bake).with_env("TOKEN", "").run().succeeded();
     without.says("nothing had to be done");
+}
+
+/// An Engine as old as 20.10 does not tell how many builds it has.
+#[test]
+fn engines_say_what_they_are_and_what_they_keep() {
+    for engine in engines() {
+        let project = Project::of("");
+        configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
+        let told = |words: &[&str]| {
+            let ran = project.mab(&[&["builder"][..], words, &["--json"]].concat()).run().succeeded();
+            let told: Value = serde_json::from_str(&ran.stdout).expect("it is JSON");
+            told["workers"][0].clone()
+        };
+        let inspected = told(&["inspect", "fleet"]);
+        assert_eq!(inspected["slots"], 4, "{inspected}");
+        assert_eq!(inspected["free"].is_null(), engine.is_classic(), "{inspected}");
+        assert!(told(&["du", "fleet"])["bytes"].is_u64());
+        // Others build there: what was used within a hundred years stays.
+        assert_eq!(told(&["prune", "fleet", "--unused-for", "36500"])["records"], 0);
+    }
 }
 
 /// The distribution's Engine, if it is one that keeps images in its own way.
@@ -103,14 +124,14 @@ fn an_engine_with_the_classic_store_builds_and_keeps_nothing() {
          cat /run/secrets/token /in > /out\nFROM ${BASE}\nCOPY --from=one /out /out\n\
          COPY --from=busybox /bin/busybox /again\nRUN --mount=from=busybox,target=/m ls /m > /list\n",
     );
-    project.write("in", format!(" {}", std::process::id()));
+    project.write("in", format!(" {}", unseen()));
     configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
     let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
     let there = project.mab(&bake).with_env("TOKEN", "a").run().succeeded();
     // Steps and their logs are told by a frontend that numbers them otherwise, too.
     let there = there.does_not_say("lost").says("RUN --mount=type=secret").says("COPY --from=one");
     let image = Layout::open(&project.path("app.tar")).only_image();
-    assert_eq!(image.text("out"), format!("a {}", std::process::id()), "{}", there.stderr);
+    assert_eq!(image.text("out"), format!("a {}", unseen()), "{}", there.stderr);
     assert_eq!(image.text("lib.txt"), "lib\n");
     assert!(image.text("list").contains("bin\n"));
     assert_eq!(image.config["config"]["Labels"]["kind"], "test");
@@ -150,7 +171,7 @@ fn what_an_old_frontend_does_not_know_is_told_before_anything_runs() {
     let file = project.read("multiarch.toml");
     let contexts = file.replace("contexts = { ", "contexts = { files = \"files\", ");
     project.write("multiarch.toml", format!("{contexts}ulimits = [\"nofile=100\"]\n"));
-    project.write("in", std::process::id().to_string());
+    project.write("in", unseen());
     project.write("files/a", "a");
     configure(&project, &[worker(format!("docker://{}", engine.socket()), &[native().as_str()])]);
     let ran = project.mab(&["bake", "app", "--builder", "fleet"]).run().failed(2);

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::builders::{configure, fleet, foreign, sockets, worker};
+use crate::builders::{configure, fleet, foreign, sockets, unseen, worker};
 use crate::support::daemon::Daemon;
+use crate::support::gate::Gate;
 use crate::support::project::native;
 use crate::support::proxy::Proxy;
 use crate::support::{Layout, Project, Ran, Registry, base};
@@ -35,7 +36,7 @@ fn metadata_names_the_worker_of_every_platform() {
     let project = Project::of(&format!(
         "# {}\n[target.app]\nplatforms = [\"{}\", \"{}\"]\n\
          dockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /\\n\"\n",
-        std::process::id(),
+        unseen(),
         native(),
         foreign()
     ));
@@ -57,12 +58,46 @@ fn metadata_names_the_worker_of_every_platform() {
     assert_eq!(metadata()["app"]["mab.platforms"][native()]["mab.worker"], json!({ "builder": "default" }));
 }
 
+/// A worker that says itself what it does: its own platform natively, and another one because of an emulator there.
+#[test]
+fn emulation_is_used_as_the_target_says() {
+    let (Some(base), Some([own, emulating])) = (base(), sockets()) else { return };
+    let asked = |socket: &std::path::Path| format!("{{ endpoint = \"unix://{}\" }}", socket.display());
+    let notice = format!(
+        "commands for {} run under emulation on `unix://{}`, which is slow",
+        foreign(),
+        emulating.display()
+    );
+    let bake = |emulate: &str| {
+        let project = Project::of(&format!(
+            "[target.app]\nplatforms = [\"{}\"]\nemulate = \"{emulate}\"\noutput = [\"type=oci,dest=app.tar\"]\n\
+             contexts = {{ busybox = \"oci-layout://{}\" }}\ndockerfile-inline = \"FROM busybox\\nRUN uname -m > /m\\n\"\n",
+            foreign(),
+            base.display()
+        ));
+        configure(&project, &[asked(&own), asked(&emulating)]);
+        let ran = project.mab(&["bake", "app", "--builder", "fleet", "--progress", "plain"]).run();
+        (ran, project)
+    };
+    let machine = if foreign() == "linux/arm64" { "aarch64\n" } else { "x86_64\n" };
+    for emulate in ["warn", "allow"] {
+        let (ran, project) = bake(emulate);
+        let ran = ran.succeeded();
+        assert_eq!(ran.stderr.contains(&notice), emulate == "warn", "{}", ran.stderr);
+        assert_eq!(Layout::open(&project.path("app.tar")).only_image().text("m"), machine);
+    }
+    let (ran, _) = bake("deny");
+    ran.failed(3)
+        .says(&format!("no worker of builder `fleet` builds `app` for {}", foreign()))
+        .says(&format!("; emulated: {}, which `emulate = \"deny\"` rules out", foreign()));
+}
+
 /// One target waits for all the others, which can only be built where it is not.
 #[test]
 fn whoever_runs_dry_takes_what_waits() {
     let (Some(base), Some([socket, _])) = (base(), sockets()) else { return };
     let proxy = Proxy::plain(&socket);
-    let id = format!("fleet-{}-{}", std::process::id(), proxy.port);
+    let id = format!("fleet-{}-{}", unseen(), proxy.port);
     // The id of a mount tells no steps apart.
     let mount = format!("RUN --mount=type=cache,id={id},target=/c");
     let wait = "for i in $(seq 600); do [ $(ls /c | wc -l) = 5 ] && exit 0; sleep 0.1; done; exit 1";
@@ -95,21 +130,18 @@ fn whoever_runs_dry_takes_what_waits() {
     assert!(assigned[first + 1..].iter().all(|(_, endpoint)| endpoint != of_all), "{assigned:?}");
 }
 
-/// A target whose one step takes its time.
-fn slow(base: &std::path::Path) -> Project {
-    let project = Project::native_app(base, "FROM busybox\nRUN echo begun; sleep 5; echo done > /done\n");
-    let file = project.read("multiarch.toml");
-    project.write("multiarch.toml", format!("{file}output = [\"type=oci,dest=app.tar\"]\nno-cache = true\n"));
-    project
-}
-
 #[test]
 fn a_daemon_that_ends_or_falls_silent_is_replaced() {
     let (Some(base), Some([other, _])) = (base(), sockets()) else { return };
-    let project = slow(&base);
+    // Closed in every daemon of this test's own.
+    let gate = Gate::new("ends");
+    gate.open(&base, &other);
     let of = |socket: &std::path::Path| worker(format!("unix://{}", socket.display()), &[native().as_str()]);
     let check = |signal: Signal, others: &[String], said: &str| {
         let daemon = Daemon::start()?;
+        let project = Project::native_app(&base, &format!("FROM busybox\n{}", gate.step()));
+        let file = project.read("multiarch.toml");
+        project.write("multiarch.toml", format!("{file}output = [\"type=oci,dest=app.tar\"]\n"));
         configure(&project, &[&[of(&daemon.socket)][..], others].concat());
         let bake = ["bake", "app", "--builder", "fleet", "--progress", "plain"];
         let mut running = project.mab(&bake).start();
@@ -126,15 +158,15 @@ fn a_daemon_that_ends_or_falls_silent_is_replaced() {
         let ran = running.finish();
         assert!(begun.elapsed() < Duration::from_secs(90), "it took {:?}", begun.elapsed());
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
-        Some(ran)
+        Some((ran, project))
     };
     for (signal, said) in [(Signal::KILL, "was lost"), (Signal::STOP, "it has not answered for 20 seconds")] {
-        let Some(ran) = check(signal, &[of(&other)], said) else { return };
+        let Some((ran, project)) = check(signal, &[of(&other)], said) else { return };
         ran.succeeded().says("another worker builds what it had");
         assert_eq!(Layout::open(&project.path("app.tar")).only_image().text("done"), "done\n");
     }
     // Alone, it is the end of the build.
-    let Some(ran) = check(Signal::KILL, &[], "builder::lost") else { return };
+    let Some((ran, _)) = check(Signal::KILL, &[], "builder::lost") else { return };
     ran.failed(4).does_not_say("another worker");
 }
 
@@ -209,7 +241,7 @@ fn caches_that_keep_no_steps_are_told() {
         "# {}\n[cache.ci]\ntype = \"local\"\npath = \"kept\"\n[target.app]\ncache = [\"ci\"]\n\
          cache-to = [\"type=gcs,bucket=b\", \"type=webdav,url=http://127.0.0.1:1/\"]\n\
          dockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /\\n\"\n",
-        std::process::id()
+        unseen()
     ));
     configure(&project, &[worker(format!("unix://{}", socket.display()), &[native().as_str()])]);
     let ran = project.mab(&["bake", "app", "--builder", "fleet"]).run().succeeded();

@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
-use crate::builders::{configure, sockets, worker};
+use crate::builders::{configure, sockets, unseen, worker};
 use crate::support::engine::engines;
 use crate::support::project::native;
-use crate::support::surroundings::{PATH, skip};
-use crate::support::{Mab, Project, base};
+use crate::support::surroundings::{PATH, needs, needs_root, skip};
+use crate::support::{Mab, Project, Ran, base};
 
 /// The real `buildctl`, which stands at the other end of such ways.
 fn buildctl() -> Option<String> {
@@ -37,7 +38,7 @@ fn project() -> Project {
 
 /// Something that no worker has seen.
 fn news(project: &Project, what: &str) {
-    project.write("context/file", format!("{what} {}", std::process::id()));
+    project.write("context/file", format!("{what} {}", unseen()));
 }
 
 #[test]
@@ -114,12 +115,76 @@ fn programs_that_reach_nobody_say_why() {
     );
 }
 
+/// An OpenSSH server for each connection, in place of a way to its host. Its host key and the user's are in the folder.
+const SSH: &str = "\
+UserKnownHostsFile FOLDER/known
+IdentityFile FOLDER/user
+IdentitiesOnly yes
+ProxyCommand unshare --mount sh -c 'mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec /usr/sbin/sshd -i -E FOLDER/log -f FOLDER/sshd_config'
+";
+const SSHD: &str = "\
+HostKey FOLDER/host
+AuthorizedKeysFile FOLDER/authorized
+StrictModes no
+PermitRootLogin yes
+UsePAM no
+SetEnv PATH=BUILDCTL:/usr/bin:/bin
+";
+
+#[test]
+fn ssh_itself_reaches_a_worker() {
+    let (Some(buildctl), Some([socket, _])) = (buildctl(), sockets()) else { return };
+    if !needs_root() || !needs("sshd") || !needs("ssh-keygen") {
+        return;
+    }
+    let project = project();
+    let folder = project.path("../ssh");
+    fs::create_dir(&folder).expect("the folder is new");
+    for key in ["host", "user", "other"] {
+        let path = folder.join(key);
+        let keygen =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
+        assert!(keygen.expect("ssh-keygen starts").success());
+    }
+    let tools = Path::new(&buildctl).parent().expect("programs are in folders").display().to_string();
+    for (name, text) in [("config", SSH), ("sshd_config", SSHD)] {
+        let text = text.replace("FOLDER", &folder.display().to_string()).replace("BUILDCTL", &tools);
+        project.write(&format!("../ssh/{name}"), text);
+    }
+    program(&project, "ssh", &format!("exec /usr/bin/ssh -F {}/config \"$@\"", folder.display()));
+    let knows = |key: &str| {
+        let key = project.read(&format!("../ssh/{key}.pub"));
+        project.write("../ssh/known", format!("builder {key}"));
+    };
+    let endpoint = format!("ssh://root@builder{}", socket.display());
+    configure(&project, &[worker(&endpoint, &[&native()])]);
+    let baked = |what: &str| {
+        news(&project, what);
+        bake(&project).run()
+    };
+    let lets_in = |key: &str| {
+        fs::copy(folder.join(format!("{key}.pub")), folder.join("authorized")).expect("both are ours");
+    };
+    knows("host");
+    lets_in("user");
+    baked("ssh").succeeded().says("COPY . /");
+    let refused = |ran: Ran, why: &str| {
+        let said = ran.failed(4).stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace("│ ", "");
+        assert!(said.contains(&format!("`ssh` does not reach worker `{endpoint}`: {why}")), "{said}");
+    };
+    knows("other");
+    refused(baked("another host"), "Host key verification failed.");
+    knows("host");
+    lets_in("other");
+    refused(baked("another user"), "root@builder: Permission denied");
+}
+
 #[test]
 fn a_container_of_an_engine_is_a_worker() {
     let (Some(buildctl), Some([socket, _]), Some(base)) = (buildctl(), sockets(), base()) else { return };
     // Containers of the newest Engine want a newer runc than distributions have.
     for engine in engines().into_iter().take(1) {
-        let image = format!("mab-test-buildctl-{}", std::process::id());
+        let image = format!("mab-test-buildctl-{}", unseen());
         let container = Project::native_app(&base, "FROM busybox\n");
         let text = container.read("multiarch.toml");
         container.write("multiarch.toml", format!("{text}images = [\"{image}\"]\ntags = [\"1\"]\n"));

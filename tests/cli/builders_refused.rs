@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 
-use crate::builders::{configure, foreign, sockets};
+use crate::builders::{configure, foreign, sockets, unseen};
 use crate::support::project::native;
 use crate::support::proxy::{Authority, Proxy};
 use crate::support::surroundings::needs;
@@ -11,7 +11,7 @@ use crate::support::{Project, Web, base};
 /// With something that no worker has seen.
 fn project() -> Project {
     let text = "[target.app]\ndockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /a\\n\"\n";
-    Project::of(&format!("# {}\n{text}", std::process::id()))
+    Project::of(&format!("# {}\n{text}", unseen()))
 }
 
 /// Bakes with one worker, and expects its refusal to hold all of `expected`.
@@ -158,7 +158,7 @@ fn what_workers_do_not_do_is_told_before_anything_runs() {
          [target.plain]\ndockerfile-inline = \"FROM scratch\\nCOPY multiarch.toml /\\n\"\n",
         foreign()
     );
-    let project = Project::of(&format!("# {}\n{text}", std::process::id()));
+    let project = Project::of(&format!("# {}\n{text}", unseen()));
     let asked = |endpoint: String| format!("{{ endpoint = \"{endpoint}\" }}");
     let (own, emulating) = (format!("unix://{}", own.display()), format!("unix://{}", emulating.display()));
     let nobody = "unix:///nowhere".to_string();

@@ -3,8 +3,8 @@
 use crate::support::mab::Ran;
 use crate::support::{Project, base};
 
-/// A program that keeps a processor busy for a while.
-const BUSY: &str = "#!/bin/sh\ni=0; while [ $i -lt 200000 ]; do i=$((i+1)); done\n";
+/// A program that keeps a processor busy for longer than is worth no word, however fast that is.
+const BUSY: &str = "#!/bin/sh\nend=$(($(date +%s) + 2)); while [ $(date +%s) -le $end ]; do :; done\n";
 
 /// Builds for arm64 with that program under a name.
 fn built(program: &str, dockerfile: &str, arguments: &[&str]) -> Option<Ran> {

@@ -14,6 +14,7 @@ mod builders_attest;
 mod builders_engine;
 mod builders_fleet;
 mod builders_kept;
+mod builders_keys;
 mod builders_left;
 mod builders_oldest;
 mod builders_reached;

@@ -8,6 +8,7 @@ pub mod archive;
 pub mod daemon;
 pub mod engine;
 pub mod forge;
+pub mod gate;
 pub mod image;
 pub mod mab;
 pub mod process;
