@@ -60,7 +60,7 @@ struct LsArguments {
 /// Asks the workers of a builder what they are, and how many images each could be given now
 #[derive(Debug, Args)]
 struct InspectArguments {
-    /// The builder [default: the one in use]
+    /// The builder [default: the one in use: MAB_BUILDER, or what `mab builder use` chose]
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Starts workers that are containers which stand still, and waits until they answer, for half a minute at most
@@ -75,7 +75,7 @@ struct InspectArguments {
 /// Asks the workers of a builder how much they keep
 #[derive(Debug, Args)]
 struct DuArguments {
-    /// The builder [default: the one in use]
+    /// The builder [default: the one in use: MAB_BUILDER, or what `mab builder use` chose]
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Prints {version, name, workers}; a worker has endpoint, what it answers, and perhaps error
@@ -133,7 +133,7 @@ struct UseArguments {
 /// Removes from the workers of a builder what no build uses
 #[derive(Debug, Args)]
 struct PruneArguments {
-    /// The builder [default: the one in use]
+    /// The builder [default: the one in use: MAB_BUILDER, or what `mab builder use` chose]
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Keeps what was used in the last so many days

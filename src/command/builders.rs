@@ -169,13 +169,18 @@ pub fn remove(name: &str, facts: &Facts) -> Result<(), Failure> {
         }]);
     }
     write(&path, &written(&builders))?;
-    if in_use(facts).as_deref() == Some(name) { choose(OWN_BUILDER, facts) } else { Ok(()) }
+    if chosen(facts).as_deref() == Some(name) { choose(OWN_BUILDER, facts) } else { Ok(()) }
 }
 
-/// The builder of bakes that name none: that of `mab builder use`.
+/// The builder of commands that name none, if it is not this machine: `MAB_BUILDER`, or that of `mab builder use`.
 pub fn in_use(facts: &Facts) -> Option<String> {
+    let told = facts.environment.get("MAB_BUILDER").filter(|name| !name.is_empty()).cloned();
+    told.or_else(|| chosen(facts)).filter(|name| name != OWN_BUILDER)
+}
+
+fn chosen(facts: &Facts) -> Option<String> {
     let text = fs::read_to_string(folder(facts)?.join(IN_USE)).ok()?;
-    Some(text.trim().to_string()).filter(|name| !matches!(name.as_str(), "" | OWN_BUILDER))
+    Some(text.trim().to_string()).filter(|name| !name.is_empty())
 }
 
 /// Makes a builder the one of bakes that name none.

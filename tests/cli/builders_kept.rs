@@ -51,6 +51,15 @@ fn builders_of_all_places_are_listed() {
     project.mab(&["bake", "app"]).run().failed(4);
     project.mab(&["bake", "app", "--builder", "default"]).run().succeeded();
     project.mab(&["bake", "app"]).with_env("MAB_BUILDER", "default").run().succeeded();
+    // `MAB_BUILDER` is stronger for all commands.
+    let with = |name: &str, words: &[&str]| {
+        project.mab(&[&["builder"][..], words].concat()).with_env("MAB_BUILDER", name).run()
+    };
+    let listed = with("farm", &["ls"]).succeeded().stdout;
+    assert!(listed.contains("farm* · ") && listed.contains("mine · "), "{listed}");
+    assert!(with("default", &["ls"]).succeeded().stdout.contains("default* · "));
+    with("nobody", &["inspect"]).failed(2).says("there is no builder `nobody`");
+    with("default", &["inspect"]).failed(2).says("builder `default` is this machine");
     mab(&["rm", "mine"]).succeeded();
     project.mab(&["bake", "app"]).run().succeeded();
 }
