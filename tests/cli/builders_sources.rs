@@ -62,6 +62,21 @@ fn folders_of_repositories_have_the_times_of_their_commit_on_workers() {
     }
 }
 
+#[test]
+fn a_folder_that_a_repository_does_not_have_is_told_with_its_line() {
+    let Some([socket, _]) = sockets() else { return };
+    if !needs("git") {
+        return;
+    }
+    let (_repository, web) = served();
+    let dockerfile = format!("FROM scratch\nADD {}#main:nowhere /\n", web.url("/git/app.git"));
+    let project = Project::of("[target.app]\n").file("Dockerfile", &dockerfile);
+    configure(&project, &[worker(format!("unix://{}", socket.display()), &[native().as_str()])]);
+    let ran = project.mab(&["bake", "app", "--builder", "fleet", "--progress", "quiet"]).run();
+    assert_ne!(ran.code, Some(0));
+    ran.says("nowhere").says("Dockerfile:2:1");
+}
+
 /// It knows no other times than that of its checkout.
 #[test]
 fn the_oldest_worker_is_sent_the_files_of_repositories() {
