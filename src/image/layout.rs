@@ -15,8 +15,9 @@ use crate::base::{Digest, Reference};
 use crate::oci::{Descriptor, Index, Manifest, media_type};
 use crate::store::Store;
 
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const IMAGE_NAME: &str = "io.containerd.image.name";
+/// What an entry of a layout is called: a tag, or a whole name.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const IMAGE_NAME: &str = "io.containerd.image.name";
 /// How many entries of a layout are looked at for what refers to an image.
 const MOST_LOOKED_AT: usize = 1_000;
 
@@ -66,6 +67,13 @@ impl Layout {
             index,
             others: BTreeMap::new(),
         })
+    }
+
+    /// Of the archive in a file.
+    pub fn archive_file(path: &Path, place: &str) -> Result<Self, ImageError> {
+        let archive = Archive::open(path)
+            .map_err(|error| ImageError::Unreadable { place: place.to_string(), cause: error.to_string() })?;
+        Self::archive(archive, place)
     }
 
     /// Of an archive that is a layout, or what `docker save` wrote before it was one.
@@ -168,15 +176,19 @@ impl Layout {
 
     /// A blob as it is read; the end of other bytes than the digest's is an error.
     pub fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
-        let path = blob_path(&blob.digest);
-        let reader: Box<dyn Read + Send> = match (self.others.get(&blob.digest), &self.files) {
+        Ok(Box::new(Verified::new(self.open_unchecked(&blob.digest)?, blob)))
+    }
+
+    /// A blob for those who hold its bytes against a digest themselves.
+    pub fn open_unchecked(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
+        let path = blob_path(digest);
+        Ok(match (self.others.get(digest), &self.files) {
             (Some(Other::Bytes(bytes)), _) => Box::new(io::Cursor::new(bytes.clone())),
             (Some(Other::Member(name)), Files::Archive(archive)) => Box::new(archive.member(name)?),
             (_, Files::Archive(archive)) => Box::new(archive.member(&path)?),
             (_, Files::Folder(folder)) => Box::new(File::open(folder.join(path))?),
-            (_, Files::Store(store)) => Box::new(store.blobs().open(&blob.digest)?),
-        };
-        Ok(Box::new(Verified::new(reader, blob)))
+            (_, Files::Store(store)) => Box::new(store.blobs().open(digest)?),
+        })
     }
 
     /// Where a blob is a whole file: nobody has checked its bytes.

@@ -14,6 +14,7 @@ mod tree;
 mod verified;
 
 pub use error::ImageError;
+pub use layout::{IMAGE_NAME, Layout, REF_NAME};
 pub use name::{FilePick, ImageName};
 pub use source::{Means, Source};
 pub use tree::{Content, Image, Node, Tree};

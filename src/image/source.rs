@@ -53,10 +53,10 @@ impl Source {
             ImageName::Registry(reference) => Kind::Registry(means.registry.clone(), reference.clone()),
             ImageName::Layout(folder, pick) => layout(Layout::folder(&path(folder), &place)?, pick),
             ImageName::OciArchive(file, pick) | ImageName::DockerArchive(file, pick) => {
-                layout(archive(&path(file), &place)?, pick)
+                layout(Layout::archive_file(&path(file), &place)?, pick)
             }
             ImageName::Path(found, pick) => match path(found).is_file() {
-                true => layout(archive(&path(found), &place)?, pick),
+                true => layout(Layout::archive_file(&path(found), &place)?, pick),
                 false => layout(Layout::folder(&path(found), &place)?, pick),
             },
             ImageName::Engine(image) => layout(saved(image, means, &place).await?, &FilePick::default()),
@@ -212,12 +212,6 @@ impl From<Resolved> for Document {
     fn from(Resolved { descriptor, bytes }: Resolved) -> Self {
         Self { descriptor, bytes }
     }
-}
-
-fn archive(path: &std::path::Path, place: &str) -> Result<Layout, ImageError> {
-    let archive = Archive::open(path)
-        .map_err(|error| ImageError::Unreadable { place: place.to_string(), cause: error.to_string() })?;
-    Layout::archive(archive, place)
 }
 
 /// What the Docker Engine saves of an image.

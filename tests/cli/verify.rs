@@ -197,8 +197,12 @@ fn images_that_are_there_are_judged_wherever_they_are() {
     }
     let index: Value = serde_json::from_str(&project.read("layout/index.json")).expect("it is JSON");
     let digest = index["manifests"][0]["digest"].as_str().expect("a digest").to_string();
-    let mut places =
-        vec!["./image.tar".to_string(), "./layout".to_string(), "./docker.tar:1".to_string(), digest];
+    let packed = fs::read(project.path("image.tar")).expect("it was written");
+    project.write("image.tar.zst", zstd::encode_all(&packed[..], 1).expect("memory takes it"));
+    project.write("old.tar", without_layout(&project.path("docker.tar")));
+    let files = ["./image.tar", "./image.tar.zst", "./layout", "./docker.tar:1", "./old.tar", "./old.tar:1"];
+    let mut places: Vec<String> = files.into_iter().map(str::to_string).collect();
+    places.push(digest);
     if let Some(registry) = Registry::of_this_run() {
         let name = format!("{}:1", registry.repository("verify"));
         project.bake(&["app", "--push", "--set", &format!("app.tags={name}")]);
@@ -225,6 +229,21 @@ fn images_that_are_there_are_judged_wherever_they_are() {
             .failed(2)
             .says("it is for linux/arm64");
     }
+}
+
+/// What is left of an archive for `docker load` where it is as Docker wrote them before version 25.
+fn without_layout(path: &Path) -> Vec<u8> {
+    let mut archive = tar::Archive::new(fs::File::open(path).expect("it was written"));
+    let mut old = tar::Builder::new(Vec::new());
+    for entry in archive.entries().expect("it is a tar") {
+        let entry = entry.expect("it is whole");
+        let name = entry.path().expect("it has a name").into_owned();
+        if name != Path::new("index.json") && name != Path::new("oci-layout") {
+            let header = entry.header().clone();
+            old.append(&header, entry).expect("memory takes it");
+        }
+    }
+    old.into_inner().expect("memory takes it")
 }
 
 /// An image whose index says another platform than its config.
@@ -310,7 +329,7 @@ fn what_is_no_image_is_refused() {
         ("./nowhere", "`./nowhere` is no OCI layout and no archive of an image"),
         ("./text.tar", "is no archive of an image"),
         ("./layout", "there is no such image"),
-        ("./other", "an index is none"),
+        ("./other", "`index.json` in `./other` cannot be used"),
         ("target:app", "`app` is a target, which has no image by itself"),
         ("UPPER/Case", "image::name"),
     ] {

@@ -1,9 +1,7 @@
 //! `mab verify`: images that are there already, judged as a bake judges its own.
 //!
-//! Layers are read as streams, once, and nothing is unpacked. `place` says where images are, `archive` reads tars of
-//! them.
+//! Layers are read as streams, once, and nothing is unpacked. `place` says where images are.
 
-mod archive;
 mod place;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};

@@ -1,13 +1,11 @@
 //! Where an image is, and how its documents and layers are read there.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::archive::Archive;
 use super::damaged;
 use crate::base::{Digest, HashingReader, Platform, Reference};
 use crate::command::images::ImageName;
@@ -15,6 +13,7 @@ use crate::command::session::{self, SessionOptions};
 use crate::diag::{Kind, Problem};
 use crate::engine::blocking;
 use crate::facts::Facts;
+use crate::image::{IMAGE_NAME, ImageError, Layout, REF_NAME};
 use crate::layer::Index;
 use crate::oci::{self, Descriptor, ImageConfig, Manifest, media_type};
 use crate::registry::{BlobSink, Registry};
@@ -28,13 +27,9 @@ pub(super) enum Place {
         root: Box<Descriptor>,
         document: Vec<u8>,
     },
-    /// The folder of an OCI layout.
-    Layout {
-        folder: PathBuf,
-        pick: Pick,
-    },
-    Archive {
-        archive: Arc<Archive>,
+    /// A folder or an archive.
+    Files {
+        layout: Arc<Layout>,
         pick: Pick,
     },
     Store {
@@ -52,16 +47,14 @@ pub(super) struct Pick {
 
 impl Pick {
     /// Names may be whole ones, `registry.example.com/shop:1`.
-    pub(super) fn is_name(&self, name: &str) -> bool {
-        self.tag.as_ref().is_none_or(|tag| {
-            name == tag || name.strip_suffix(tag.as_str()).is_some_and(|rest| rest.ends_with(':'))
-        })
-    }
-
     fn is_entry(&self, entry: &Descriptor) -> bool {
-        const REF_NAME: &str = "org.opencontainers.image.ref.name";
-        let name = entry.annotations.get(REF_NAME).map_or("", String::as_str);
-        self.digest.is_none_or(|digest| entry.digest == digest) && (self.tag.is_none() || self.is_name(name))
+        let names = || [REF_NAME, IMAGE_NAME].into_iter().filter_map(|key| entry.annotations.get(key));
+        let is_called = |tag: &String| {
+            names().any(|name| {
+                name == tag || name.strip_suffix(tag.as_str()).is_some_and(|rest| rest.ends_with(':'))
+            })
+        };
+        self.digest.is_none_or(|digest| entry.digest == digest) && self.tag.as_ref().is_none_or(is_called)
     }
 }
 
@@ -85,13 +78,15 @@ impl Place {
         match ImageName::parse(image, &facts.directories.current, |_| false)? {
             ImageName::Target(name) => Err(Box::new(target(&name))),
             ImageName::Stored(root) => Ok(Self::Store { store: session::open_store(session, facts)?, root }),
-            ImageName::Layout { path, tag, digest } => match path.join("index.json").is_file() {
-                true => Ok(Self::Layout { folder: path, pick: Pick { tag, digest } }),
-                false => Err(Box::new(missing(image))),
+            ImageName::Layout { path, tag, digest } => match Layout::folder(&path, image) {
+                Ok(layout) => Ok(Self::Files { layout: Arc::new(layout), pick: Pick { tag, digest } }),
+                Err(error @ ImageError::Document { .. }) => Err(unusable(&error)),
+                Err(_) => Err(Box::new(missing(image))),
             },
             ImageName::Archive { path, tag } => {
-                let archive = blocking(move || Archive::open(&path)).await?;
-                Ok(Self::Archive { archive: Arc::new(archive), pick: Pick { tag, digest: None } })
+                let open = move || Layout::archive_file(&path, "").map_err(|error| no_archive(&path, error));
+                let layout = Arc::new(blocking(open).await?);
+                Ok(Self::Files { layout, pick: Pick { tag, digest: None } })
             }
             ImageName::Registry(image) => {
                 let registry = session::registry(facts, session.is_offline)?;
@@ -104,26 +99,16 @@ impl Place {
 
     /// The images of these platforms; of all, if none is named.
     pub async fn images(&self, wanted: &[Platform]) -> Result<Vec<Found>, Box<Problem>> {
-        let mut found = Vec::new();
-        if let Self::Archive { archive, pick } = self
-            && let Some(images) = archive.docker_images(pick)?
-        {
-            for (config, layers) in images {
-                let platform = platform_of(&self.config_of(&config).await?);
-                found.push(Found { platform, config, layers, base: None });
-            }
-        } else {
-            let (mut waiting, mut left) = (self.roots().await?, MOST_IMAGES);
-            while let Some((descriptor, document)) = waiting.pop() {
-                if media_type::is_index(&descriptor.media_type) {
-                    for entry in parse_index(&document)?.manifests.into_iter().rev().filter(is_image) {
-                        left = left.checked_sub(1).ok_or_else(|| Box::new(too_many()))?;
-                        let document = self.document(&entry).await?;
-                        waiting.push((entry, document));
-                    }
-                } else {
-                    found.push(self.image(&descriptor, &document).await?);
+        let (mut found, mut waiting, mut left) = (Vec::new(), self.roots().await?, MOST_IMAGES);
+        while let Some((descriptor, document)) = waiting.pop() {
+            if media_type::is_index(&descriptor.media_type) {
+                for entry in parse_index(&document)?.manifests.into_iter().rev().filter(is_image) {
+                    left = left.checked_sub(1).ok_or_else(|| Box::new(too_many()))?;
+                    let document = self.document(&entry).await?;
+                    waiting.push((entry, document));
                 }
+            } else {
+                found.push(self.image(&descriptor, &document).await?);
             }
         }
         chosen(found, wanted)
@@ -138,25 +123,23 @@ impl Place {
                 let media_type = kind_of(&bytes);
                 Ok(vec![(Descriptor::new(media_type, *root, bytes.len() as u64), bytes)])
             }
-            Self::Layout { folder, pick } => {
-                let bytes = read_small(&folder.join("index.json"))?;
-                self.entries(&bytes, pick).await
-            }
-            Self::Archive { archive, pick } => {
-                self.entries(&archive.member("index.json", LARGEST_DOCUMENT)?, pick).await
-            }
+            Self::Files { layout, pick } => self.entries(&layout.index, pick).await,
         }
     }
 
-    async fn entries(&self, index: &[u8], pick: &Pick) -> Result<Vec<(Descriptor, Vec<u8>)>, Box<Problem>> {
+    async fn entries(
+        &self,
+        index: &oci::Index,
+        pick: &Pick,
+    ) -> Result<Vec<(Descriptor, Vec<u8>)>, Box<Problem>> {
         let mut entries = Vec::new();
-        for entry in parse_index(index)?.manifests.into_iter().rev().filter(is_image).take(MOST_IMAGES + 1) {
+        for entry in index.manifests.iter().rev().filter(|entry| is_image(entry)).take(MOST_IMAGES + 1) {
             // One image may stand under several names.
-            if pick.is_entry(&entry)
+            if pick.is_entry(entry)
                 && entries.iter().all(|(known, _): &(Descriptor, _)| known.digest != entry.digest)
             {
-                let document = self.document(&entry).await?;
-                entries.push((entry, document));
+                let document = self.document(entry).await?;
+                entries.push((entry.clone(), document));
             }
         }
         match entries.len() {
@@ -213,23 +196,18 @@ impl Place {
 
     /// A manifest, an index or a config.
     async fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Box<Problem>> {
-        let bytes = match self {
+        match self {
             Self::Registry { registry, image, .. } => {
                 let bytes = match media_type::MANIFESTS.contains(&descriptor.media_type.as_str()) {
                     true => registry.manifest(image, descriptor.digest).await.map(|resolved| resolved.bytes),
                     false => registry.blob_bytes(image, descriptor, LARGEST_DOCUMENT).await,
                 };
-                return bytes.map_err(|error| Box::new(error.problem()));
+                bytes.map_err(|error| Box::new(error.problem()))
             }
-            Self::Layout { folder, .. } => read_small(&blob_path(folder, &descriptor.digest))?,
-            Self::Archive { archive, .. } => {
-                archive.member(&archive.name_of_document(descriptor), LARGEST_DOCUMENT)?
+            Self::Files { layout, .. } => {
+                layout.bytes(descriptor, LARGEST_DOCUMENT).map_err(|error| unusable(&error))
             }
-            Self::Store { store, .. } => return stored(store, &descriptor.digest),
-        };
-        match Digest::of(&bytes) == descriptor.digest {
-            true => Ok(bytes),
-            false => Err(Box::new(damaged(format!("the blob {} has other bytes", descriptor.digest)))),
+            Self::Store { store, .. } => stored(store, &descriptor.digest),
         }
     }
 
@@ -238,16 +216,13 @@ impl Place {
         let layer = layer.clone();
         match self {
             Self::Registry { registry, image, .. } => pulled(registry, image, &layer, diff_id).await,
-            Self::Layout { folder, .. } => {
-                let path = blob_path(folder, &layer.digest);
-                blocking(move || scan_blob(open(&path)?, &layer, diff_id)).await
-            }
-            Self::Archive { archive, .. } => {
-                let archive = archive.clone();
-                blocking(move || match archive.layer(&layer)? {
-                    (content, true) => scan_blob(content, &layer, diff_id),
-                    // Named by nobody; the diff id speaks for it.
-                    (content, false) => scan(content, &layer, diff_id),
+            Self::Files { layout, .. } => {
+                let layout = layout.clone();
+                blocking(move || {
+                    let blob = layout.open_unchecked(&layer.digest);
+                    let blob =
+                        blob.map_err(|error| Box::new(damaged(format!("layer {}: {error}", layer.digest))))?;
+                    scan_blob(blob, &layer, diff_id)
                 })
                 .await
             }
@@ -293,21 +268,6 @@ fn parse_index(bytes: &[u8]) -> Result<oci::Index, Box<Problem>> {
 fn kind_of(document: &[u8]) -> &'static str {
     let value = serde_json::from_slice::<serde_json::Value>(document).unwrap_or_default();
     if value.get("manifests").is_some() { media_type::OCI_INDEX } else { media_type::OCI_MANIFEST }
-}
-
-fn blob_path(folder: &Path, digest: &Digest) -> PathBuf {
-    folder.join("blobs/sha256").join(digest.hex())
-}
-
-fn open(path: &Path) -> Result<File, Box<Problem>> {
-    File::open(path).map_err(|error| Box::new(damaged(format!("cannot read `{}`: {error}", path.display()))))
-}
-
-fn read_small(path: &Path) -> Result<Vec<u8>, Box<Problem>> {
-    let mut bytes = Vec::new();
-    let read = open(path)?.take(LARGEST_DOCUMENT).read_to_end(&mut bytes);
-    read.map_err(|error| Box::new(damaged(format!("cannot read `{}`: {error}", path.display()))))?;
-    Ok(bytes)
 }
 
 fn stored(store: &Store, digest: &Digest) -> Result<Vec<u8>, Box<Problem>> {
@@ -424,7 +384,23 @@ fn missing(image: &str) -> Problem {
     )
 }
 
-pub(super) fn no_such_image() -> Problem {
+fn no_archive(path: &Path, error: ImageError) -> Box<Problem> {
+    let cause = match error {
+        ImageError::Unreadable { cause, .. } => cause,
+        ImageError::Document { what, cause, .. } => format!("{what} cannot be used: {cause}"),
+        ImageError::NoImages { .. } => "it has neither `index.json` nor `manifest.json`".to_string(),
+        other => other.to_string(),
+    };
+    let message = format!("`{}` is no archive of an image: {cause}", path.display());
+    let problem = Problem::input("verify::no-image", message);
+    Box::new(problem.help("archives are tars of an OCI layout, or as `docker save` writes them"))
+}
+
+fn unusable(error: &ImageError) -> Box<Problem> {
+    Box::new(damaged(error.to_string()))
+}
+
+fn no_such_image() -> Problem {
     Problem::input("verify::no-image", "there is no such image in the OCI layout or archive")
         .help("without a tag and a digest all images are judged that are there")
 }
