@@ -75,31 +75,36 @@ fn help(code: Code, missing: &str) -> &'static str {
     }
 }
 
-/// What keeps the program from starting which the image starts with.
-pub(super) fn of_program(
-    image: &Image<'_>,
-    path: &[u8],
-    elf: &Elf,
-    layer: Option<usize>,
-    subject: &str,
-) -> Vec<Finding> {
-    let missing = missing_of(image, elf, &Names::default());
+/// The program that an image starts with, made for its platform.
+pub(super) struct Started<'i> {
+    pub path: Vec<u8>,
+    pub elf: &'i Elf,
+    pub layer: Option<usize>,
+    /// What messages call it.
+    pub subject: String,
+}
+
+impl Started<'_> {
+    fn needs(&self, what: &str) -> String {
+        format!("{} needs {what}", self.subject)
+    }
+}
+
+/// What keeps the program from starting.
+pub(super) fn of_program(image: &Image<'_>, program: &Started<'_>) -> Vec<Finding> {
+    let missing = missing_of(image, program.elf, &Names::default());
     let found = missing.into_iter().map(|(code, missing)| {
-        let message = format!("{subject} needs `{missing}`, which the image does not have");
-        Finding::error(code, message).in_layer(layer).of_file(shown(path)).help(help(code, &missing))
+        let message = program.needs(&format!("`{missing}`, which the image does not have"));
+        let finding = Finding::error(code, message).in_layer(program.layer).of_file(shown(&program.path));
+        finding.help(help(code, &missing))
     });
     found.collect()
 }
 
-/// Libraries of the program which the image starts with that are somewhere in the image, and nowhere where its loader
-/// looks for them. Nothing is said where that cannot be known: somebody may tell the loader of further folders.
-pub(super) fn out_of_reach(
-    image: &Image<'_>,
-    path: &[u8],
-    elf: &Elf,
-    layer: Option<usize>,
-    subject: &str,
-) -> Vec<Finding> {
+/// Libraries of the program that are somewhere in the image, and nowhere where its loader looks for them. Nothing is
+/// said where that cannot be known: somebody may tell the loader of further folders.
+pub(super) fn out_of_reach(image: &Image<'_>, program: &Started<'_>) -> Vec<Finding> {
+    let Started { path, elf, .. } = program;
     let is_told = |file: &str| image.tree().get(file.as_bytes()).is_some();
     let knows_more = ["etc/ld.so.cache", "etc/ld.so.preload"].into_iter().any(is_told)
         || elf.interpreter.as_deref().is_none_or(|loader| loader.contains("musl"));
@@ -116,9 +121,9 @@ pub(super) fn out_of_reach(
             continue;
         }
         let message =
-            format!("{subject} needs `{name}`, which is at `{place}`, where its loader does not look");
-        let finding = Finding::warning(Code::NoLibrary, message).in_layer(layer).of_file(shown(path));
-        findings.push(finding.help(
+            program.needs(&format!("`{name}`, which is at `{place}`, where its loader does not look"));
+        let finding = Finding::warning(Code::NoLibrary, message).in_layer(program.layer);
+        findings.push(finding.of_file(shown(path)).help(
             "copy it to `/usr/lib`, link the program with `-Wl,-rpath`, run `ldconfig`, or set `LD_LIBRARY_PATH`",
         ));
     }

@@ -3,7 +3,7 @@
 use super::allowed::Allowed;
 use super::finding::{Code, Finding, shown};
 use super::image::{Image, is_executable};
-use super::links;
+use super::links::{self, Started};
 use crate::layer::NodeRef;
 use crate::scan::{Found, Script};
 
@@ -27,18 +27,19 @@ pub(super) fn findings(image: &Image<'_>, allowed: &Allowed) -> Vec<Finding> {
     found
 }
 
-/// What a loader may still be told of when the image runs is no error. A program for another processor has none here.
+/// What a loader may still be told of when the image runs is no error.
 fn out_of_reach(image: &Image<'_>, start: &Start<'_>, allowed: &Allowed) -> Vec<Finding> {
-    let Some((path, node)) = find(image, start.program) else { return Vec::new() };
-    match image.found(node) {
-        Some(Found::Elf(elf))
-            if !allowed.has(&path) && elf.machine.architecture() == Some(&image.platform.architecture) =>
-        {
-            let subject = format!("the {} `{}`", start.keyword, start.program);
-            links::out_of_reach(image, &path, elf, image.layer_of(node), &subject)
-        }
-        _ => Vec::new(),
-    }
+    let found = find(image, start.program).filter(|(path, _)| !allowed.has(path));
+    let program = found.and_then(|(path, node)| started(image, start, path, node));
+    program.map(|program| links::out_of_reach(image, &program)).unwrap_or_default()
+}
+
+/// The program, where it is one for this platform: one for another processor is told of as such.
+fn started<'i>(image: &'i Image<'_>, start: &Start<'_>, path: Vec<u8>, node: NodeRef) -> Option<Started<'i>> {
+    let Some(Found::Elf(elf)) = image.found(node) else { return None };
+    let subject = format!("the {} `{}`", start.keyword, start.program);
+    let is_ours = elf.machine.architecture() == Some(&image.platform.architecture);
+    is_ours.then(|| Started { path, elf, layer: image.layer_of(node), subject })
 }
 
 fn start<'i>(image: &'i Image<'_>) -> Option<Start<'i>> {
@@ -81,11 +82,10 @@ fn program(image: &Image<'_>, start: &Start<'_>, allowed: &Allowed) -> Vec<Findi
             })
             .into_iter()
             .collect(),
-        // One for another processor is told of as such.
-        Some(Found::Elf(elf)) => match elf.machine.architecture() == Some(&image.platform.architecture) {
-            true => links::of_program(image, &path, elf, layer, &format!("the {keyword} `{program}`")),
-            false => Vec::new(),
-        },
+        Some(Found::Elf(_)) => {
+            let program = started(image, start, path, node);
+            program.map(|program| links::of_program(image, &program)).unwrap_or_default()
+        }
         Some(Found::MachO) => {
             let message = format!("the {keyword} `{program}` is a program for macOS");
             vec![
