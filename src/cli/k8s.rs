@@ -150,8 +150,11 @@ fn checked_text(checked: &[Checked]) -> String {
             true => "nothing is needed".to_string(),
             false => format!("needs {}", needed.join(", ")),
         };
-        let offered =
-            if offered.is_empty() { String::new() } else { format!(", has {}", offered.join(", ")) };
+        let offered = match (offered.is_empty(), one.problems.is_empty()) {
+            (true, true) => String::new(),
+            (true, false) => "; it could not be looked at".to_string(),
+            (false, _) => format!(", has {}", offered.join(", ")),
+        };
         let workload = one.workload.as_ref().map(|name| format!(" · {name}")).unwrap_or_default();
         format!("{mark} {}  {needed}{offered}{workload}\n", pad(&one.image, names))
     };

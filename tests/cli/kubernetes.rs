@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::surroundings::PATH;
 use crate::support::{Project, Registry};
 
 const NODES: &str = r#"{"kind":"List","items":[
@@ -128,6 +129,25 @@ fn what_cannot_be_read_is_told_with_its_place() {
     project.mab(&["k8s", "check"]).run().failed(2);
     let ran = project.mab(&["k8s", "check", "-f", "-", "--nodes", "-"]).run().failed(2);
     ran.says("standard input is named twice");
+}
+
+#[test]
+fn a_cluster_is_asked_for_its_nodes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some((project, repository, _)) = shop("cluster") else { return };
+    project.write("bin/kubectl", "#!/bin/sh\necho \"$*\" > asked\ncat nodes.json\n");
+    std::fs::set_permissions(project.path("bin/kubectl"), std::fs::Permissions::from_mode(0o755))
+        .expect("it is ours");
+    let path = format!("{}:{PATH}", project.path("bin").display());
+    let check = ["k8s", "check", &format!("{repository}/one:1"), "--context", "live"];
+    let ran = project.mab(&check).with_env("PATH", path).run().failed(2);
+    ran.says("is not there for linux/arm64: node `ampere`");
+    let none = project.mab(&["k8s", "check", "localhost:1/none:1", "--nodes", "nodes.json"]).run().failed(4);
+    assert_eq!(
+        none.stdout,
+        "✗ localhost:1/none:1  needs linux/amd64, linux/arm64; it could not be looked at\n"
+    );
+    assert_eq!(project.read("asked"), "get nodes -o json --request-timeout=20s --context=live\n");
 }
 
 #[test]
