@@ -145,7 +145,7 @@ pub fn ids(map: Result<IdMap, &SandboxError>, granted: &Subordinate, here: &Surr
         }
         Err(_) => Finding::note(Check::Ids, "not tried: there is no user namespace"),
         Ok(IdMap::Full) => Finding::good(Check::Ids, "all, as root"),
-        Ok(IdMap::Range(end)) if end > 65_535 => Finding::good(Check::Ids, format!("{end}")),
+        Ok(IdMap::Range(end)) if end > 65_535 => Finding::good(Check::Ids, format!("{end} users and groups")),
         Ok(IdMap::Range(end)) => {
             let test = format!("{} has {} ids in /etc/subuid and /etc/subgid", granted.name, end - 1);
             let symptom = "files of users such as `nobody` (65534) cannot be written";
@@ -272,7 +272,10 @@ mod tests {
             test(Ok(IdMap::Single), &bare),
             single("newuidmap not on PATH; ann not named in /etc/subgid")
         );
-        assert_eq!(test(Ok(IdMap::Range(65_537)), &granted), (Level::Good, "65537".into(), None));
+        assert_eq!(
+            test(Ok(IdMap::Range(65_537)), &granted),
+            (Level::Good, "65537 users and groups".into(), None)
+        );
         assert_eq!(test(Ok(IdMap::Range(11)), &granted).0, Level::Warning);
         let refused = SandboxError::IdMap("newuidmap: Operation not permitted".into());
         assert_eq!(test(Err(&refused), &granted).0, Level::Error);

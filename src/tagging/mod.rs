@@ -357,8 +357,7 @@ impl Evaluation<'_> {
             (Latest::Auto, Some(Verdict::Highest)) => {
                 let by_git = self.request.floating == Floating::Highest;
                 if by_git && !self.request.occasion.knows_all_tags() {
-                    let unknown =
-                        "whether there is a higher version is not known: the clone has not all tags";
+                    let unknown = "whether there is a higher version is not known: there is no clone with all tags here";
                     self.notes.push(unknown.to_string());
                 }
                 true
