@@ -399,6 +399,9 @@ impl<'a> Compiler<'a> {
                         targets.extend(self.publish_target(target, names.collect(), options));
                     }
                     Output::Docker { dest: None, .. } => self.claim_tags(target, &target.tags),
+                    Output::Docker { dest: Some(_), .. } => {
+                        self.problems.extend(unsupported::archive(target, output.place.as_ref()));
+                    }
                     _ => {}
                 }
             }

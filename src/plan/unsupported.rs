@@ -58,6 +58,26 @@ fn of_variant(target: &Target, variant: &Variant, has_workers: bool) -> Vec<Prob
     found
 }
 
+/// That several platforms would go into an archive that holds one, if they would.
+pub fn archive(target: &Target, place: Option<&Place>) -> Option<Problem> {
+    let platforms = target.variants.iter().map(|variant| format!("`{}`", variant.platform.value));
+    let platforms: Vec<String> = platforms.collect();
+    if platforms.len() < 2 {
+        return None;
+    }
+    let platforms = platforms.join(", ");
+    let message = format!(
+        "an archive for `docker load` holds one platform, and target `{}` has {platforms}",
+        target.name
+    );
+    let problem = Problem::input("output::several-platforms", message)
+        .help("choose one with `--platform`, or write all of them with `type=oci`");
+    Some(match place.or(target.place.as_ref()) {
+        Some(place) => problem.at(place.clone(), "asked for here"),
+        None => problem,
+    })
+}
+
 fn problem(target: &Target, key: &str, what: &str, help: &str, place: Option<&Place>) -> Problem {
     let message = format!("target `{}` asks for `{key}`, but {what}", target.name);
     let problem = Problem::input("plan::unsupported", message).help(help);

@@ -100,7 +100,7 @@ fn whoever_runs_dry_takes_what_waits() {
     let id = format!("fleet-{}-{}", unseen(), proxy.port);
     // The id of a mount tells no steps apart.
     let mount = format!("RUN --mount=type=cache,id={id},target=/c");
-    let wait = "for i in $(seq 600); do [ $(ls /c | wc -l) = 5 ] && exit 0; sleep 0.1; done; exit 1";
+    let wait = "for i in $(seq 3000); do [ $(ls /c | wc -l) = 5 ] && exit 0; sleep 0.1; done; exit 1";
     let mut text = String::from("[group.default]\ntargets = [\"all\", \"a\", \"b\", \"c\", \"d\", \"e\"]\n");
     for target in ["all", "a", "b", "c", "d", "e"] {
         let command = if target == "all" { wait.to_string() } else { format!("touch /c/{target}") };

@@ -87,7 +87,8 @@ fn an_archive_for_docker_has_one_platform() {
     let Some(base) = base() else { return };
     let project = tagged(&base);
     let ran = project.mab(&["bake", "app", "-o", "type=docker,dest=image.tar"]).run().failed(2);
-    assert!(ran.stderr.contains("output::several-platforms"), "{}", ran.stderr);
+    // It is known before anything is built.
+    ran.says("output::several-platforms").does_not_say("RUN uname");
     assert!(!project.path("image.tar").exists());
     project.bake(&["app", "--platform", "linux/arm64", "-o", "type=docker,dest=image.tar"]);
     let archive = Layout::open(&project.path("image.tar"));
