@@ -75,6 +75,17 @@ impl Contexts {
         let all: Vec<Walked> = locked(&self.walked).values().cloned().collect();
         all.iter().filter_map(|walked| walked.get()?.as_ref().ok()).try_for_each(|context| context.save())
     }
+
+    /// Forgets everything. The entries of large trees are freed beside whatever comes next.
+    pub fn clear(&self) {
+        locked(&self.wanted).clear();
+        let walked = std::mem::take(&mut *locked(&self.walked));
+        let context = |walked: Walked| Arc::into_inner(Arc::into_inner(walked)?.into_inner()?.ok()?);
+        // Without the store, which is closed where it is let go.
+        let entries: Vec<_> =
+            walked.into_values().filter_map(context).map(|context| context.entries).collect();
+        std::thread::spawn(move || drop(entries));
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -40,7 +40,8 @@ pub struct Context {
     root: PathBuf,
     directory: File,
     entries: Vec<ContextEntry>,
-    digests: Vec<OnceLock<Digest>>,
+    /// Made when the first one is asked for.
+    digests: OnceLock<Vec<OnceLock<Digest>>>,
     tree: OnceLock<Tree>,
     known: Option<Known>,
 }
@@ -82,7 +83,6 @@ impl Context {
         }
         let begun = SystemTime::now();
         let entries = walk::walk(&path, directory.as_fd(), &rules)?;
-        let digests = std::iter::repeat_with(OnceLock::new).take(entries.len()).collect();
         let numbers = [metadata.dev().to_le_bytes(), metadata.ino().to_le_bytes()].concat();
         let name = [&numbers, path.as_os_str().as_bytes()].concat();
         let known = store.map(|store| Known {
@@ -93,7 +93,7 @@ impl Context {
             cache: OnceLock::new(),
             learnt: Mutex::default(),
         });
-        Ok(Self { root: path, directory, entries, digests, tree: OnceLock::new(), known })
+        Ok(Self { root: path, directory, entries, digests: OnceLock::new(), tree: OnceLock::new(), known })
     }
 
     /// The root, free of links.
@@ -160,26 +160,33 @@ impl Context {
     /// The digests of the files at these positions, in their order. Files nobody has read since they last
     /// changed are read, in parallel.
     pub fn digests(&self, positions: &[usize]) -> Result<Vec<Digest>, ContextError> {
+        let digests = self.slots();
         let missing = self.look_up(positions)?;
         let hashed: Vec<Option<StampedDigest>> = missing
             .par_iter()
             .map(|position| {
                 let hashed = digest::hash(self, &self.entries[*position])?;
-                let _ = self.digests[*position].set(hashed.digest);
+                let _ = digests[*position].set(hashed.digest);
                 Ok(hashed.settled)
             })
             .collect::<Result<_, ContextError>>()?;
         if let Some(known) = &self.known {
             known.learnt().hashed.extend(hashed.into_iter().flatten());
         }
-        let known = positions.iter().filter_map(|position| self.digests[*position].get().copied());
+        let known = positions.iter().filter_map(|position| digests[*position].get().copied());
         Ok(known.collect())
+    }
+
+    /// Of every entry, what is known of its digest.
+    fn slots(&self) -> &[OnceLock<Digest>] {
+        self.digests.get_or_init(|| std::iter::repeat_with(OnceLock::new).take(self.entries.len()).collect())
     }
 
     /// Fills in what the stat cache knows and returns what nobody knows.
     fn look_up(&self, positions: &[usize]) -> Result<Vec<usize>, ContextError> {
+        let digests = self.slots();
         let mut missing: Vec<usize> =
-            positions.iter().copied().filter(|position| self.digests[*position].get().is_none()).collect();
+            positions.iter().copied().filter(|position| digests[*position].get().is_none()).collect();
         missing.sort_unstable();
         missing.dedup();
         let (Some(known), false) = (&self.known, missing.is_empty()) else { return Ok(missing) };
@@ -188,7 +195,7 @@ impl Context {
         missing.retain(|position| {
             let entry = &self.entries[*position];
             let Some(digest) = cache.get(&entry.stamp) else { return true };
-            let _ = self.digests[*position].set(digest);
+            let _ = digests[*position].set(digest);
             used.push(entry.stamp);
             false
         });

@@ -13,14 +13,23 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
 use super::build::{Prepared, wanted};
+use super::verify;
 use super::worker::PlanWorker;
 use crate::base::{Digest, NodeId};
 use crate::context::{Context, Wanted};
+use crate::diag::Problem;
 use crate::engine::selection::{context_name, remembered_digests};
-use crate::engine::{Engine, blocking};
+use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::model;
 use crate::plan::{BuildNode, Node, Plan};
 use crate::steps::{BaseImage, Lowered, Op, Setting, lower_assuming};
+
+/// A node as far as it was found out before its turn.
+pub(super) struct Ahead {
+    pub prepared: Prepared,
+    /// As [`PlanWorker::known`] gives it.
+    pub known: Result<Option<(BuildOutcome, i64)>, Box<Problem>>,
+}
 
 /// Nodes begin after this time, however much is still to be walked.
 const LONGEST: Duration = Duration::from_millis(100);
@@ -78,13 +87,16 @@ impl<E: Engine> PlanWorker<E> {
         if !self.plan.dependencies(id).into_iter().all(is_known) {
             return;
         }
-        if let Some(Ok(prepared)) = self.prepare(node).now_or_never() {
-            self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, prepared);
+        let Some(Ok(prepared)) = self.prepare(node).now_or_never() else { return };
+        let known = self.known(&prepared);
+        if let Ok(Some((image, _))) = &known {
+            verify::look_ahead(self, id, image, &prepared.lowered);
         }
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Ahead { prepared, known });
     }
 
     /// What was found out of a node ahead of its turn, once.
-    pub(super) fn prepared_ahead(&self, id: NodeId) -> Option<Prepared> {
+    pub(super) fn found_ahead(&self, id: NodeId) -> Option<Ahead> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 }

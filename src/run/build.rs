@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::epoch::NodeEpoch;
 use super::worker::PlanWorker;
 use crate::base::payload::{ImageSummary, Outcome};
@@ -60,11 +61,15 @@ type Bases = BTreeMap<(String, Platform), Base>;
 impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
         let turn = self.turns.acquire().await;
-        let prepared = match self.prepared_ahead(id) {
-            Some(prepared) => prepared,
-            None => self.prepare(node).await?,
+        let (prepared, known) = match self.found_ahead(id) {
+            Some(Ahead { prepared, known }) => (prepared, known?),
+            None => {
+                let prepared = self.prepare(node).await?;
+                let known = self.known(&prepared)?;
+                (prepared, known)
+            }
         };
-        let known = match self.known(&prepared)? {
+        let known = match known {
             Some((image, _)) if !self.can_be_had(id, node, &image).await? => None,
             known => known,
         };

@@ -20,21 +20,36 @@ use crate::oci::{Descriptor, ImageConfig};
 use crate::plan::{BuildNode, MergeNode, Node, VerifyNode};
 use crate::publish::merge::read_manifest;
 use crate::steps::Lowered;
-use crate::store::{KeyKind, NewRecord, Store};
+use crate::store::{KeyKind, NewRecord, Store, StoreError};
 use crate::verify::{self, Finding, Image, Known, Maker, Surface, differences, known_index};
 
-/// What images show, by target and platform.
-pub(super) type Surfaces = Mutex<BTreeMap<(String, Platform), Surface>>;
+/// What images show, by target and platform, and the blob that has the paths of their files.
+pub(super) type Surfaces = Mutex<BTreeMap<(String, Platform), (Surface, Option<Digest>)>>;
+
+/// Verdicts that were found before their nodes' turns, by key.
+pub(super) type Verdicts = Mutex<BTreeMap<Digest, Verdict>>;
 
 /// What was judged of an image, as the store keeps it.
 #[derive(Clone, Serialize, Deserialize)]
-struct Verdict {
+pub(super) struct Verdict {
     findings: Vec<Finding>,
     surface: Surface,
     layers: usize,
     /// Layers of the image that are not the base's.
     new_layers: usize,
+    /// The blob that has the paths of the surface, which are read where platforms differ and nowhere else.
+    paths: Option<Digest>,
 }
+
+/// A verdict as caches of other machines have it.
+#[derive(Serialize, Deserialize)]
+struct Shared {
+    verdict: Verdict,
+    paths: Option<String>,
+}
+
+/// So long a text of paths is read.
+const LONGEST_PATHS: u64 = 64 << 20;
 
 pub(super) async fn work<E: Engine>(
     worker: &PlanWorker<E>,
@@ -50,30 +65,54 @@ pub(super) async fn work<E: Engine>(
         )));
     };
     let key = key(node, &image, &lowered);
-    let known = worker.tools.store.keys().get(KeyKind::Verdict, &key);
-    let known = known.map_err(|error| Box::new(error.problem()))?;
-    // A verdict that cannot be read is one of another version.
-    let known = known.and_then(|record| serde_json::from_slice::<Verdict>(&record.value).ok());
+    let ahead = worker.verdicts.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    let known = match ahead {
+        None => recorded(&worker.tools.store, &key).map_err(|error| Box::new(error.problem()))?,
+        known => known,
+    };
     let outcome = if known.is_some() { Outcome::Reused } else { Outcome::Built };
     let verdict = match known {
         Some(verdict) => verdict,
         None => {
-            let verdict = match shared(worker, id, &image, &lowered, &key).await? {
+            let mut verdict = match shared(worker, id, &image, &lowered, &key).await? {
                 Some(verdict) => verdict,
                 None => {
                     let _turn = worker.turns.acquire().await;
                     judge(worker, id, node, &image, &lowered).await?
                 }
             };
-            record(&worker.tools.store, node, &key, &verdict)?;
+            record(&worker.tools.store, node, &key, &mut verdict)?;
             verdict
         }
     };
     offer(worker, id, &image, key, &verdict)?;
     let surfaces = || worker.surfaces.lock().unwrap_or_else(PoisonError::into_inner);
-    surfaces().insert((node.target.clone(), node.platform.clone()), verdict.surface.clone());
     tell(worker, id, node, &verdict, &lowered)?;
+    surfaces().insert((node.target.clone(), node.platform.clone()), (verdict.surface, verdict.paths));
     Ok(outcome)
+}
+
+/// Looks for the verdict of a build node's image before its own node's turn comes.
+pub(super) fn look_ahead<E: Engine>(
+    worker: &PlanWorker<E>,
+    build: NodeId,
+    image: &BuildOutcome,
+    lowered: &Lowered,
+) {
+    for dependent in worker.plan.dependents(build) {
+        let Node::Verify(node) = worker.plan.node(dependent) else { continue };
+        let key = key(node, image, lowered);
+        // What is wrong with the store is told when the turn has come.
+        if let Ok(Some(verdict)) = recorded(&worker.tools.store, &key) {
+            worker.verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, verdict);
+        }
+    }
+}
+
+/// A verdict that cannot be read is one of another version.
+fn recorded(store: &Store, key: &Digest) -> Result<Option<Verdict>, StoreError> {
+    let record = store.keys().get(KeyKind::Verdict, key)?;
+    Ok(record.and_then(|record| serde_json::from_slice(&record.value).ok()))
 }
 
 /// The build node whose image is judged.
@@ -100,8 +139,12 @@ async fn shared<E: Engine>(
     if !access.reads() {
         return Ok(None);
     }
-    let found = worker.tools.caches.get(&access, EntryKind::Node, key).await;
-    Ok(found.and_then(|found| serde_json::from_value(found.entry.value).ok()))
+    let Some(found) = worker.tools.caches.get(&access, EntryKind::Node, key).await else { return Ok(None) };
+    let Ok(Shared { mut verdict, paths }) = serde_json::from_value(found.entry.value) else {
+        return Ok(None);
+    };
+    verdict.surface.set_paths(paths);
+    Ok(Some(verdict))
 }
 
 /// Tells caches of the verdict, if they want to know.
@@ -118,7 +161,9 @@ fn offer<E: Engine>(
     if !access.writes() || !image.attestations.is_empty() || caches.all_have(&access, EntryKind::Node, &key) {
         return Ok(());
     }
-    let value = serde_json::to_value(verdict).expect("a verdict is plain data");
+    let paths = verdict.paths.and_then(|blob| paths(&worker.tools.store, &blob));
+    let shared = Shared { verdict: verdict.clone(), paths };
+    let value = serde_json::to_value(shared).expect("a verdict is plain data");
     caches.offer(&access, Entry { kind: EntryKind::Node, key, value, blobs: Vec::new() }, true);
     Ok(())
 }
@@ -135,12 +180,21 @@ fn key(node: &VerifyNode, image: &BuildOutcome, lowered: &Lowered) -> Digest {
     parts.digest()
 }
 
-fn record(store: &Store, node: &VerifyNode, key: &Digest, verdict: &Verdict) -> Result<(), Box<Problem>> {
+fn record(store: &Store, node: &VerifyNode, key: &Digest, verdict: &mut Verdict) -> Result<(), Box<Problem>> {
+    let failed = |error: StoreError| Box::new(error.problem());
+    let kept = verdict.surface.paths().map(|paths| store.blobs().put_bytes(paths.as_bytes()));
+    verdict.paths = kept.transpose().map_err(failed)?;
     let value = serde_json::to_vec(verdict).expect("a verdict is plain data");
     let subject = format!("{} {}", node.target, node.platform);
+    let blobs = verdict.paths.as_slice();
     let record =
-        NewRecord { kind: KeyKind::Verdict, key, subject: &subject, value: &value, parts: None, blobs: &[] };
-    store.keys().put(&record).map_err(|error| Box::new(error.problem()))
+        NewRecord { kind: KeyKind::Verdict, key, subject: &subject, value: &value, parts: None, blobs };
+    store.keys().put(&record).map_err(failed)
+}
+
+/// A record holds the blob that it names: this fails with the disk alone.
+fn paths(store: &Store, blob: &Digest) -> Option<String> {
+    String::from_utf8(store.blobs().read(blob, LONGEST_PATHS).ok()?).ok()
 }
 
 async fn judge<E: Engine>(
@@ -203,6 +257,7 @@ fn verdict(
         surface: Surface::new(&image, &node.rules),
         layers: layers.len(),
         new_layers: layers.len() - first,
+        paths: None,
     })
 }
 
@@ -279,13 +334,23 @@ pub(super) fn compare<E: Engine>(worker: &PlanWorker<E>, id: NodeId, node: &Merg
     if node.platforms.len() < 2 {
         return;
     }
-    let surfaces = worker.surfaces.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = node.platforms.iter().filter_map(|platform| {
-        let surface = surfaces.get(&(node.target.clone(), platform.clone()))?;
-        Some((platform, surface))
-    });
+    let mut known: Vec<(&Platform, Surface, Option<Digest>)> = {
+        let mut surfaces = worker.surfaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = node.platforms.iter().filter_map(|platform| {
+            let (surface, paths) = surfaces.remove(&(node.target.clone(), platform.clone()))?;
+            Some((platform, surface, paths))
+        });
+        known.collect()
+    };
+    if !known.iter().all(|(_, surface, _)| surface.has_files_like(&known[0].1)) {
+        for (_, surface, blob) in &mut known {
+            surface.set_paths(blob.and_then(|blob| paths(&worker.tools.store, &blob)));
+        }
+    }
+    let known: Vec<(&Platform, &Surface)> =
+        known.iter().map(|(platform, surface, _)| (*platform, surface)).collect();
     let maker = Maker::of_history(None);
-    for finding in differences(&known.collect::<Vec<_>>()) {
+    for finding in differences(&known) {
         worker.job_events(id).notice(finding.problem(&maker, 0));
     }
 }

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::ahead::Ahead;
 use super::blobs::RunBlobs;
-use super::build::{Builder, Prepared};
+use super::build::Builder;
 use super::caches::NamedCaches;
 use super::explain::Explainer;
 use super::resolve::Bases;
 use super::supplied::Supplied;
 use super::test::{self, TestResults};
-use super::verify::Surfaces;
+use super::verify::{Surfaces, Verdicts};
 use super::{Worker, merge, publish, verify};
 use crate::base::payload::Outcome;
 use crate::base::{Digest, NodeId, Platform};
@@ -94,7 +95,8 @@ pub struct PlanWorker<E> {
     foreseen: Mutex<BTreeMap<(String, Platform), BuildOutcome>>,
     keys: Mutex<BTreeMap<(String, Platform), Digest>>,
     /// What was found out of nodes before their turn.
-    pub(super) ahead: Mutex<BTreeMap<NodeId, Prepared>>,
+    pub(super) ahead: Mutex<BTreeMap<NodeId, Ahead>>,
+    pub(super) verdicts: Verdicts,
     pub(super) supplied: Supplied,
 }
 
@@ -117,6 +119,7 @@ impl<E: Engine> PlanWorker<E> {
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
         let (access, rehearsed, tests, images, merged, surfaces, foreseen, keys, ahead) = Default::default();
+        let verdicts = Verdicts::default();
         let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
         Self {
             plan,
@@ -136,6 +139,7 @@ impl<E: Engine> PlanWorker<E> {
             foreseen,
             keys,
             ahead,
+            verdicts,
             supplied: Supplied::default(),
         }
     }
@@ -231,6 +235,7 @@ impl<E: Engine> PlanWorker<E> {
         let (contexts, explainer) = (self.builder.contexts.clone(), self.explainer.clone());
         blocking(move || contexts.save()).await.map_err(|error| Box::new(error.problem()))?;
         let store = self.tools.store.clone();
+        self.builder.contexts.clear();
         let saved = blocking(move || explainer.save().and_then(|()| store.sync())).await;
         saved.map_err(|error| Box::new(error.problem()))
     }

@@ -79,8 +79,11 @@ impl<'a> Blobs<'a> {
     /// A small blob as a whole. More than `limit` bytes, and bytes that are not the blob's, are errors.
     pub fn read(&self, digest: &Digest, limit: u64) -> io::Result<Vec<u8>> {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-        let mut bytes = Vec::new();
-        self.open(digest)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        let file = self.open(digest)?;
+        let size = file.metadata()?.len().min(limit);
+        // With a byte to spare the end is seen without asking for more memory.
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(invalid(format!("blob `{digest}` has more than {limit} bytes")));
         }

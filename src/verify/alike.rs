@@ -41,6 +41,25 @@ impl Surface {
             accounts: accounts(image),
         }
     }
+
+    /// The files in one text, which is not written down with the rest.
+    pub fn paths(&self) -> Option<&str> {
+        self.files.as_ref().map(OwnFiles::text)
+    }
+
+    /// For a surface that was read back and is to be compared with one that has other files. Without the text that cannot
+    /// be done.
+    pub fn set_paths(&mut self, paths: Option<String>) {
+        self.files = self.files.take().zip(paths).map(|(files, paths)| files.with_text(paths));
+    }
+
+    /// Whether the names of files say that nothing differs.
+    pub fn has_files_like(&self, other: &Self) -> bool {
+        match (&self.files, &other.files) {
+            (Some(one), Some(other)) => one.is_like(other),
+            _ => true,
+        }
+    }
 }
 
 fn settings(config: &ImageConfig) -> BTreeMap<String, String> {

@@ -24,8 +24,9 @@ pub struct OwnFiles {
     digest: Digest,
     /// So many components of each path are kept.
     depth: usize,
-    /// One after the other, without their first `/`, and `//` between them: it is read as one text for every image that
-    /// has not changed, and taken apart for those that differ.
+    /// One after the other, without their first `/`, and `//` between them. Kept apart from the rest: only of images that
+    /// differ they are read again.
+    #[serde(skip)]
     paths: String,
 }
 
@@ -100,9 +101,22 @@ impl OwnFiles {
         paths.map(|path| format!("/{path}")).collect()
     }
 
+    /// One after the other, in one text.
+    pub(super) fn text(&self) -> &str {
+        &self.paths
+    }
+
+    pub(super) fn with_text(self, paths: String) -> Self {
+        Self { paths, ..self }
+    }
+
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.depth == other.depth
+    }
+
     /// What is here for `architecture`, and not there for the other.
     pub(super) fn lacking_in(&self, architecture: &str, other: &Self, of_other: &str) -> Vec<String> {
-        if self.digest == other.digest && self.depth == other.depth {
+        if self.is_like(other) {
             return Vec::new();
         }
         let depth = self.depth.min(other.depth);

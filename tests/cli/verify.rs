@@ -99,6 +99,24 @@ fn every_finding_is_told_to_the_letter() {
     assert!(wrong.is_empty(), "{}\nMAB_BLESS=1 accepts them", wrong.join("\n"));
 }
 
+#[test]
+fn what_was_judged_before_or_elsewhere_is_compared_as_on_the_first_day() {
+    let Some(base) = base() else { return };
+    let folder = repository().join("tests/corpus/verify/platforms-differ");
+    let project = case(&folder, &base);
+    let bake = || {
+        let (to, from) = ("app.cache-to=type=local,dest=shared", "app.cache-from=type=local,src=shared");
+        let arguments = ["bake", "app", "--progress", "plain", "--set", to, "--set", from];
+        told(&project.mab(&arguments).run().succeeded().errors())
+    };
+    let first = bake();
+    assert!(first.contains("`/srv/only.txt` is there for linux/arm64, but not for linux/amd64"), "{first}");
+    assert_eq!(bake(), first);
+    // Another machine, which has the shared cache and not this store.
+    fs::remove_dir_all(project.store()).expect("the bake made it");
+    assert_eq!(bake(), first);
+}
+
 const WRONG: &str = "[project]\nplatforms = [\"linux/arm64\"]\n[target.app]\ndockerfile-inline = \
                      \"FROM scratch\\nCOPY server /\\nENTRYPOINT [\\\"/server\\\"]\"\n";
 
