@@ -880,3 +880,91 @@ async fn what_refers_to_an_image_is_noted_by_the_registry_or_under_a_tag() {
     assert!(refused.to_string().contains("is no index of what refers to an image"), "{refused}");
     assert_eq!(registry.tag("app", &tag), Some(first.digest));
 }
+
+/// Publishes where contents are looked at again before any tag moves, however fast all goes.
+async fn publish_looking_twice(
+    registry: &FaultyRegistry,
+    blobs: &Blobs,
+    image: &Descriptor,
+) -> Result<(), PushError> {
+    let push = ImagePush {
+        image,
+        names: &[registry.reference("app:1.2")],
+        release: Release::default(),
+        historical: &[],
+        is_unguarded: false,
+        asks_registry: false,
+    };
+    let about = About { fresh: Duration::ZERO, ..About::new(Action::Publish, jiff::Timestamp::UNIX_EPOCH) };
+    publish(&TagLooks::new(anybody()), blobs, std::slice::from_ref(&push), &about, &|_| {}).await.map(drop)
+}
+
+#[tokio::test]
+async fn what_a_registry_loses_after_the_push_is_pushed_again_before_a_tag_moves() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let mut blobs = Blobs::default();
+    let image = blobs.image();
+    registry.plan("PUT", "manifests/sha256:", Fault::Unkept);
+    publish_looking_twice(&registry, &blobs, &image).await.unwrap();
+    assert_eq!(registry.tag("app", "1.2"), Some(image.digest));
+    let index = Index::parse(&blobs.0[&image.digest]).unwrap();
+    for child in &index.manifests {
+        assert_eq!(registry.tag("app", &child.digest.to_string()), Some(child.digest));
+        let manifest = Manifest::parse(&blobs.0[&child.digest]).unwrap();
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            assert!(registry.blob("app", blob.digest).is_some(), "{}", blob.digest);
+        }
+    }
+    // All is there again before anybody reads of it.
+    let puts = registry.requests("PUT");
+    let last_child = puts.iter().rposition(|line| line.contains("/manifests/sha256:")).unwrap();
+    let journal = puts.iter().position(|line| line.contains("/manifests/mab.")).unwrap();
+    assert!(last_child < journal, "{puts:#?}");
+}
+
+#[tokio::test]
+async fn what_a_registry_does_not_keep_moves_no_tag() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let mut blobs = Blobs::default();
+    let image = blobs.image();
+    for _ in 0..8 {
+        registry.plan("PUT", "manifests/sha256:", Fault::Unkept);
+    }
+    let error = publish_looking_twice(&registry, &blobs, &image).await.unwrap_err();
+    assert!(
+        matches!(&error, PushError::Vanished { repository, .. } if repository.ends_with("/app")),
+        "{error}"
+    );
+    assert_eq!(registry.tag("app", "1.2"), None);
+    assert!(!registry.requests("PUT").iter().any(|line| line.contains("/manifests/mab.")));
+}
+
+#[tokio::test]
+async fn a_journal_refers_to_its_image_where_registries_know_that_and_has_a_tag_everywhere() {
+    for knows_referrers in [true, false] {
+        let registry = FaultyRegistry::start(Access::Everybody).await;
+        if knows_referrers {
+            registry.know_referrers();
+        }
+        let mut blobs = Blobs::default();
+        let (image, app) = (blobs.image(), registry.reference("app:1.2"));
+        push(&anybody(), &blobs, &image, std::slice::from_ref(&app)).await.unwrap();
+        let found = anybody().referrers(&app, image.digest).await.unwrap();
+        let kinds: Vec<Option<&str>> = found.iter().map(|entry| entry.artifact_type.as_deref()).collect();
+        let expected: &[Option<&str>] =
+            if knows_referrers { &[Some("application/vnd.mab.publication.v1+json")] } else { &[] };
+        assert_eq!(kinds, expected);
+        let tags = anybody().tags(&app).await.unwrap();
+        let journals = tags.iter().filter(|tag| tag.starts_with("mab.")).count();
+        assert_eq!(
+            (journals, tags.len()),
+            (2, 3),
+            "when it began, when it was over, and the image's own: {tags:?}"
+        );
+        let done = tags.iter().find(|tag| tag.ends_with(".done")).unwrap();
+        let journal = registry.tag("app", done);
+        if knows_referrers {
+            assert_eq!(journal, Some(found[0].digest));
+        }
+    }
+}

@@ -1,10 +1,14 @@
 //! What is said of a publication as a whole, and what it may do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::journal::Action;
+
+/// As long as a registry may be expected to keep what it was just given.
+const FRESH: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct About {
@@ -21,6 +25,8 @@ pub struct About {
     pub allows_older: bool,
     /// Nothing is written: it is told what would be.
     pub is_rehearsal: bool,
+    /// Contents that were seen within this time are not looked at again before tags move.
+    pub fresh: Duration,
 }
 
 impl About {
@@ -35,6 +41,7 @@ impl About {
             allows_fewer_platforms: false,
             allows_older: false,
             is_rehearsal: false,
+            fresh: FRESH,
         }
     }
 }

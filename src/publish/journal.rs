@@ -19,7 +19,7 @@ use crate::oci::{Descriptor, Index};
 
 pub const PREFIX: &str = "mab.";
 const DONE: &str = ".done";
-const ARTIFACT_TYPE: &str = "application/vnd.mab.publication.v1+json";
+pub const ARTIFACT_TYPE: &str = "application/vnd.mab.publication.v1+json";
 const RECORD: &str = "vnd.mab.publication";
 const CREATED: &str = "org.opencontainers.image.created";
 const FORMAT: u32 = 1;

@@ -5,7 +5,7 @@
 //! after the journal is ended by whoever publishes next to one of the repositories (`resume`), to the same digests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{join_all, try_join_all, try_join3};
@@ -27,9 +27,6 @@ use crate::base::{Digest, Platform, Reference};
 use crate::diag::Problem;
 use crate::oci::{Descriptor, Index, media_type};
 use crate::registry::{Registry, RegistryError};
-
-/// What was seen within this time is not looked at again before tags move.
-const FRESH: Duration = Duration::from_secs(5);
 
 /// Publishes; the answer has one list per image, in the order given, with one entry per name.
 pub async fn publish(
@@ -325,7 +322,7 @@ impl Publication<'_> {
         sides: &mut BTreeMap<String, Side<'_>>,
         filled: Instant,
     ) -> Result<Vec<Kept>, PushError> {
-        if filled.elapsed() > FRESH {
+        if filled.elapsed() > self.about.fresh {
             self.check_contents(moves).await?;
         }
         let mut journal = self.journal(moves);

@@ -12,6 +12,7 @@ use super::error::TransferError;
 use crate::base::Digest;
 use crate::image::{ImageError, Node, Source};
 use crate::oci::{Descriptor, Manifest};
+use crate::publish::journal::ARTIFACT_TYPE;
 
 /// A signature of an SBOM of an image is as far as anybody goes.
 const DEEPEST: usize = 3;
@@ -46,6 +47,10 @@ impl Referrer {
             let answers = try_join_all(asked.iter().map(|subject| source.referrers(subject))).await?;
             for (subject, referring) in asked.iter().zip(answers) {
                 for descriptor in referring {
+                    // A journal tells of the tags of its own repository.
+                    if descriptor.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {
+                        continue;
+                    }
                     if !seen.insert(descriptor.digest) {
                         continue;
                     }

@@ -32,6 +32,8 @@ pub enum Fault {
     Lost,
     /// The real answer, a byte at a time with so long a pause between them.
     Trickle(Duration),
+    /// The real answer to a manifest that is put, which is gone a moment later with the blobs that it names.
+    Unkept,
     /// So many bytes of the request's body are received, then the connection ends.
     CutBody(usize),
 }
@@ -65,6 +67,8 @@ struct State {
     refuses_digests: Option<u16>,
     /// A manifest goes with its last tag.
     collects: bool,
+    /// It tells what has a manifest as its subject.
+    knows_referrers: bool,
     /// What an upload holds that was cut, unless such are forgotten.
     begun: Vec<u8>,
     forgets_uploads: bool,
@@ -137,6 +141,11 @@ impl FaultyRegistry {
     /// A manifest goes with its last tag.
     pub fn collect(&self) {
         self.state().collects = true;
+    }
+
+    /// It has the referrers API.
+    pub fn know_referrers(&self) {
+        self.state().knows_referrers = true;
     }
 
     /// What is cut is gone.
@@ -217,6 +226,7 @@ impl FaultyRegistry {
                 Some(Fault::Trickle(pause)) => return trickle(&mut stream, &answer, pause).await,
                 Some(Fault::Corrupt) => answer.body[0] ^= 1,
                 Some(Fault::Lost) => return,
+                Some(Fault::Unkept) => self.lose(&request),
                 _ => {}
             }
             if write_answer(&mut stream, &request, &answer, cut).await.is_none() {
@@ -275,8 +285,46 @@ impl FaultyRegistry {
                 answer(201, &[("docker-content-digest", &digest.to_string())], "")
             }
             Some((repository, name)) => self.manifest_answer(repository, name),
+            None if self.state().knows_referrers && path.contains("/referrers/") => {
+                let (repository, subject) = path.split_once("/referrers/").expect("it was just found");
+                self.referrers_answer(repository, subject)
+            }
             None => self.tags_answer(request, path.trim_end_matches("/tags/list")),
         }
+    }
+
+    fn lose(&self, request: &Request) {
+        let (repository, _) =
+            request.path["/v2/".len()..].split_once("/manifests/").expect("it is a manifest");
+        let manifest: serde_json::Value = serde_json::from_slice(&request.body).expect("it is JSON");
+        let layers = manifest["layers"].as_array().into_iter().flatten();
+        let blobs =
+            layers.chain([&manifest["config"]]).filter_map(|blob| blob["digest"].as_str()?.parse().ok());
+        let mut state = self.state();
+        for digest in blobs {
+            state.blobs.remove(&(repository.to_string(), digest));
+        }
+        state.manifests.remove(&(repository.to_string(), Digest::of(&request.body).to_string()));
+    }
+
+    /// What has this digest as its subject (distribution-spec 1.1, "Listing Referrers").
+    fn referrers_answer(&self, repository: &str, subject: &str) -> Answer {
+        let state = self.state();
+        let digests =
+            state.manifests.iter().filter(|((known, name), _)| known == repository && name.contains(':'));
+        let entries = digests.filter_map(|((_, name), (media_type, bytes))| {
+            let manifest: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+            (manifest["subject"]["digest"] == subject).then(|| {
+                serde_json::json!({
+                    "mediaType": media_type, "digest": name, "size": bytes.len(),
+                    "artifactType": manifest["artifactType"],
+                })
+            })
+        });
+        let entries: Vec<serde_json::Value> = entries.collect();
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let body = serde_json::json!({ "schemaVersion": 2, "mediaType": kind, "manifests": entries });
+        answer(200, &[("content-type", kind)], &body.to_string())
     }
 
     fn is_refused(&self) -> bool {
