@@ -20,6 +20,8 @@ pub enum NodeKind {
     Test,
     Merge,
     Publish,
+    /// An image goes from one place to another; the only node of its run.
+    Copy,
 }
 
 /// A node as people see it.
@@ -100,6 +102,13 @@ pub enum Event {
         item: String,
         done: u64,
         total: Option<u64>,
+    },
+    /// How many blobs are where they are to be, whether sent, mounted or there before. Repeated with growing `done`;
+    /// `total` grows with what is found to belong to the image.
+    Blobs {
+        node: NodeId,
+        done: usize,
+        total: usize,
     },
     /// Something the user should know that is not a failure; said once per run and code.
     Notice {

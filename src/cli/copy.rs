@@ -1,17 +1,19 @@
 //! `mab copy`, `mab tag` and `mab untag` on the command line.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
-use super::args::platform;
+use super::args::{ProgressArgument, platform, progress_of};
 use super::image::{PlaceArguments, places};
-use super::{document, runtime};
+use super::{document, exit, runtime, surroundings};
 use crate::base::Platform;
 use crate::command;
-use crate::command::copy::CopyOptions;
+use crate::command::copy::{Copied, CopyOptions};
+use crate::config::user::UserConfig;
 use crate::facts::Facts;
-use crate::ui::Progress;
+use crate::ui::{Progress, Ui};
 
 /// Copies an image with all its platforms, attestations and whatever refers to it
 ///
@@ -35,6 +37,9 @@ pub struct CopyArguments {
     /// A further tag at the destination
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
+    /// How progress is shown
+    #[arg(long, value_name = "HOW", env = "MAB_PROGRESS")]
+    progress: Option<ProgressArgument>,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -43,15 +48,17 @@ const COPY_EXAMPLES: &str = concat!(
     places!(),
     "
 
-Images go to registries, layouts and archives; into a Docker Engine they go with `docker load`. A path that ends in
-`.tar` becomes an OCI archive, another one a layout. A `docker-archive` holds one platform.
+Images go to registries, layouts, archives and the Docker Engine. A path that ends in `.tar` becomes an OCI archive,
+another one a layout. A `docker-archive` holds one platform; an Engine keeps its own one only, unless it has containerd's
+image store.
 
 Examples:
   mab copy ghcr.io/shop/api:1.4 registry.example.com/live/api:1.4 --tag latest
   mab copy ghcr.io/shop/api:1.4 ./api.tar      to carry it over an air gap
   mab copy ./api.tar registry.internal/shop/api:1.4
   mab copy ghcr.io/shop/api:1.4 docker-archive://api.tar --platform linux/arm64
-  mab copy engine://api:dev ghcr.io/shop/api:dev"
+  mab copy engine://api:dev ghcr.io/shop/api:dev
+  mab copy ghcr.io/shop/api:1.4 engine://shop/api:1.4"
 );
 
 /// Gives further tags to an image where it is
@@ -93,7 +100,8 @@ Not every registry can: some only remove a manifest with all its tags, which is 
 Examples:
   mab untag ghcr.io/shop/api:pr-17";
 
-pub fn copy(arguments: &CopyArguments, facts: &Facts) -> ExitCode {
+pub fn copy(arguments: &CopyArguments, user: &UserConfig, facts: &Facts) -> ExitCode {
+    let progress = progress_of(arguments.progress, user);
     let options = CopyOptions {
         source: arguments.source.clone(),
         destination: arguments.destination.clone(),
@@ -102,8 +110,12 @@ pub fn copy(arguments: &CopyArguments, facts: &Facts) -> ExitCode {
         tags: arguments.tag.clone(),
     };
     let session = arguments.place.session();
-    let copied = command::copy::copy(&options, &session, facts);
-    document(runtime().block_on(copied), facts, Progress::Auto)
+    let ui = Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())));
+    match runtime().block_on(command::copy::copy(&options, &session, facts, ui)) {
+        Ok(Copied::Failed(problem)) => exit::of_kind(problem.kind),
+        Ok(Copied::Done(copied)) => document(Ok(copied), facts, progress),
+        Err(problems) => document(Err(problems), facts, progress),
+    }
 }
 
 pub fn tag(arguments: &TagArguments, facts: &Facts) -> ExitCode {

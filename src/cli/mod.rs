@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Rollback(arguments) => release::rollback(&arguments, &mut facts),
         Verb::Inspect(arguments) => inspect::inspect(&arguments, &facts),
         Verb::Digest(arguments) => digest::digest(&arguments, &facts),
-        Verb::Copy(arguments) => copy::copy(&arguments, &facts),
+        Verb::Copy(arguments) => copy::copy(&arguments, &user, &facts),
         Verb::Tag(arguments) => copy::tag(&arguments, &facts),
         Verb::Untag(arguments) => copy::untag(&arguments, &facts),
         Verb::Index(arguments) => index::index(&arguments, &facts),

@@ -1,16 +1,24 @@
 //! `mab copy` and `mab tag`: images from one place to another, and under further names.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::Failure;
 use super::inspect::{failed as unreadable, image_of};
 use super::plan::Document;
 use super::session::{self, SessionOptions};
-use crate::base::Platform;
+use crate::base::payload::Outcome;
+use crate::base::{NodeId, Platform};
 use crate::diag::Problem;
+use crate::event::{Event, EventSink, NodeEnd, NodeInfo, NodeKind, RunEnd};
 use crate::facts::Facts;
 use crate::image::{self, Content, ImageName, Node, Source, Tree};
 use crate::oci::{Descriptor, Index};
+use crate::publish::load::one_platform;
 use crate::publish::push::staged;
-use crate::transfer::{Delivered, Delivery, Destination, Part, Referrer, TransferError, compose};
+use crate::transfer::{
+    Delivered, Delivery, Destination, Part, Referrer, TransferError, TransferEvent, TransferReport, compose,
+};
 use crate::ui::{bytes, count};
 
 #[derive(Clone, Debug)]
@@ -25,23 +33,32 @@ pub struct CopyOptions {
     pub tags: Vec<String>,
 }
 
+/// What became of a copy.
+pub enum Copied {
+    Done(Document),
+    /// It was told to the sink already.
+    Failed(Arc<Problem>),
+}
+
 pub async fn copy(
     options: &CopyOptions,
     session: &SessionOptions,
     facts: &Facts,
-) -> Result<Document, Failure> {
+    events: Arc<dyn EventSink>,
+) -> Result<Copied, Failure> {
     let means = session::means(session, facts).map_err(|problem| vec![*problem])?;
     let name: ImageName = options.source.parse().map_err(unreadable)?;
     let source = Source::open(&name, &means).await.map_err(unreadable)?;
     let to: ImageName = options.destination.parse().map_err(unreadable)?;
     let to = named_like(to, &name);
     check_tags(&options.tags)?;
-    let destination = Destination::open(&to, &means.registry, &means.current).map_err(failed)?;
+    let destination = Destination::open(&to, &means).map_err(failed)?;
     let tree = Tree::read(&source).await.map_err(unreadable)?;
-    let (root, nodes) = chosen(&tree, &source, &options.platforms).await?;
+    let only = destination.only_platform().await.map_err(failed)?;
+    let (platforms, left_out) = kept(&tree, &options.platforms, only.as_ref(), &destination);
+    let (root, nodes) = chosen(&tree, &source, &platforms).await?;
     let mut referrers = Vec::new();
-    let keeps_digests = !destination.is_docker_archive();
-    if options.referrers && !destination.is_home_of(&source) && keeps_digests {
+    if options.referrers && !destination.is_home_of(&source) && !destination.is_dockers() {
         let mut about: Vec<&Node> = nodes.iter().flat_map(|node| node.below()).collect();
         about.extend(Some(&tree.root).filter(|own| own.descriptor.digest == root.descriptor.digest));
         about.dedup_by_key(|node| node.descriptor.digest);
@@ -49,17 +66,111 @@ pub async fn copy(
         referrers.extend(found.into_iter().map(|referrer| (&source, referrer)));
     }
     let parts = nodes.into_iter().map(|node| Part { source: &source, node }).collect();
-    let delivery = Delivery { parts, root: &root, referrers: &referrers, tags: &options.tags };
-    let delivered = delivery.run(&destination).await.map_err(failed)?;
-    destination.finish().await.map_err(failed)?;
-    // What is in a `docker-archive` has Docker's types, and a digest of its own.
+    let keeps_digests = !destination.is_docker_archive() && only.is_none();
+    let report = heard(&events);
+    let delivery = Delivery {
+        parts,
+        root: &root,
+        referrers: &referrers,
+        tags: &options.tags,
+        report: Arc::clone(&report),
+    };
+    let told_events = Told { events, begin: Instant::now() };
+    told_events.start(&to);
+    let moved = async {
+        let delivered = delivery.run(&destination).await?;
+        Ok::<_, TransferError>((delivered, destination.finish(&report).await?))
+    };
+    let (delivered, of_engine) = match moved.await {
+        Ok(moved) => moved,
+        Err(error) => return Ok(Copied::Failed(told_events.failed(error.problem()))),
+    };
+    told_events.done(if delivered.sent > 0 { Outcome::Built } else { Outcome::Reused });
+    // What has Docker's types has a digest of its own.
     let digest = if keeps_digests { format!("  {}", root.descriptor.digest) } else { String::new() };
     let mut text = format!("{to}{digest}\n  {}", told(&delivered));
     if !referrers.is_empty() {
         text.push_str(&format!(", with {}", count(referrers.len(), "referrer")));
     }
     text.push('\n');
-    Ok(Document { text, warnings: warnings(&to, &delivered) })
+    let mut warnings = warnings(&to, &delivered);
+    warnings.extend(left_out.into_iter().chain(of_engine));
+    Ok(Copied::Done(Document { text, warnings }))
+}
+
+/// Of several platforms an Engine may keep one: its own, if no other is asked for.
+fn kept(
+    tree: &Tree,
+    wanted: &[Platform],
+    only: Option<&Platform>,
+    destination: &Destination,
+) -> (Vec<Platform>, Option<Problem>) {
+    let all = tree.platforms();
+    match only.filter(|_| wanted.is_empty() && all.len() > 1) {
+        None => (wanted.to_vec(), None),
+        Some(only) => {
+            let is_kept = |platform: &&Platform| platform.fitness(only).is_some();
+            let kept = all.iter().filter(is_kept).max_by_key(|platform| platform.fitness(only));
+            // Of an image without it nothing is left out: it is refused.
+            let left_out = kept.map(|kept| {
+                let others = all.iter().filter(|other| *other != kept).map(Platform::to_string);
+                let others: Vec<String> = others.collect();
+                one_platform(&destination.name.to_string(), &kept.to_string(), &others)
+            });
+            (vec![only.clone()], left_out)
+        }
+    }
+}
+
+/// The only node of a copy's run.
+const COPY: NodeId = NodeId(0);
+
+/// A copy as a run of one node.
+struct Told {
+    events: Arc<dyn EventSink>,
+    begin: Instant,
+}
+
+impl Told {
+    fn start(&self, to: &ImageName) {
+        let node = NodeInfo { id: COPY, kind: NodeKind::Copy, name: to.to_string(), platform: None };
+        self.events.emit(Event::RunStarted { nodes: vec![node] });
+        self.events.emit(Event::NodeStarted { node: COPY });
+    }
+
+    fn done(&self, outcome: Outcome) {
+        self.end(NodeEnd::Done(outcome), RunEnd::Succeeded);
+    }
+
+    fn failed(&self, problem: Problem) -> Arc<Problem> {
+        let problem = Arc::new(problem);
+        self.end(NodeEnd::Failed(problem.clone()), RunEnd::Failed);
+        problem
+    }
+
+    fn end(&self, end: NodeEnd, of_run: RunEnd) {
+        let elapsed = self.begin.elapsed();
+        self.events.emit(Event::NodeFinished { node: COPY, end, elapsed });
+        self.events.emit(Event::RunFinished { end: of_run, elapsed });
+    }
+}
+
+/// Lets a sink hear of what is under way.
+fn heard(events: &Arc<dyn EventSink>) -> TransferReport {
+    let events = Arc::clone(events);
+    Arc::new(move |event| {
+        events.emit(match event {
+            TransferEvent::Bytes { way, item, done, total } => {
+                Event::Transfer { node: COPY, what: way, item, done, total: Some(total) }
+            }
+            TransferEvent::Blobs { done, total } => Event::Blobs { node: COPY, done, total },
+        });
+    })
+}
+
+/// Where nobody is to hear of it.
+pub fn unheard() -> TransferReport {
+    Arc::new(|_| {})
 }
 
 /// `mab tag`: further tags where an image is.
@@ -82,10 +193,10 @@ pub async fn tag(
         }
         other => return Err(failed(TransferError::NoDestination(other.to_string()))),
     };
-    let destination = Destination::open(&place, &means.registry, &means.current).map_err(failed)?;
-    let delivery = Delivery { parts: Vec::new(), root: &root, referrers: &[], tags };
+    let destination = Destination::open(&place, &means).map_err(failed)?;
+    let delivery = Delivery { parts: Vec::new(), root: &root, referrers: &[], tags, report: unheard() };
     delivery.run(&destination).await.map_err(failed)?;
-    destination.finish().await.map_err(failed)?;
+    destination.finish(&unheard()).await.map_err(failed)?;
     let line = |tag: &String| format!("{place}:{tag}  {}\n", root.descriptor.digest);
     Ok(Document { text: tags.iter().map(line).collect(), warnings: Vec::new() })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::try_join_all;
 
 use super::Failure;
-use super::copy::{check_tags, failed, told, warnings};
+use super::copy::{check_tags, failed, told, unheard, warnings};
 use super::inspect::failed as unreadable;
 use super::plan::Document;
 use super::session::{self, SessionOptions};
@@ -54,7 +54,7 @@ pub async fn index(
     let means = session::means(session, facts).map_err(|problem| vec![*problem])?;
     let own: ImageName = options.index.parse().map_err(unreadable)?;
     let to: ImageName = options.to.as_ref().unwrap_or(&options.index).parse().map_err(unreadable)?;
-    let destination = Destination::open(&to, &means.registry, &means.current).map_err(failed)?;
+    let destination = Destination::open(&to, &means).map_err(failed)?;
     let sources = match change {
         Change::Create { sources, .. } | Change::Append { sources, .. } => sources.clone(),
         Change::Remove { .. } | Change::Annotate { .. } => Vec::new(),
@@ -79,12 +79,13 @@ pub async fn index(
         root: &root,
         referrers: &[],
         tags: &options.tags,
+        report: unheard(),
     };
     if let Some(standing) = standing.as_ref().filter(|_| options.to.is_none()) {
         still_stands(standing).await?;
     }
     let delivered = delivery.run(&destination).await.map_err(failed)?;
-    destination.finish().await.map_err(failed)?;
+    let left_out = destination.finish(&unheard()).await.map_err(failed)?;
     let platforms: Vec<String> = index.platforms().iter().map(Platform::to_string).collect();
     let mut text = format!("{to}  {}\n", root.descriptor.digest);
     for tag in &options.tags {
@@ -92,7 +93,9 @@ pub async fn index(
         text.push_str(&format!("{name}  {}\n", root.descriptor.digest));
     }
     text.push_str(&format!("  {}: {}\n", platforms.join(", "), told(&delivered)));
-    Ok(Document { text, warnings: warnings(&to, &delivered) })
+    let mut warnings = warnings(&to, &delivered);
+    warnings.extend(left_out);
+    Ok(Document { text, warnings })
 }
 
 fn destination_tag(to: &ImageName, tag: &str) -> String {

@@ -15,7 +15,7 @@ use super::{Document, LARGEST_DOCUMENT};
 use crate::base::Reference;
 use crate::docker::{self, DockerEngine, EngineAddress};
 use crate::oci::Descriptor;
-use crate::registry::{Registry, RegistryError, Resolved};
+use crate::registry::{Progress, Registry, RegistryError, Resolved};
 use crate::store::Store;
 
 /// What is needed to reach images, wherever they lie.
@@ -167,17 +167,17 @@ impl Source {
     /// right digest is read.
     pub async fn open_blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {
         match &self.kind {
-            Kind::Registry(..) => Ok(Box::new(self.blob_file(blob).await?)),
+            Kind::Registry(..) => Ok(Box::new(self.blob_file(blob, &|_, _| {}).await?)),
             Kind::Layout(layout, _) => layout.open(blob).map_err(|error| self.unreadable(&error)),
         }
     }
 
     /// A layer as a file that begins with it.
-    pub async fn blob_file(&self, blob: &Descriptor) -> Result<File, ImageError> {
+    pub async fn blob_file(&self, blob: &Descriptor, progress: Progress<'_>) -> Result<File, ImageError> {
         let layout = match &self.kind {
             Kind::Registry(registry, reference) => {
                 let mut file = tempfile::tempfile().map_err(|error| self.unreadable(&error))?;
-                registry.pull_blob(reference, blob, &mut file, &|_, _| {}).await?;
+                registry.pull_blob(reference, blob, &mut file, progress).await?;
                 file.seek(SeekFrom::Start(0)).map_err(|error| self.unreadable(&error))?;
                 return Ok(file);
             }

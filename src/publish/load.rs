@@ -85,11 +85,14 @@ fn of_platform<'a>(image: &'a Merged, platform: &Platform) -> &'a Descriptor {
 fn left_out(engine: &DockerEngine, image: &Descriptor, merged: &Merged) -> Problem {
     let name = |image: &Descriptor| image.platform().map(|platform| platform.to_string()).unwrap_or_default();
     let others = merged.images.iter().filter(|other| other.digest != image.digest).map(name);
+    one_platform(engine.address().text(), &name(image), &others.collect::<Vec<_>>())
+}
+
+/// What a classic store leaves out.
+pub fn one_platform(address: &str, kept: &str, others: &[String]) -> Problem {
+    let others = others.join(", ");
     let message = format!(
-        "the Docker Engine at `{}` keeps one platform of an image: {} is loaded, and not {}",
-        engine.address().text(),
-        name(image),
-        others.collect::<Vec<_>>().join(", ")
+        "the Docker Engine at `{address}` keeps one platform of an image: {kept} is loaded, and not {others}"
     );
     Problem::warning("load::one-platform", message)
         .help("containerd's image store keeps all of them: \"containerd-snapshotter\" in its daemon.json")

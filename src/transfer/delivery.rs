@@ -1,6 +1,7 @@
 //! Brings documents and everything they name to a destination, and names them last.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use futures_util::future::try_join_all;
@@ -10,6 +11,7 @@ use super::destination::{Destination, blobs_of};
 use super::error::TransferError;
 use super::referrers::Referrer;
 use crate::base::Digest;
+use crate::event::Transfer;
 use crate::image::{Content, Document, Node, Source};
 use crate::oci::Descriptor;
 use crate::registry::Pushed;
@@ -31,7 +33,19 @@ pub struct Delivery<'a> {
     pub referrers: &'a [(&'a Source, Referrer)],
     /// Further names in a repository.
     pub tags: &'a [String],
+    pub report: TransferReport,
 }
+
+/// What is told while a delivery is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransferEvent {
+    /// Bytes on their way, of a blob or of an archive of them.
+    Bytes { way: Transfer, item: String, done: u64, total: u64 },
+    /// So many of so many blobs are there.
+    Blobs { done: usize, total: usize },
+}
+
+pub type TransferReport = Arc<dyn Fn(TransferEvent) + Send + Sync>;
 
 /// What a delivery took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,8 +58,10 @@ pub struct Delivered {
     pub staged: usize,
 }
 
-#[derive(Default)]
-struct Tally {
+struct Tally<'a> {
+    report: &'a TransferReport,
+    /// How many blobs there are to see to, as far as is known.
+    total: AtomicUsize,
     there: AtomicUsize,
     mounted: AtomicUsize,
     sent: AtomicUsize,
@@ -55,7 +71,7 @@ struct Tally {
 impl Delivery<'_> {
     /// Names are given when all the rest is there. Files are whole after [`Destination::finish`].
     pub async fn run(&self, to: &Destination) -> Result<Delivered, TransferError> {
-        let tally = Tally::default();
+        let tally = Tally::new(&self.report);
         self.images(to, &tally).await?;
         for (source, referrer) in self.referrers {
             let blobs = referrer.manifest.as_ref().into_iter().flat_map(blobs_of).map(|blob| (blob, *source));
@@ -73,7 +89,7 @@ impl Delivery<'_> {
         Ok(Delivered { staged, ..tally.told() })
     }
 
-    async fn images(&self, to: &Destination, tally: &Tally) -> Result<(), TransferError> {
+    async fn images(&self, to: &Destination, tally: &Tally<'_>) -> Result<(), TransferError> {
         // The root is put under its names.
         let nodes =
             self.parts.iter().flat_map(|part| part.node.below().into_iter().map(|node| (node, part.source)));
@@ -117,14 +133,15 @@ impl Delivery<'_> {
 async fn take(
     to: &Destination,
     blobs: Vec<(&Descriptor, &Source)>,
-    tally: &Tally,
+    tally: &Tally<'_>,
 ) -> Result<(), TransferError> {
+    tally.expect(blobs.len());
     let taken: Vec<_> = blobs
         .into_iter()
         .map(|(blob, source)| async move {
             let how = match to.is_home_of(source) {
                 true => Pushed::AlreadyThere,
-                false => to.take_blob(blob, source).await?,
+                false => to.take_blob(blob, source, tally.report).await?,
             };
             tally.note(how, blob.size);
             Ok::<_, TransferError>(())
@@ -133,7 +150,29 @@ async fn take(
     stream::iter(taken).buffer_unordered(AT_ONCE).try_collect::<()>().await
 }
 
-impl Tally {
+impl<'a> Tally<'a> {
+    fn new(report: &'a TransferReport) -> Self {
+        Self {
+            report,
+            total: AtomicUsize::default(),
+            there: AtomicUsize::default(),
+            mounted: AtomicUsize::default(),
+            sent: AtomicUsize::default(),
+            sent_bytes: AtomicU64::default(),
+        }
+    }
+
+    fn expect(&self, blobs: usize) {
+        self.total.fetch_add(blobs, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let Delivered { there, mounted, sent, .. } = self.told();
+        let total = self.total.load(Ordering::Relaxed);
+        (self.report)(TransferEvent::Blobs { done: there + mounted + sent, total });
+    }
+
     fn note(&self, how: Pushed, size: u64) {
         let counter = match how {
             Pushed::AlreadyThere => &self.there,
@@ -144,6 +183,7 @@ impl Tally {
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.tell();
     }
 
     fn told(&self) -> Delivered {

@@ -3,6 +3,7 @@
 use crate::base::Platform;
 use crate::diag::{Kind, Problem};
 use crate::image::ImageError;
+use crate::publish::load::LoadError;
 use crate::publish::output::OutputError;
 use crate::registry::RegistryError;
 
@@ -14,6 +15,10 @@ pub enum TransferError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Output(#[from] OutputError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("`{0}` is no name that an image can get in a Docker Engine")]
+    NoNameInEngine(String),
     #[error("cannot write to `{0}`")]
     NoDestination(String),
     #[error("`{place}` names {digest}, which is not there")]
@@ -42,9 +47,12 @@ impl TransferError {
             Self::Registry(error) => error.problem(),
             Self::Output(error) => Problem::from(error),
             Self::NoDestination(_) => input("transfer::no-destination").help(
-                "images go to a registry, `oci-layout://FOLDER`, `oci-archive://FILE` or `docker-archive://FILE`, which \
-                 `docker load` reads",
+                "images go to a registry, `oci-layout://FOLDER`, `oci-archive://FILE`, `docker-archive://FILE` or \
+                 `engine://NAME`",
             ),
+            Self::Load(error) => error.problem(),
+            Self::NoNameInEngine(_) => input("transfer::no-name")
+                .help("name it with a tag, such as `engine://shop/api:1.4`; an Engine makes ids and digests itself"),
             Self::Incomplete { .. } => input("transfer::incomplete")
                 .help("copy what is there with `--platform`; `mab inspect` shows it"),
             Self::DuplicatePlatform(_) => input("index::duplicate-platform")

@@ -11,7 +11,7 @@ mod destination;
 mod error;
 mod referrers;
 
-pub use delivery::{Delivered, Delivery, Part};
+pub use delivery::{Delivered, Delivery, Part, TransferEvent, TransferReport};
 pub use destination::Destination;
 pub use error::TransferError;
 pub use referrers::Referrer;

@@ -74,6 +74,11 @@ enum Kind<'a> {
         done: u64,
         total: Option<u64>,
     },
+    Blobs {
+        node: u32,
+        done: usize,
+        total: usize,
+    },
     Notice {
         node: Option<u32>,
         problem: Value,
@@ -138,6 +143,7 @@ impl<'a> From<&'a NodeInfo> for Node<'a> {
             NodeKind::Test => "test",
             NodeKind::Merge => "merge",
             NodeKind::Publish => "publish",
+            NodeKind::Copy => "copy",
         };
         Self { node: info.id.0, kind, name: &info.name, platform: info.platform.as_ref() }
     }
@@ -176,6 +182,7 @@ impl<'a> From<&'a Event> for Kind<'a> {
             Event::Transfer { node, what, item, done, total } => {
                 Self::Transfer { node: node.0, what: direction(*what), item, done: *done, total: *total }
             }
+            Event::Blobs { node, done, total } => Self::Blobs { node: node.0, done: *done, total: *total },
             Event::Notice { node, problem } => {
                 Self::Notice { node: node.map(|node| node.0), problem: to_json(problem) }
             }

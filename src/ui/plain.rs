@@ -56,7 +56,8 @@ impl Plain {
                 let item = clean(item, Colours::Drop);
                 self.node_line(story, *node, &format!("{} {item} ({})", transfer_verb(*what), bytes(*done)))
             }
-            Event::Transfer { .. } => String::new(),
+            // Each blob that was sent has its line.
+            Event::Transfer { .. } | Event::Blobs { .. } => String::new(),
             Event::Notice { node, problem } => self.notice(story, *node, problem),
             Event::Explained { node, explanation } => {
                 self.node_line(story, *node, &clean(&explanation.to_string(), Colours::Drop))
@@ -170,6 +171,9 @@ fn started(story: &Story) -> String {
         }
         let platform = node.info.platform.as_ref().map(ToString::to_string);
         platforms.extend(platform.filter(|platform| !platforms.contains(platform)));
+    }
+    if story.is_copy() {
+        return String::new();
     }
     let nodes = count(story.nodes().count(), "node");
     if targets.is_empty() {

@@ -41,6 +41,8 @@ pub struct Node {
     pub image: Option<ImageSummary>,
     /// Bytes under way, by direction and item.
     pub transfers: BTreeMap<(Transfer, String), (u64, Option<u64>)>,
+    /// How many of how many blobs are where they are to be.
+    pub blobs: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +96,7 @@ impl Node {
             tail: VecDeque::new(),
             image: None,
             transfers: BTreeMap::new(),
+            blobs: None,
         }
     }
 
@@ -107,6 +110,7 @@ impl Node {
             NodeKind::Merge => "merge ",
             // One for all targets of a run.
             NodeKind::Publish => return "publish".to_string(),
+            NodeKind::Copy => "copy ",
         };
         match &self.info.platform {
             Some(platform) => format!("{verb}{} {platform}", self.info.name),
@@ -193,6 +197,9 @@ impl Story {
             Event::Transfer { node, what, item, done, total } => self.change(*node, |node| {
                 node.transfers.insert((*what, plain(item)), (*done, *total));
             }),
+            Event::Blobs { node, done, total } => {
+                self.change(*node, |node| node.blobs = Some((*done, *total)));
+            }
             Event::Assigned { .. } | Event::Notice { .. } | Event::Explained { .. } => {}
             Event::Image { node, summary } => self.change(*node, |node| node.image = Some(summary.clone())),
             Event::Merged { node: _, target, digest, platforms, names } => {
@@ -251,6 +258,11 @@ impl Story {
     /// Build nodes of a target, in the order of the plan.
     pub fn builds<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a Node> {
         self.nodes().filter(move |node| node.info.kind == NodeKind::Build && node.info.name == target)
+    }
+
+    /// Whether it is not about building at all.
+    pub fn is_copy(&self) -> bool {
+        self.nodes().next().is_some_and(|node| node.info.kind == NodeKind::Copy)
     }
 
     /// Whether the run succeeded and built, published and wrote nothing.

@@ -13,7 +13,7 @@ use super::plain::ending;
 use super::problem;
 use super::story::{Node, Story};
 use super::style::Style;
-use super::text::{Colours, bytes, clean, clock, fit, pad, span, width};
+use super::text::{Colours, bytes, clean, clock, count, fit, pad, span, width};
 use crate::base::payload::Outcome;
 use crate::event::{Event, NodeEnd, NodeKind, Transfer};
 
@@ -70,6 +70,7 @@ impl Tty {
             | Event::StepFinished { .. }
             | Event::Log { .. }
             | Event::Transfer { .. }
+            | Event::Blobs { .. }
             | Event::Image { .. }
             | Event::Merged { .. }
             | Event::Tagged { .. }
@@ -190,6 +191,9 @@ fn activity(node: &Node) -> String {
         let emulated = if step.emulated { "(emulated) " } else { "" };
         return format!("{}/{} {emulated}{}", step.number, step.total, step.text);
     }
+    if node.info.kind == NodeKind::Copy {
+        return copying(node);
+    }
     let under_way = node.transfers.iter().filter(|(_, (done, total))| *total != Some(*done));
     let mut sums: Option<(Transfer, u64, Option<u64>)> = None;
     for ((what, _), (done, total)) in under_way {
@@ -206,9 +210,24 @@ fn activity(node: &Node) -> String {
             NodeKind::Test => "testing",
             NodeKind::Merge => "merging",
             NodeKind::Publish => "publishing",
+            NodeKind::Copy => "copying",
         }
         .to_string(),
     }
+}
+
+/// `pushing 12.1 MB of 48.0 MB · 3 of 9 blobs`: of blobs that are fetched to be sent, the bytes that are sent count.
+fn copying(node: &Node) -> String {
+    let latest = node.transfers.keys().map(|(what, _)| *what).max();
+    let moved = latest.map(|what| {
+        let of_way = node.transfers.iter().filter(|((way, _), _)| *way == what);
+        let (done, total) =
+            of_way.fold((0, 0), |(done, all), (_, (sent, total))| (done + sent, all + total.unwrap_or(0)));
+        format!("{} {} of {}", doing(what), bytes(done), bytes(total))
+    });
+    let blobs = node.blobs.map(|(done, total)| format!("{done} of {}", count(total, "blob")));
+    let parts: Vec<String> = moved.into_iter().chain(blobs).collect();
+    if parts.is_empty() { "copying".to_string() } else { parts.join(" · ") }
 }
 
 fn doing(what: Transfer) -> &'static str {
@@ -223,13 +242,16 @@ fn doing(what: Transfer) -> &'static str {
 fn footer(story: &Story, now: Duration) -> String {
     let total = story.nodes().count();
     let ended = story.nodes().filter(|node| node.end().is_some()).count();
-    let count = |predicate: fn(&Node) -> bool| story.nodes().filter(|node| predicate(node)).count();
+    let number_of = |predicate: fn(&Node) -> bool| story.nodes().filter(|node| predicate(node)).count();
+    if story.is_copy() {
+        return clock(now);
+    }
     if total == 0 {
         return format!("preparing · {}", clock(now));
     }
     let mut text = format!("{ended}/{total} nodes · {}", clock(now));
     for (number, what) in
-        [(count(Node::is_emulating), "emulated"), (count(|node| node.failure().is_some()), "failed")]
+        [(number_of(Node::is_emulating), "emulated"), (number_of(|node| node.failure().is_some()), "failed")]
     {
         if number > 0 {
             text.push_str(&format!(" · {what} {number}"));
@@ -242,6 +264,8 @@ fn footer(story: &Story, now: Duration) -> String {
 mod tests {
     use super::super::recorded;
     use super::*;
+    use crate::base::NodeId;
+    use crate::event::NodeInfo;
 
     const STYLE: Style = Style { colour: false };
 
@@ -287,6 +311,33 @@ mod tests {
                 "    done",
                 "2/5 nodes · 00:03 · emulated 1",
             ],
+        );
+    }
+
+    #[test]
+    fn a_copy_counts_bytes_and_blobs() {
+        let (node, mut story) = (NodeId(0), Story::default());
+        let info = NodeInfo { id: node, kind: NodeKind::Copy, name: "live/api:1".into(), platform: None };
+        let bytes = |what, item: &str, done| Event::Transfer {
+            node,
+            what,
+            item: item.into(),
+            done,
+            total: Some(40_000_000),
+        };
+        let mut check = |events: Vec<Event>, expected: &str| {
+            events.iter().for_each(|event| story.tell(event, Duration::ZERO));
+            let lines = frame(&story, Duration::ZERO, Screen { columns: 70, rows: 24 }, STYLE);
+            let texts: Vec<&str> = lines.iter().map(|line| line.styled.trim_end()).collect();
+            assert_eq!(texts, [&format!("⠋ live/api:1    {expected:<48} 0 ms"), "00:00"]);
+        };
+        check(vec![Event::RunStarted { nodes: vec![info] }, Event::NodeStarted { node }], "copying");
+        check(vec![Event::Blobs { node, done: 1, total: 3 }], "1 of 3 blobs");
+        check(vec![bytes(Transfer::Pull, "a", 40_000_000)], "pulling 40.0 MB of 40.0 MB · 1 of 3 blobs");
+        // What is fetched is then sent, and counts once.
+        check(
+            vec![bytes(Transfer::Push, "a", 10_000_000), bytes(Transfer::Push, "b", 40_000_000)],
+            "pushing 50.0 MB of 80.0 MB · 1 of 3 blobs",
         );
     }
 

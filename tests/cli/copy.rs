@@ -7,7 +7,9 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::inspect::image;
+use crate::support::engine::engines;
 use crate::support::image::sha256;
+use crate::support::project::native;
 use crate::support::surroundings::needs;
 use crate::support::{Project, Registry};
 
@@ -139,8 +141,13 @@ fn one_platform_is_an_image_and_some_are_an_index() {
     let words = ["copy", "./all", "docker-archive://app.tar:shop/app:1", "--platform", "linux/amd64"];
     project.mab(&words).run().succeeded();
     assert_eq!(inspected("docker-archive://app.tar:shop/app:1")["platforms"], json!(["linux/amd64"]));
-    let ran = project.mab(&["copy", "./all", "engine://x"]).run().failed(2);
-    assert!(ran.errors().contains("cannot write to `engine://x`"), "{}", ran.stderr);
+    let words =
+        ["copy", "./all", "docker-archive://app.tar:shop/app:1", "--platform", "linux/amd64", "--tag", "2"];
+    project.mab(&words).run().succeeded();
+    assert_eq!(inspected("docker-archive://app.tar:shop/app:2")["platforms"], json!(["linux/amd64"]));
+    let by_digest = format!("engine://app@sha256:{}", "0".repeat(64));
+    let ran = project.mab(&["copy", "./all", &by_digest]).run().failed(2);
+    assert!(ran.stderr.contains("is no name that an image can get in a Docker Engine"), "{}", ran.stderr);
 }
 
 /// Puts a manifest that is about another one, by hand.
@@ -259,4 +266,95 @@ fn tags_are_given_and_taken_where_an_image_is() {
         listed.lines().any(|tag| tag == "stable") && listed.lines().any(|tag| tag == "latest"),
         "{listed}"
     );
+}
+
+#[test]
+fn a_copy_tells_how_far_it_is() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let project = image("registry.example/shop/app");
+    project.bake(&["app", "-o", "type=oci,tar=false,dest=layout"]).succeeded();
+    let copy = |name: &str, how: &str| {
+        let to = format!("{}:1", registry.repository(name));
+        (project.mab(&["copy", "./layout:latest", &to, "--progress", how]).run(), to)
+    };
+    let (ran, to) = copy("json", "json");
+    let ran = ran.succeeded();
+    let events: Vec<Value> = ran
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect();
+    let of_kind = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
+    assert_eq!(
+        of_kind("run-started")[0]["nodes"],
+        json!([{
+            "node": 0, "kind": "copy", "name": to, "platform": null,
+        }])
+    );
+    // Two configs and a layer, each from its first byte to its last.
+    let sent: Vec<&Value> =
+        of_kind("transfer").into_iter().filter(|event| event["done"] == event["total"]).collect();
+    assert_eq!(sent.len(), 3, "{}", ran.stderr);
+    assert!(sent.iter().all(|event| event["what"] == "push"), "{}", ran.stderr);
+    let blobs = of_kind("blobs");
+    assert_eq!((&blobs[0]["done"], &blobs[0]["total"]), (&json!(0), &json!(3)));
+    let last = blobs.last().expect("there are some");
+    assert_eq!((&last["done"], &last["total"]), (&json!(3), &json!(3)));
+    let last = events.last().expect("there are some");
+    assert_eq!((&last["event"], &last["end"]), (&json!("run-finished"), &json!("succeeded")));
+
+    let (ran, to) = copy("plain", "plain");
+    let ran = ran.succeeded();
+    let pushed: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("] pushed ")).collect();
+    assert_eq!(pushed.len(), 3, "{}", ran.stderr);
+    assert!(pushed.iter().all(|line| line.starts_with(&format!("[copy {to}] "))), "{}", ran.stderr);
+    let (ran, _) = copy("quiet", "quiet");
+    assert_eq!(ran.succeeded().stderr, "");
+    // Nothing is news where all is there.
+    let (ran, _) = copy("plain", "plain");
+    assert_eq!(ran.succeeded().stderr, "");
+
+    registry.refuse("PUT", 400, "{}");
+    let (ran, _) = copy("failed", "json");
+    let ran = ran.failed(4);
+    let events: Vec<Value> = ran
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect();
+    let ends: Vec<&Value> = events.iter().rev().take(2).map(|event| &event["end"]).collect();
+    assert_eq!(ends, [&json!("failed"), &json!("failed")], "{}", ran.stderr);
+    let (ran, _) = copy("failed", "quiet");
+    assert_eq!(ran.failed(4).stderr.matches("failed: copy ").count(), 1);
+    registry.mend();
+}
+
+#[test]
+fn images_go_into_docker_engines() {
+    for (place, engine) in engines().iter().enumerate() {
+        let name = format!("mab-test-copied-{place}-{}", std::process::id());
+        let project = image("registry.example/shop/app");
+        project.bake(&["app", "-o", "type=oci,tar=false,dest=layout"]).succeeded();
+        let mab = |arguments: &[&str]| project.mab(arguments).with_env("DOCKER_HOST", &engine.address).run();
+        let to = format!("engine://{name}:1");
+        let ran = mab(&["copy", "./layout:latest", &to, "--tag", "2"]).succeeded();
+        for tag in ["1", "2"] {
+            let expected = match engine.is_classic() {
+                true => vec![native()],
+                false => vec!["linux/amd64".to_string(), "linux/arm64".to_string()],
+            };
+            assert_eq!(engine.platforms(&format!("{name}:{tag}")), expected, "{}", engine.address);
+        }
+        // What keeps images as they are keeps their digest.
+        let whole = digest(&project, "./layout:latest");
+        assert_eq!(ran.stdout.contains(&whole), !engine.is_classic(), "{}", ran.stdout);
+        let left_out = "keeps one platform of an image";
+        assert_eq!(ran.stderr.contains(left_out), engine.is_classic(), "{}", ran.stderr);
+        let taken = format!("{name}:1");
+        assert_eq!(engine.read(&taken, "content"), b"what is in it", "{}", engine.address);
+        let ran = mab(&["copy", "./layout:latest", &to, "--platform", "linux/s390x"]).failed(2);
+        assert!(ran.errors().contains("has no image for `linux/s390x`"), "{}", ran.stderr);
+        engine.remove_image(&format!("{name}:1"));
+        engine.remove_image(&format!("{name}:2"));
+    }
 }

@@ -56,6 +56,7 @@ pub(super) fn kind_name(kind: NodeKind) -> &'static str {
         NodeKind::Test => "test",
         NodeKind::Merge => "merge",
         NodeKind::Publish => "publish",
+        NodeKind::Copy => "copy",
     }
 }
 
