@@ -78,3 +78,29 @@ fn rules_for_tags_are_bounded() {
     let too_many = "config::too-many: the targets have more than 500000 values together";
     meter.toml("heirs", &heirs("type=raw,value=x"), too_many);
 }
+
+#[test]
+fn tag_rules_are_bounded() {
+    let meter = Meter::new();
+    let rule =
+        |rule: &str| format!("[target.app]\nimage = \"registry.example/app\"\ntag-rules = [{{ {rule} }}]\n");
+    let long = format!("raw = '{}'", "{{branch}}".repeat(7_000));
+    meter.toml("long", &rule(&long), "config::bad-tag-rule: the pattern is longer than 65536 bytes");
+    let heirs = lines(500, |n| format!("[target.t{n}]\ninherits = [\"app\"]"));
+    let too_slow = "config::bad-tag-rule: the regular expression takes too long";
+    let slow = rule(&format!("match = '(?=(a+)+$)(a|a)*b\\1', value = '{}'", "a".repeat(64)));
+    meter.toml("slow", &slow, too_slow);
+    meter.toml("slow for many", &format!("{slow}{heirs}"), too_slow);
+    let (open, close) = ("{{#each @root.build}}".repeat(7), "{{/each}}".repeat(7));
+    let build = vec!["a"; 100].join(".");
+    let round = rule(&format!("semver = '{open}x{close}', value = '1.0.0+{build}'"));
+    let too_many = "config::bad-tag-rule: the pattern goes through more than 10000 pieces";
+    meter.toml("round and round", &round, too_many);
+    meter.toml("round and round for many", &format!("{round}{heirs}"), too_many);
+    let deep = rule(&format!("raw = '{}x{}'", "{{#if branch}}".repeat(5_000), "{{/if}}".repeat(5_000)));
+    meter.toml("deep", &deep, "config::bad-tag-rule: the pattern is longer than 65536 bytes");
+    let deep = rule(&format!("raw = '{}x{}'", "{{#if branch}}".repeat(500), "{{/if}}".repeat(500)));
+    meter.toml("less deep", &deep, "config::bad-tag-rule: blocks are more than 16 deep");
+    let inner = rule(&format!("raw = '{{{{lookup {}branch{}}}}}'", "(lookup ".repeat(500), ")".repeat(500)));
+    meter.toml("inner", &inner, "config::bad-tag-rule: parentheses are more than 16 deep");
+}
