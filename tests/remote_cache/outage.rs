@@ -5,7 +5,7 @@ use std::time::Duration;
 use mab::base::Digest;
 use mab::cache::Patience;
 
-use crate::machine::{patience, step};
+use crate::machine::{layer, patience, step};
 use crate::proxy::{Fault, Proxy};
 use crate::setup::Setup;
 
@@ -38,6 +38,35 @@ async fn the_service_of_github_may_be_out_of_order() {
     for version in [1, 2] {
         outages(&Setup::github(version).await).await;
     }
+}
+
+#[tokio::test]
+async fn a_blob_that_comes_byte_by_byte_is_asked_for_again() {
+    let mut setups =
+        vec![Setup::s3().await, Setup::azblob().await, Setup::gcs().await, Setup::webdav().await];
+    setups.extend([Setup::github(1).await, Setup::github(2).await]);
+    futures_util::future::join_all(setups.iter().map(trickling)).await;
+}
+
+/// 25 bytes a second, and never silence: what is given up is asked for again, from where it was.
+async fn trickling(setup: &Setup) {
+    let (key, writer, proxy) = (Digest::of("trickling"), setup.machine(), setup.proxy().unwrap());
+    let blob = writer.put(&layer("trickling", 20_000));
+    writer.run().write(step(&key, "whole", &[&blob])).await;
+    proxy.plan("GET", &blob.digest.hex(), Fault::Trickle(Duration::from_millis(40)), Some(1));
+    let run = setup.machine().run_with(Patience { stall: Duration::from_millis(400), ..patience() });
+    assert!(run.get(&key).await.is_some());
+    proxy.take_requests("");
+    assert!(run.fetch(&blob).await);
+    // GitHub's service is asked where it is, with its name in the query.
+    let is_for_blob = |line: &&String| {
+        let path = line.split(['?', ' ']).nth(1).unwrap_or_default();
+        line.starts_with("GET") && path.contains(&blob.digest.hex())
+    };
+    let asked = proxy.take_requests("").iter().filter(is_for_blob).count();
+    assert_eq!(asked, 2, "{}", setup.entry.kind.name());
+    run.finish().await;
+    assert_eq!(run.notices(), [""; 0]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! what comes back.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +13,8 @@ pub enum Fault {
     Answer(u16, &'static str),
     /// No answer, and no end either.
     Hang,
+    /// A byte of the body at a time, with so long a pause between them.
+    Trickle(Duration),
     /// The connection breaks after half of the body.
     Half,
     /// Half of the body, as if it were all.
@@ -184,6 +187,14 @@ async fn answer_with(
     }
     head.push_str("connection: close\r\n\r\n");
     client.write_all(head.as_bytes()).await.ok()?;
+    if let Some(Fault::Trickle(pause)) = fault {
+        for byte in &answer.body {
+            client.write_all(std::slice::from_ref(byte)).await.ok()?;
+            client.flush().await.ok()?;
+            tokio::time::sleep(*pause).await;
+        }
+        return Some(());
+    }
     let length = if matches!(fault, Some(Fault::Half)) { answer.body.len() / 2 } else { answer.body.len() };
     client.write_all(&answer.body[..length]).await.ok()?;
     client.flush().await.ok()
