@@ -15,7 +15,7 @@ pub(super) fn config(pipeline: &Pipeline) -> String {
     if !pipeline.options.is_split {
         job(&mut lines, "release", "release: {type: boolean}");
         lines.add(3, "- prepare");
-        conditional(&mut lines, pipeline, &pipeline.bake("--set '*.push=false'"), &pipeline.bake(""));
+        conditional(&mut lines, pipeline, &pipeline.bake_tried("--set '*.push=false'"), &pipeline.bake(""));
         files(&mut lines, pipeline);
         workflow(&mut lines, pipeline);
         return lines.text();
@@ -142,9 +142,19 @@ fn files(lines: &mut Lines, pipeline: &Pipeline) {
 
 fn workflow(lines: &mut Lines, pipeline: &Pipeline) {
     let branch = scalar(&pipeline.default_branch);
-    let tried = format!("filters: {{branches: {{ignore: {branch}}}}}");
-    let released = format!("filters: {{branches: {{only: {branch}}}, tags: {{only: /^v.*/}}}}");
-    lines.all(0, &["workflows:", "  # What is merged, and tags, are released; other branches are built."]);
+    let (tried, released, note) = match pipeline.releases_tags_only {
+        true => (
+            "filters: {branches: {only: /.*/}}".to_string(),
+            "filters: {branches: {ignore: /.*/}, tags: {only: /^v.*/}}".to_string(),
+            "  # Tags are released; branches are built.",
+        ),
+        false => (
+            format!("filters: {{branches: {{ignore: {branch}}}}}"),
+            format!("filters: {{branches: {{only: {branch}}}, tags: {{only: /^v.*/}}}}"),
+            "  # What is merged, and tags, are released; other branches are built.",
+        ),
+    };
+    lines.all(0, &["workflows:", note]);
     for (name, filters, is_release) in [("try", &tried, false), ("release", &released, true)] {
         lines.add(1, format!("{name}:")).add(2, "jobs:");
         if !pipeline.options.is_split {

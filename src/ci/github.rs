@@ -14,7 +14,9 @@ pub(super) fn workflow(pipeline: &Pipeline) -> String {
     let mut lines = Lines::default();
     lines.add(0, format!("name: {}", scalar(&pipeline.title)));
     lines.all(0, &["on:", "  push:"]);
-    lines.add(2, format!("branches: [{}]", scalar(&pipeline.default_branch)));
+    if !pipeline.releases_tags_only {
+        lines.add(2, format!("branches: [{}]", scalar(&pipeline.default_branch)));
+    }
     lines.all(2, &["tags: [\"v*\"]"]);
     lines.all(1, &["pull_request:", "workflow_dispatch:"]);
     permissions(&mut lines, pipeline);
@@ -70,7 +72,7 @@ fn whole(lines: &mut Lines, pipeline: &Pipeline) {
         pipeline,
         "Build what a pull request asks for, and publish nothing",
         UNTRUSTED,
-        &pipeline.bake("--set *.push=false"),
+        &pipeline.bake_tried("--set *.push=false"),
     );
     login(lines, pipeline);
     run(lines, pipeline, "Build, verify, test, merge and publish", TRUSTED, &pipeline.bake(""));

@@ -8,11 +8,12 @@ use super::runner::Machine;
 use super::setup;
 
 const TRUSTED: &str = "- if: $CI_COMMIT_TAG || $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH";
+const TAGGED: &str = "- if: $CI_COMMIT_TAG";
 const UNTRUSTED: &str = "- if: $CI_PIPELINE_SOURCE == \"merge_request_event\"";
 
 pub(super) fn pipeline(pipeline: &Pipeline) -> String {
     let mut lines = Lines::default();
-    lines.add(0, "workflow:").add(1, "rules:").add(2, UNTRUSTED).add(2, TRUSTED);
+    lines.add(0, "workflow:").add(1, "rules:").add(2, UNTRUSTED).add(2, trusted(pipeline));
     lines.all(0, &["variables:", "  GIT_DEPTH: \"0\" # all tags: which version is the highest?"]);
     let stages: Vec<String> = (0..pipeline.levels.len()).map(|at| pipeline.job(at)).collect();
     let last = if pipeline.is_split() { ", merge" } else { "" };
@@ -31,12 +32,17 @@ pub(super) fn pipeline(pipeline: &Pipeline) -> String {
     }
     if pipeline.is_split() {
         lines.all(0, &["merge:", "  extends: .mab", "  stage: merge"]);
-        lines.add(1, "rules:").add(2, TRUSTED);
+        lines.add(1, "rules:").add(2, trusted(pipeline));
         let merge = format!("mab {}", pipeline.merge());
         script(&mut lines, &[logins(pipeline), vec![merge]].concat());
         artifacts(&mut lines, pipeline);
     }
     lines.text()
+}
+
+/// What is released, which has been looked at.
+fn trusted(pipeline: &Pipeline) -> &'static str {
+    if pipeline.releases_tags_only { TAGGED } else { TRUSTED }
 }
 
 /// What all jobs have in common.
@@ -75,9 +81,9 @@ fn script(lines: &mut Lines, commands: &[String]) {
 fn whole(lines: &mut Lines, pipeline: &Pipeline) {
     lines.all(0, &["try:", "  extends: .mab", "  stage: release"]);
     lines.add(1, "rules:").add(2, UNTRUSTED);
-    script(lines, &[format!("mab {}", pipeline.bake("--set '*.push=false'"))]);
+    script(lines, &[format!("mab {}", pipeline.bake_tried("--set '*.push=false'"))]);
     lines.all(0, &["release:", "  extends: .mab", "  stage: release", "  interruptible: false"]);
-    lines.add(1, "rules:").add(2, TRUSTED);
+    lines.add(1, "rules:").add(2, trusted(pipeline));
     let bake = format!("mab {}", pipeline.bake(""));
     script(lines, &[logins(pipeline), vec![bake]].concat());
     artifacts(lines, pipeline);

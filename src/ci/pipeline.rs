@@ -41,6 +41,10 @@ pub struct Pipeline {
     pub levels: Vec<Level>,
     /// Targets stand on others, and no cache that machines share has those.
     pub lacks_cache: bool,
+    /// Targets and groups of a build that publishes nothing: what groups require is required of releases.
+    pub tried: Vec<String>,
+    /// A group requires a tag: what is merged is not released.
+    pub releases_tags_only: bool,
     /// Hosts that images are pushed to, or results of a cache.
     pub registries: Vec<String>,
     /// Targets that are pushed.
@@ -68,6 +72,7 @@ impl Pipeline {
             true => levels(&targets, &edges),
             false => vec![level(&targets)],
         };
+        let required = required(project, &options.names);
         let variants = || targets.iter().flat_map(|target| &target.variants);
         let secrets: BTreeSet<String> = variants()
             .flat_map(|variant| variant.secrets.values())
@@ -87,6 +92,11 @@ impl Pipeline {
                 [] => project.name.clone(),
                 names => names.join(" "),
             },
+            tried: match required.is_empty() {
+                true => options.names.clone(),
+                false => requested.to_vec(),
+            },
+            releases_tags_only: required.contains("tag"),
             lacks_cache: !stood_on.is_empty() && !is_shared,
             levels,
             registries: registries(plan, project),
@@ -145,27 +155,25 @@ impl Pipeline {
         tidy(&format!("bake {}{} {more}", self.words(&self.options.names), self.builder()))
     }
 
+    /// The same of what publishes nothing.
+    pub(super) fn bake_tried(&self, more: &str) -> String {
+        tidy(&format!("bake {}{} {more}", self.words(&self.tried), self.builder()))
+    }
+
     /// `bake …` of a level for one platform; `platform` is how the system says which.
     pub(super) fn bake_level(&self, level: &Level, platform: &str, more: &str) -> String {
-        let names = if self.levels.len() == 1 { &self.options.names } else { &level.targets };
+        let names = if self.levels.len() == 1 { &self.tried } else { &level.targets };
         tidy(&format!("bake {}{} --platform {platform} {more}", self.words(names), self.builder()))
     }
 
-    /// The part of a level. What the group says of being pushed is not said of targets that are named one by one.
+    /// The part of a level: of everything that is named, so that what groups say of their members holds here, too.
     pub(super) fn part(&self, level: &Level, platform: &str) -> String {
-        let is_pushed = |name: &&String| self.pushed.contains(*name);
-        let more = match level.targets.iter().all(|name| self.pushed.contains(name)) {
-            _ if self.levels.len() == 1 => String::new(),
-            true => "--push".to_string(),
-            false => {
-                let pushed = level.targets.iter().filter(is_pushed);
-                pushed
-                    .map(|name| format!("--set {}", word(&format!("{name}.push=true"))))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            }
+        let only = match self.levels.len() {
+            1 => String::new(),
+            _ => format!("--only {}", word(&level.targets.join(","))),
         };
-        self.bake_level(level, platform, &format!("{more} --part parts/"))
+        let words = self.words(&self.options.names);
+        tidy(&format!("bake {words}{} {only} --platform {platform} --part parts/", self.builder()))
     }
 
     pub(super) fn merge(&self) -> String {
@@ -176,6 +184,21 @@ impl Pipeline {
     pub(super) fn job(&self, at: usize) -> String {
         if self.levels.len() == 1 { "build".to_string() } else { format!("build-{}", at + 1) }
     }
+}
+
+/// What the groups that are named, and those within them, require.
+fn required(project: &Project, names: &[String]) -> BTreeSet<&'static str> {
+    let default = ["default".to_string()];
+    let names = if names.is_empty() { &default[..] } else { names };
+    let mut waiting: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (mut required, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(name) = waiting.pop() {
+        if let Some(group) = project.groups.get(name).filter(|_| seen.insert(name)) {
+            required.extend(group.require.iter().copied());
+            waiting.extend(group.targets.iter().map(|member| member.value.as_str()));
+        }
+    }
+    required
 }
 
 fn tidy(text: &str) -> String {

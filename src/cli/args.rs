@@ -199,6 +199,12 @@ pub struct BakeArguments {
     /// `--changed=HEAD^`.
     #[arg(long, value_name = "REV", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "print")]
     changed: Option<String>,
+    /// Only these of the targets that are named; what groups say of them holds
+    ///
+    /// `mab bake release --only api` bakes one target of a release as that group has it, `mab bake api` as the target
+    /// itself says. Targets that it builds on are built as well.
+    #[arg(long, value_name = "TARGET", value_delimiter = ',', conflicts_with_all = ["print", "list"])]
+    only: Vec<String>,
     /// Lists the targets or the variables of the file, and builds nothing: `targets`, `variables`, `targets,format=json`
     #[arg(long, value_name = "WHAT", value_parser = list, conflicts_with = "print")]
     pub list: Option<ListOptions>,
@@ -486,6 +492,7 @@ impl BakeArguments {
             .collect();
         ProjectOptions {
             shorthands,
+            only: self.only.clone(),
             changed: changed(self.changed.as_ref()),
             builder: self.builder.clone(),
             ..self.project.options()

@@ -79,6 +79,7 @@ impl BuildFileArguments {
             platforms: self.platform.clone(),
             names: names.to_vec(),
             changed: ChangedOption::All,
+            only: Vec::new(),
             grants: self.allow.clone(),
             builder: None,
             remote: None,

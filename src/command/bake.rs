@@ -137,7 +137,8 @@ pub async fn bake(
         return Ok(Baked { checked, described, changed, ..Baked::default() });
     }
     let checkout = Checkout::new(facts, project.default_branch.as_deref());
-    let unmet = plan::unmet(requested.iter().map(|name| &project.targets[name]), &checkout);
+    let mut unmet = project.unmet.clone();
+    unmet.extend(plan::unmet(requested.iter().map(|name| &project.targets[name]), &checkout));
     if !unmet.is_empty() {
         return Err(unmet);
     }

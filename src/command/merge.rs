@@ -46,7 +46,8 @@ pub async fn merge(
     let planned = bake::unless_cancelled(&cancel, planning).await?;
     let checkout = Checkout::new(facts, planned.project.default_branch.as_deref());
     let targets = planned.requested.iter().map(|name| &planned.project.targets[name]);
-    let unmet = plan::unmet(targets, &checkout);
+    let mut unmet = planned.project.unmet.clone();
+    unmet.extend(plan::unmet(targets, &checkout));
     if !unmet.is_empty() {
         return Err(unmet);
     }

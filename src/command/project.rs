@@ -34,6 +34,8 @@ pub struct ProjectOptions {
     /// Targets and groups; `default` when empty.
     pub names: Vec<String>,
     pub changed: ChangedOption,
+    /// `--only`: of the targets that `names` mean these, which stay what their groups make of them; all without any.
+    pub only: Vec<String>,
     /// `--allow`
     pub grants: Vec<Grant>,
     /// `--builder`
@@ -240,7 +242,7 @@ pub async fn plan(
         session.set_builder(name, builder);
     }
     let changed = find_changed(options, &loaded, facts, session).await?;
-    plan_chosen(loaded, changed, request, call, facts, session).await
+    plan_chosen(loaded, (changed, &options.only), request, call, facts, session).await
 }
 
 /// Compiles the plan of a project. The session knows its lock already.
@@ -251,12 +253,12 @@ pub(super) async fn plan_loaded(
     facts: &Facts,
     session: &Session<'_>,
 ) -> Result<Planned, Failure> {
-    plan_chosen(loaded, None, request, call, facts, session).await
+    plan_chosen(loaded, (None, &[]), request, call, facts, session).await
 }
 
 async fn plan_chosen(
     loaded: Loaded,
-    changed: Option<Changed>,
+    (changed, only): (Option<Changed>, &[String]),
     request: &Request,
     call: Option<Call>,
     facts: &Facts,
@@ -272,6 +274,16 @@ async fn plan_chosen(
         None => plan::select(&project, &names)?,
         Some(changed) => plan::select(&project, &names_or_all(&project, &names))?
             .only(&project, |target| changed.has(&target.name)),
+    };
+    let selection = match only {
+        [] => selection,
+        only => {
+            // What has not changed is none of these, and no mistake.
+            if changed.is_none() {
+                plan::check_only(&selection, only)?;
+            }
+            selection.only(&project, |target| only.contains(&target.name))
+        }
     };
     let (selection, called) = match call {
         None => selection.without_calls(&project),

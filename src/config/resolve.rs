@@ -174,7 +174,8 @@ fn project(loaded: &Loaded, facts: &Facts, run: &Run<'_, '_>, problems: &mut Vec
         builders: declared.builders.clone(),
         left_out: run.roster.left_out.clone(),
         environment: asked_environment(declared, run.overrides, facts, run.asked),
-        refusals: delivery::refusals(run.of_run, &Checkout::new(facts, default_branch)),
+        refusals: Vec::new(),
+        unmet: delivery::refusals(run.of_run, &Checkout::new(facts, default_branch)),
         lint: declared.lint.clone(),
     }
 }

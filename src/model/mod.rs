@@ -50,9 +50,10 @@ pub struct Project {
     pub left_out: BTreeMap<String, Place>,
     /// Environment variables that the file asked for and that were set, and where it did.
     pub environment: BTreeMap<String, Option<Place>>,
-    /// What the groups of this run require and the work tree has not, or a builder that cannot be used: it can be
-    /// looked at, not built.
+    /// A builder that cannot be used: the project can be looked at, not planned.
     pub refusals: Vec<Problem>,
+    /// What the groups of this run require and the work tree has not: the project can be planned, not baked.
+    pub unmet: Vec<Problem>,
     pub lint: Lint,
 }
 

@@ -25,7 +25,7 @@ pub use node::{
     BaseSource, BuildNode, MergeNode, Node, PublishNode, PublishTarget, ResolveNode, TestNode, VerifyNode,
 };
 pub use requirements::unmet;
-pub use select::{Selection, select};
+pub use select::{Selection, check_only, select};
 pub use why::{Account, shared_parts, why};
 
 #[cfg(test)]

@@ -51,6 +51,26 @@ pub fn select<'a>(project: &'a Project, names: &[String]) -> Result<Selection<'a
     if selector.problems.is_empty() { Ok(selector.selection) } else { Err(selector.problems) }
 }
 
+/// Names that are none of what was asked for.
+pub fn check_only(selection: &Selection<'_>, only: &[String]) -> Result<(), Vec<Problem>> {
+    let requested: BTreeSet<String> = selection.requested.iter().map(|target| target.name.clone()).collect();
+    let problems: Vec<Problem> = only
+        .iter()
+        .filter(|name| !requested.contains(*name))
+        .map(|name| {
+            let problem = Problem::input(
+                "plan::not-requested",
+                format!("`--only {name}` is none of the targets that are baked"),
+            );
+            match nearest(name, requested.iter().map(String::as_str)) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem.help(format!("they are: {}", listed(requested.clone()))),
+            }
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
 struct Selector<'a> {
     project: &'a Project,
     selection: Selection<'a>,

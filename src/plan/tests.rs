@@ -31,6 +31,7 @@ fn world() -> World {
         left_out: BTreeMap::new(),
         environment: BTreeMap::new(),
         refusals: Vec::new(),
+        unmet: Vec::new(),
         targets: BTreeMap::new(),
         groups: BTreeMap::new(),
         caches: BTreeMap::new(),

@@ -53,6 +53,46 @@ fn a_pipeline_that_publishes_nothing_is_told_of() {
     ci(&project, &["github", "release"]).succeeded().does_not_say("publishes nothing");
 }
 
+/// What a group requires of releases is not required of pull requests, nor of whoever writes the pipeline.
+#[test]
+fn a_pipeline_of_releases_that_need_a_tag_releases_tags() {
+    let project = Project::of(
+        "[project]\nplatforms = [\"linux/amd64\"]\nimage = \"registry.example/{{ target.name }}\"\n\
+         [group.release]\ntargets = [\"inner\"]\npush = true\n[group.inner]\ntargets = [\"app\"]\nrequire = [\"tag\"]\n\
+         [target.app]\ntags = [\"1.4.0\"]\ndockerfile-inline = \"FROM scratch\\nCOPY content /\"\n",
+    )
+    .file("content", "x");
+    project.git(&["init", "-q", "-b", "main"]);
+    project.git(&["add", "."]);
+    project.git(&["commit", "-q", "-m", "all"]);
+    let written = |system: &str, more: &[&str]| {
+        ci(&project, &[&[system, "release", "--output", "-"], more].concat()).succeeded().stdout
+    };
+    for more in [&[][..], &["--split"]] {
+        let github = written("github", more);
+        assert!(github.contains("on:\n  push:\n    tags: [\"v*\"]\n  pull_request:\n"), "{github}");
+        let gitlab = written("gitlab", more);
+        assert!(
+            gitlab.contains("- if: $CI_COMMIT_TAG\n") && !gitlab.contains("CI_DEFAULT_BRANCH"),
+            "{gitlab}"
+        );
+        let circleci = written("circleci", more);
+        assert!(circleci.contains("filters: {branches: {ignore: /.*/}, tags: {only: /^v.*/}}"), "{circleci}");
+        for text in [github, gitlab, circleci] {
+            let tried: Vec<&str> = text.lines().filter(|line| line.contains("*.push=false")).collect();
+            assert!(!tried.is_empty() && tried.iter().all(|line| line.contains("bake app ")), "{text}");
+        }
+    }
+    // The command of the job for a pull request, and that of the release.
+    project.mab(&["bake", "app", "--set", "*.push=false"]).run().succeeded();
+    project.mab(&["plan", "release"]).run().succeeded();
+    project
+        .mab(&["bake", "release"])
+        .run()
+        .failed(2)
+        .says("group `inner` requires `tag`, but no tag points at HEAD");
+}
+
 /// Machines of both levels, one after the other, as the pipeline has them; layers go to the registry and in no part.
 #[test]
 fn a_pipeline_of_two_levels_does_what_one_machine_does() {
@@ -61,7 +101,9 @@ fn a_pipeline_of_two_levels_does_what_one_machine_does() {
     let project = Project::of(&format!(
         "[project]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\nimage = \"{image}/{{{{ target.name }}}}\"\n\
          [cache.ci]\ntype = \"registry\"\nref = \"{cache}\"\n\
-         [group.release]\ntargets = [\"base\", \"api\"]\npush = true\n[group.tools]\ntargets = [\"tool\"]\n\
+         [group.release]\ntargets = [\"base\", \"api\"]\npush = true\nrequire = [\"clean\"]\n\
+         output = [\"type=image,compression=zstd,force-compression=true,push=true\"]\ntags = [\"1.5.0\"]\n\
+         annotations = [\"of=group\"]\n[group.tools]\ntargets = [\"tool\"]\n\
          [target._all]\ncache = [\"ci\"]\ntags = [\"1.4.0\"]\n\
          [target.base]\ninherits = [\"_all\"]\ndockerfile-inline = \"FROM scratch\\nCOPY content /base\"\n\
          [target.api]\ninherits = [\"_all\"]\ncontexts = {{ base = \"target:base\" }}\n\
@@ -77,29 +119,53 @@ fn a_pipeline_of_two_levels_does_what_one_machine_does() {
     assert_eq!(
         commands,
         [
-            "bake base --platform linux/amd64 --push --part parts/",
-            "bake base --platform linux/arm64 --push --part parts/",
-            "bake api tool --platform linux/amd64 --set api.push=true --part parts/",
-            "bake api tool --platform linux/arm64 --set api.push=true --part parts/",
+            "bake release tools --only base --platform linux/amd64 --part parts/",
+            "bake release tools --only base --platform linux/arm64 --part parts/",
+            "bake release tools --only api,tool --platform linux/amd64 --part parts/",
+            "bake release tools --only api,tool --platform linux/arm64 --part parts/",
             "merge release tools parts/",
         ]
     );
+    project.write(".gitignore", "parts/");
+    project.git(&["init", "-q", "-b", "main"]);
+    project.git(&["add", "."]);
+    project.git(&["commit", "-q", "-m", "all"]);
+    let run = |command: &String| project.mab(&command.split(' ').collect::<Vec<_>>()).run();
+    // What a group requires it requires of every machine.
+    project.write("content", "not committed");
     for command in &commands {
-        let words: Vec<&str> = command.split(' ').collect();
-        project.mab(&words).run().succeeded();
+        run(command).failed(2).says("group `release` requires `clean`, but tracked files differ");
     }
+    project.write("content", "what is in it");
+    for command in &commands {
+        run(command).succeeded();
+    }
+    // Layers are as the group has them from the machine that built them on: nobody has to make them again.
+    let (_, index) = registry.index(&format!("{image}/api"), "1.5.0");
+    let digest = index.manifests()[0].digest().to_string();
+    let path = format!("{}/manifests/{digest}", registry.url_path(&format!("{image}/api")));
+    let manifest: serde_json::Value = serde_json::from_slice(&registry.get(&path).body).expect("it is JSON");
+    assert_eq!(manifest["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+    assert_eq!(manifest["annotations"]["of"], "group");
     for target in ["base", "api"] {
-        let image = registry.image(&format!("{image}/{target}"), "1.4.0", "arm64");
+        let image = registry.image(&format!("{image}/{target}"), "1.5.0", "arm64");
         assert_eq!(image.text(target), "what is in it");
     }
-    // A manifest and a config of what is pushed; of what is not, the layers as well.
-    let parts = fs::read_dir(project.path("parts")).expect("parts were written").map(|part| {
-        let blobs = part.expect("a part is readable").path().join("blobs/sha256");
-        fs::read_dir(blobs).expect("a part has blobs").count()
-    });
-    let mut blobs: Vec<usize> = parts.collect();
-    blobs.sort_unstable();
-    assert_eq!(blobs, [2, 2, 6, 6]);
+    // What is pushed has its layers in the registry; what is not has them in the part.
+    let mut carried: Vec<(String, bool)> = Vec::new();
+    for part in fs::read_dir(project.path("parts")).expect("parts were written") {
+        let part = fs::read_to_string(part.expect("a part is readable").path().join("part.json"));
+        let part: serde_json::Value =
+            serde_json::from_str(&part.expect("a part has it")).expect("it is JSON");
+        for image in part["images"].as_array().expect("a list") {
+            let target = image["target"].as_str().expect("a name").to_string();
+            carried.push((target, image.get("repositories").is_none()));
+        }
+    }
+    carried.sort_unstable();
+    let expected =
+        [("api", false), ("api", false), ("base", false), ("base", false), ("tool", true), ("tool", true)];
+    assert_eq!(carried, expected.map(|(target, is_carried)| (target.to_string(), is_carried)));
 }
 
 /// The messages of a command that failed.

@@ -120,7 +120,7 @@ fn a_group_refuses_what_is_not_committed_and_tagged() {
     project.git(&["add", "."]);
     project.git(&["commit", "--quiet", "--message=first"]);
     let refused = |words: &[&str]| {
-        let ran = project.mab(&["plan", "release"]).run().failed(2);
+        let ran = project.mab(&["bake", "release"]).run().failed(2);
         for word in words {
             assert!(ran.stderr.contains(word), "{}", ran.stderr);
         }
@@ -134,6 +134,7 @@ fn a_group_refuses_what_is_not_committed_and_tagged() {
     refused(&["group `release` requires `clean`, but tracked files differ", "git status"]);
     // Others do not ask, and what would be done can be seen.
     project.mab(&["plan"]).run().succeeded();
+    project.mab(&["plan", "release"]).run().succeeded();
     assert_eq!(printed(&project, &["release"])["target"]["api"]["tags"][0], "r.example/api:1.2.4");
 }
 
@@ -149,9 +150,9 @@ fn a_release_comes_from_its_branch() {
     project.mab(&["plan"]).run().succeeded();
     project.git(&["checkout", "--quiet", "-b", "other"]);
     let said = "group `default` requires `branch`, but HEAD is on `other`, and releases come from `trunk`";
-    project.mab(&["plan"]).run().failed(2).says(said);
+    project.mab(&["bake"]).run().failed(2).says(said);
     project.git(&["checkout", "--quiet", "--detach"]);
-    project.mab(&["plan"]).run().failed(2).says("HEAD is on no branch");
+    project.mab(&["bake"]).run().failed(2).says("HEAD is on no branch");
     let own = "[project]\nplatforms = [\"linux/amd64\"]\n\
                [target.default]\nrequire = [\"branch\"]\ndockerfile-inline = \"FROM scratch\"\n";
     project.write("multiarch.toml", own);

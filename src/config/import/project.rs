@@ -67,6 +67,7 @@ pub fn project(
             left_out,
             environment,
             refusals: Vec::new(),
+            unmet: Vec::new(),
             lint: Default::default(),
         },
         problems,
