@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::base::payload::{Outcome, Stream};
+use super::story::Story;
+use crate::base::payload::{Outcome, StepCounts, Stream};
 use crate::base::{Digest, NodeId, Platform, StepId};
 use crate::diag::to_json;
 use crate::event::{Event, NodeEnd, NodeInfo, NodeKind, RunEnd, Transfer};
@@ -14,9 +15,9 @@ use crate::event::{Event, NodeEnd, NodeInfo, NodeKind, RunEnd, Transfer};
 /// Raised when a field changes its meaning or goes; new fields and events do not raise it.
 const VERSION: u32 = 1;
 
-/// The line for `event`, which came `now` after the start of the run, with its line end.
-pub fn line(event: &Event, now: Duration) -> String {
-    let record = Record { version: VERSION, at: milliseconds(now), event: Kind::from(event) };
+/// The line for `event`, which came `now` after the start of the run and is the last of `story`, with its line end.
+pub fn line(event: &Event, story: &Story, now: Duration) -> String {
+    let record = Record { version: VERSION, at: milliseconds(now), event: kind(event, story) };
     let mut line =
         serde_json::to_string(&record).expect("records hold only strings, numbers and JSON values");
     line.push('\n');
@@ -123,7 +124,24 @@ enum Kind<'a> {
     RunFinished {
         end: &'static str,
         elapsed: u64,
+        steps: Steps,
     },
+}
+
+/// All steps together. They run side by side, so that their time may be more than that of the run.
+#[derive(Serialize)]
+struct Steps {
+    built: usize,
+    reused: usize,
+    elapsed: u64,
+    /// Of that time.
+    emulated: u64,
+}
+
+impl From<StepCounts> for Steps {
+    fn from(StepCounts { built, reused, spent, emulated }: StepCounts) -> Self {
+        Self { built, reused, elapsed: milliseconds(spent), emulated: milliseconds(emulated) }
+    }
 }
 
 #[derive(Serialize)]
@@ -149,69 +167,65 @@ impl<'a> From<&'a NodeInfo> for Node<'a> {
     }
 }
 
-impl<'a> From<&'a Event> for Kind<'a> {
-    fn from(event: &'a Event) -> Self {
-        match event {
-            Event::RunStarted { nodes } => Self::RunStarted { nodes: nodes.iter().map(Node::from).collect() },
-            Event::NodeStarted { node } => Self::NodeStarted { node: node.0 },
-            Event::Assigned { node, worker } => Self::Assigned {
-                node: node.0,
-                builder: &worker.builder,
-                endpoint: worker.endpoint.as_deref(),
-            },
-            Event::StepStarted { node, step, stage, text, number, total, emulated } => Self::StepStarted {
-                node: node.0,
-                step: step.0,
-                stage,
-                text,
-                number: *number,
-                total: *total,
-                emulated: *emulated,
-            },
-            Event::StepFinished { node: NodeId(node), step: StepId(step), outcome: end, elapsed } => {
-                let (outcome, elapsed) = (outcome(*end), milliseconds(*elapsed));
-                Self::StepFinished { node: *node, step: *step, outcome, elapsed }
-            }
-            Event::Log { node, step, stream, line } => {
-                let stream = match stream {
-                    Stream::Stdout => "stdout",
-                    Stream::Stderr => "stderr",
-                };
-                Self::Log { node: node.0, step: step.0, stream, line }
-            }
-            Event::Transfer { node, what, item, done, total } => {
-                Self::Transfer { node: node.0, what: direction(*what), item, done: *done, total: *total }
-            }
-            Event::Blobs { node, done, total } => Self::Blobs { node: node.0, done: *done, total: *total },
-            Event::Notice { node, problem } => {
-                Self::Notice { node: node.map(|node| node.0), problem: to_json(problem) }
-            }
-            Event::Explained { node, explanation } => {
-                Self::Explained { node: node.0, explanation: explanation.to_json() }
-            }
-            Event::Image { node, summary } => Self::Image {
-                node: node.0,
-                platform: &summary.platform,
-                manifest: &summary.manifest,
-                size: summary.size,
-                layers: summary.layers,
-            },
-            Event::Merged { node, target, digest, platforms, names } => {
-                Self::Merged { node: node.0, target, digest, platforms, names }
-            }
-            Event::Tagged { node, target, reference, digest, unchanged } => {
-                Self::Tagged { node: node.0, target, reference, digest, unchanged: *unchanged }
-            }
-            Event::Written { node, kind, place } => Self::Written { node: node.0, kind, place },
-            Event::NodeFinished { node, end, elapsed } => node_finished(*node, end, *elapsed),
-            Event::RunFinished { end, elapsed } => {
-                let end = match end {
-                    RunEnd::Succeeded => "succeeded",
-                    RunEnd::Failed => "failed",
-                    RunEnd::Interrupted => "interrupted",
-                };
-                Self::RunFinished { end, elapsed: milliseconds(*elapsed) }
-            }
+fn kind<'a>(event: &'a Event, story: &Story) -> Kind<'a> {
+    match event {
+        Event::RunStarted { nodes } => Kind::RunStarted { nodes: nodes.iter().map(Node::from).collect() },
+        Event::NodeStarted { node } => Kind::NodeStarted { node: node.0 },
+        Event::Assigned { node, worker } => {
+            Kind::Assigned { node: node.0, builder: &worker.builder, endpoint: worker.endpoint.as_deref() }
+        }
+        Event::StepStarted { node, step, stage, text, number, total, emulated } => Kind::StepStarted {
+            node: node.0,
+            step: step.0,
+            stage,
+            text,
+            number: *number,
+            total: *total,
+            emulated: *emulated,
+        },
+        Event::StepFinished { node: NodeId(node), step: StepId(step), outcome: end, elapsed } => {
+            let (outcome, elapsed) = (outcome(*end), milliseconds(*elapsed));
+            Kind::StepFinished { node: *node, step: *step, outcome, elapsed }
+        }
+        Event::Log { node, step, stream, line } => {
+            let stream = match stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
+            };
+            Kind::Log { node: node.0, step: step.0, stream, line }
+        }
+        Event::Transfer { node, what, item, done, total } => {
+            Kind::Transfer { node: node.0, what: direction(*what), item, done: *done, total: *total }
+        }
+        Event::Blobs { node, done, total } => Kind::Blobs { node: node.0, done: *done, total: *total },
+        Event::Notice { node, problem } => {
+            Kind::Notice { node: node.map(|node| node.0), problem: to_json(problem) }
+        }
+        Event::Explained { node, explanation } => {
+            Kind::Explained { node: node.0, explanation: explanation.to_json() }
+        }
+        Event::Image { node, summary } => Kind::Image {
+            node: node.0,
+            platform: &summary.platform,
+            manifest: &summary.manifest,
+            size: summary.size,
+            layers: summary.layers,
+        },
+        Event::Merged { node, target, digest, platforms, names } => {
+            Kind::Merged { node: node.0, target, digest, platforms, names }
+        }
+        Event::Tagged { node, target, reference, digest, unchanged } => {
+            Kind::Tagged { node: node.0, target, reference, digest, unchanged: *unchanged }
+        }
+        Event::Written { node, kind, place } => Kind::Written { node: node.0, kind, place },
+        Event::NodeFinished { node, end, elapsed } => node_finished(*node, end, *elapsed),
+        Event::RunFinished { end, elapsed } => {
+            let end = match end {
+                RunEnd::Succeeded => "succeeded",
+                RunEnd::Failed => "failed",
+                RunEnd::Interrupted => "interrupted",
+            };
+            Kind::RunFinished { end, elapsed: milliseconds(*elapsed), steps: story.counts().into() }
         }
     }
 }
@@ -252,8 +266,12 @@ mod tests {
     use super::*;
 
     fn check(at: usize, events: &[(u64, Event)], expected: &str) {
+        let mut story = Story::default();
+        for (millis, event) in &events[..=at] {
+            story.tell(event, Duration::from_millis(*millis));
+        }
         let (millis, event) = &events[at];
-        assert_eq!(line(event, Duration::from_millis(*millis)), format!("{expected}\n"));
+        assert_eq!(line(event, &story, Duration::from_millis(*millis)), format!("{expected}\n"));
     }
 
     #[test]
@@ -273,14 +291,14 @@ mod tests {
         check(
             29,
             &events,
-            r#"{"version":1,"at":3450,"event":"run-finished","end":"succeeded","elapsed":3450}"#,
+            r#"{"version":1,"at":3450,"event":"run-finished","end":"succeeded","elapsed":3450,"steps":{"built":4,"reused":1,"elapsed":3170,"emulated":3000}}"#,
         );
     }
 
     #[test]
     fn failures_carry_their_problem() {
         let events = recorded::failed_build();
-        let text = line(&events[7].1, Duration::ZERO);
+        let text = line(&events[7].1, &Story::default(), Duration::ZERO);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["end"], "failed");
         assert_eq!(value["problem"]["code"], "build::command");
@@ -295,7 +313,7 @@ mod tests {
     #[test]
     fn every_line_is_json_and_only_one_line() {
         for (_, event) in recorded::first_build().iter().chain(&recorded::failed_build()) {
-            let text = line(event, Duration::ZERO);
+            let text = line(event, &Story::default(), Duration::ZERO);
             assert_eq!(text.matches('\n').count(), 1);
             assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
         }

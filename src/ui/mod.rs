@@ -193,7 +193,7 @@ impl View {
         let ended = self.story.ending_step(event);
         self.story.tell(event, now);
         let text = match &mut self.printer {
-            Printer::Json => json::line(event, now),
+            Printer::Json => json::line(event, &self.story, now),
             Printer::Quiet => String::new(),
             Printer::Plain(plain) => plain.lines(event, &self.story, ended.as_ref(), now),
             Printer::Tty(tty) => match tty.news(event, &self.story) {

@@ -167,6 +167,16 @@ impl Node {
 }
 
 impl Story {
+    /// Where the time of all nodes' steps went.
+    pub fn counts(&self) -> StepCounts {
+        self.nodes().fold(StepCounts::default(), |sum, node| StepCounts {
+            built: sum.built + node.counts.built,
+            reused: sum.reused + node.counts.reused,
+            spent: sum.spent + node.counts.spent,
+            emulated: sum.emulated + node.counts.emulated,
+        })
+    }
+
     /// Takes `event`, which came `now` after the start of the run, into the story.
     pub fn tell(&mut self, event: &Event, now: Duration) {
         match event {
