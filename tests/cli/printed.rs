@@ -30,7 +30,7 @@ args = { FEATURES = "none", COST = "$${x} %{y}", DEBUG = "1" }
 tags = ["1", "other.example/api:2"]
 labels = { "org.example.cost" = "${literally}" }
 annotations = ["index:a=b,c", "manifest[linux/arm64]:k=v"]
-output = ["type=oci,dest=api.tar,compression=zstd", "type=docker,dest=api-docker.tar"]
+output = ["type=oci,dest=api.tar,compression=zstd"]
 secret = ["id=npm,env=NPM_TOKEN", "id=netrc,src=secrets/{{ platform.arch }}", "id=plain"]
 ssh = ["default", "deploy=keys/a,keys/b"]
 ulimits = ["nofile=1024:2048"]
@@ -61,6 +61,8 @@ remove = ["stage"]
 matrix.axes = { site = ["de", "fr"] }
 dockerfile-inline = "FROM scratch\nCOPY multiarch.toml /\nLABEL site='{{ not a template }}'\n"
 args = { SITE = "{{ matrix.site }}" }
+platforms = ["linux/amd64"]
+output = ["type=docker,dest={{ matrix.site }}.tar"]
 tags = ["dev"]
 "#;
 
