@@ -84,7 +84,8 @@ impl Contexts {
         // Without the store, which is closed where it is let go.
         let entries: Vec<_> =
             walked.into_values().filter_map(context).map(|context| context.entries).collect();
-        std::thread::spawn(move || drop(entries));
+        // Where the system gives no further thread they are freed here.
+        let _ = std::thread::Builder::new().spawn(move || drop(entries));
     }
 }
 

@@ -37,7 +37,7 @@ impl Place {
         Ok(Self { process: process_of(pid)?, begun, shares_host_network })
     }
 
-    /// Of a pid namespace only the processes that are forked after it are.
+    /// Waits until the command has begun. A pid namespace is entered by the processes that are forked afterwards.
     fn enter(&self, namespaces: ThreadNameSpaceType) -> io::Result<()> {
         io::copy(&mut &self.begun, &mut io::sink())?;
         Ok(move_into_thread_name_spaces(self.process.as_fd(), namespaces)?)
