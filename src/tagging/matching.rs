@@ -16,6 +16,8 @@ pub struct Matcher {
     text: String,
     /// `/…/g` gives all matches in place of the groups of one.
     is_global: bool,
+    /// `/…/y` matches where the text begins, or the last match ended.
+    is_sticky: bool,
 }
 
 /// What a match gives, by number: the whole and its groups.
@@ -28,7 +30,7 @@ impl Matcher {
         if let Some(unknown) = flags.chars().find(|flag| !"dgimsuvy".contains(*flag)) {
             return Err(format!("there is no flag `{unknown}` of regular expressions"));
         }
-        let mut builder = RegexBuilder::new(&translated(pattern));
+        let mut builder = RegexBuilder::new(&translated(pattern, flags.contains(['u', 'v'])));
         builder
             .case_insensitive(flags.contains('i'))
             .multi_line(flags.contains('m'))
@@ -41,7 +43,12 @@ impl Matcher {
             let reason = reason.lines().last().unwrap_or_default().trim().to_string();
             format!("`{pattern}` is not a regular expression, or too large: {reason}")
         })?;
-        Ok(Self { regex, text: text.to_string(), is_global: flags.contains('g') })
+        Ok(Self {
+            regex,
+            text: text.to_string(),
+            is_global: flags.contains('g'),
+            is_sticky: flags.contains('y'),
+        })
     }
 
     pub fn text(&self) -> &str {
@@ -56,12 +63,21 @@ impl Matcher {
     pub fn find(&self, text: &str) -> Result<Option<Groups>, String> {
         let too_long = |_| "the regular expression takes too long".to_string();
         if self.is_global {
-            let all = self.regex.find_iter(text).take(100);
-            let all: Result<Groups, _> = all.map(|found| Ok(Some(found?.as_str().to_string()))).collect();
-            let all = all.map_err(too_long)?;
+            let (mut all, mut end) = (Groups::new(), 0);
+            for found in self.regex.find_iter(text).take(100) {
+                let found = found.map_err(too_long)?;
+                if self.is_sticky && found.start() != end {
+                    break;
+                }
+                end = found.end();
+                all.push(Some(found.as_str().to_string()));
+            }
             return Ok((!all.is_empty()).then_some(all));
         }
         let found = self.regex.captures(text).map_err(too_long)?;
+        let is_here =
+            |found: &fancy_regex::Captures<'_, str>| found.get(0).is_some_and(|whole| whole.start() == 0);
+        let found = found.filter(|found| !self.is_sticky || is_here(found));
         let group =
             |found: &fancy_regex::Captures<'_, str>, at| found.get(at).map(|part| part.as_str().to_string());
         Ok(found.map(|found| (0..found.len()).map(|at| group(&found, at)).collect()))
@@ -74,31 +90,17 @@ fn split(text: &str) -> (&str, &str) {
     inner.filter(|(pattern, _)| !pattern.is_empty()).unwrap_or((text, ""))
 }
 
-/// The pattern in the words of the library. There digits and letters are those of all scripts, and classes are sets of
-/// classes; in JavaScript they are ASCII's, and lists of letters.
-fn translated(pattern: &str) -> String {
+/// The pattern in the words of the library. There digits and letters are those of all scripts, classes are sets of
+/// classes, and a backslash gives more letters a meaning; in JavaScript they are ASCII's, and lists of letters.
+/// `is_strict` is for its flags `u` and `v`, with which a backslash before a letter means something or is wrong.
+fn translated(pattern: &str, is_strict: bool) -> String {
     let mut text = String::new();
     let mut in_class = false;
     let mut rest = pattern;
     while let Some(first) = rest.chars().next() {
         rest = &rest[first.len_utf8()..];
         match first {
-            '\\' => {
-                let Some(escaped) = rest.chars().next() else {
-                    text.push('\\');
-                    break;
-                };
-                rest = &rest[escaped.len_utf8()..];
-                match (escaped, in_class) {
-                    ('d', true) => text.push_str("0-9"),
-                    ('d', false) => text.push_str("[0-9]"),
-                    ('D', _) => text.push_str("[^0-9]"),
-                    ('w', true) => text.push_str("0-9A-Za-z_"),
-                    ('w', false) => text.push_str("[0-9A-Za-z_]"),
-                    ('W', _) => text.push_str("[^0-9A-Za-z_]"),
-                    (other, _) => text.extend(['\\', other]),
-                }
-            }
+            '\\' => rest = escape(rest, in_class, is_strict, pattern, &mut text),
             '[' if in_class => text.push_str("\\["),
             '&' | '~' if in_class => text.extend(['\\', first]),
             ']' if in_class => {
@@ -123,6 +125,37 @@ fn translated(pattern: &str) -> String {
         }
     }
     text
+}
+
+/// Adds what a backslash before `rest` means; what is left of it.
+fn escape<'t>(rest: &'t str, in_class: bool, is_strict: bool, pattern: &str, text: &mut String) -> &'t str {
+    let Some(escaped) = rest.chars().next() else {
+        text.push('\\');
+        return rest;
+    };
+    let after = &rest[escaped.len_utf8()..];
+    match (escaped, in_class) {
+        ('d', true) => text.push_str("0-9"),
+        ('d', false) => text.push_str("[0-9]"),
+        ('D', _) => text.push_str("[^0-9]"),
+        ('w', true) => text.push_str("0-9A-Za-z_"),
+        ('w', false) => text.push_str("[0-9A-Za-z_]"),
+        ('W', _) => text.push_str("[^0-9A-Za-z_]"),
+        ('b', true) => text.push_str("\\x08"),
+        ('x', _) if hexadecimal(after, 2).is_some() => text.push_str("\\x"),
+        ('u', _) if hexadecimal(after, 4).is_some() => text.push_str("\\u"),
+        ('k', false) if pattern.contains("(?<") => text.push_str("\\k"),
+        ('f' | 'n' | 'r' | 's' | 'S' | 't' | 'v', _) | ('b' | 'B', false) => text.extend(['\\', escaped]),
+        // Other letters are themselves.
+        (letter, _) if letter.is_ascii_alphabetic() && !is_strict => text.push(letter),
+        (other, _) => text.extend(['\\', other]),
+    }
+    after
+}
+
+/// As many digits as are wanted, if `text` begins with them.
+fn hexadecimal(text: &str, digits: usize) -> Option<&str> {
+    text.get(..digits).filter(|found| found.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -152,6 +185,16 @@ mod tests {
             (r"[[a-z&&b]+\]", "&[]", 0, Some("&[]")),
             (r"\[\d]", "[1]", 0, Some("[1]")),
             ("//", "a//", 0, Some("//")),
+            ("/1/y", "v1", 0, None),
+            ("/v|1/y", "v1", 0, Some("v")),
+            ("/\\d/gy", "12a3", 1, Some("2")),
+            ("/\\d/gy", "12a3", 2, Some("-")),
+            (r"\h\z", "hz", 0, Some("hz")),
+            (r"\x31\u0031\x", "11x", 0, Some("11x")),
+            (r"\p{L}", "v", 0, None),
+            (r"/\p{L}/u", "v", 0, Some("v")),
+            (r"(?<n>\d)\k<n>", "122", 0, Some("22")),
+            (r"v{x}", "v{x}", 0, Some("v{x}")),
         ] {
             assert_eq!(find(pattern, text, group).as_deref(), expected, "{pattern} {text}");
         }

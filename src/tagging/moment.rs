@@ -8,13 +8,13 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, Zoned};
 
 /// What a format may be made of, longest first.
-const TOKENS: [&str; 52] = [
-    "YYYYYY", "YYYYY", "Hmmss", "hmmss", "YYYY", "MMMM", "DDDD", "DDDo", "dddd", "gggg", "GGGG", "MMM",
-    "DDD", "ddd", "Hmm", "hmm", "YY", "MM", "Mo", "DD", "Do", "dd", "do", "ww", "wo", "WW", "Wo", "Qo", "gg",
-    "GG", "HH", "hh", "kk", "mm", "ss", "ZZ", "zz", "Y", "M", "D", "d", "e", "E", "w", "W", "Q", "H", "h",
-    "k", "m", "s", "a",
+const TOKENS: [&str; 63] = [
+    "YYYYYY", "YYYYY", "Hmmss", "hmmss", "ggggg", "GGGGG", "NNNNN", "YYYY", "MMMM", "DDDD", "DDDo", "dddd",
+    "gggg", "GGGG", "NNNN", "yyyy", "MMM", "DDD", "ddd", "Hmm", "hmm", "NNN", "yyy", "YY", "MM", "Mo", "DD",
+    "Do", "dd", "do", "ww", "wo", "WW", "Wo", "Qo", "gg", "GG", "HH", "hh", "kk", "mm", "ss", "ZZ", "zz",
+    "NN", "yy", "yo", "Y", "M", "D", "d", "e", "E", "w", "W", "Q", "H", "h", "k", "m", "s", "a", "y",
 ];
-const SINGLE: [&str; 5] = ["A", "X", "x", "Z", "z"];
+const SINGLE: [&str; 6] = ["A", "N", "X", "x", "Z", "z"];
 
 /// Longer formats are none.
 const LONGEST: usize = 256;
@@ -46,7 +46,10 @@ pub fn format(format: &str, time: Timestamp, zone: &TimeZone) -> Result<String, 
     if format.len() > LONGEST {
         return Err(format!("the format has more than {LONGEST} bytes"));
     }
-    Ok(format_zoned(format, &time.to_zoned(zone.clone())))
+    Ok(match format {
+        "" => iso(time, zone),
+        format => format_zoned(format, &time.to_zoned(zone.clone())),
+    })
 }
 
 fn format_zoned(format: &str, time: &Zoned) -> String {
@@ -62,7 +65,8 @@ fn format_zoned(format: &str, time: &Zoned) -> String {
             rest = &rest[token.len()..];
         } else if first == '\\' {
             // What follows stands for itself.
-            let length = token_at(&rest[1..]).map_or(0, str::len);
+            let letter = || rest[1..].chars().next().map_or(0, char::len_utf8);
+            let length = token_at(&rest[1..]).map_or_else(letter, str::len);
             text.push_str(&rest[1..1 + length]);
             rest = &rest[1 + length..];
         } else {
@@ -147,7 +151,10 @@ fn value(token: &str, time: &Zoned) -> String {
         "YYYYY" => format!("{:05}", time.year()),
         "YYYY" => format!("{:04}", time.year()),
         "YY" => format!("{:02}", time.year().rem_euclid(100)),
-        "Y" => time.year().to_string(),
+        "Y" | "y" | "yy" | "yyy" | "yyyy" => time.year().to_string(),
+        "yo" => ordinal(time.year().into()),
+        "N" | "NN" | "NNN" | "NNNNN" => "AD".to_string(),
+        "NNNN" => "Anno Domini".to_string(),
         "MMMM" => month.to_string(),
         "MMM" => month[..3].to_string(),
         "MM" => format!("{:02}", time.month()),
@@ -207,6 +214,8 @@ fn of_week(token: &str, time: &Zoned) -> String {
         "WW" => format!("{:02}", iso.week()),
         "Wo" => ordinal(iso.week().into()),
         "W" => iso.week().to_string(),
+        "ggggg" => format!("{year:05}"),
+        "GGGGG" => format!("{:05}", iso.year()),
         "gggg" => format!("{year:04}"),
         "gg" => format!("{:02}", year.rem_euclid(100)),
         "GGGG" => format!("{:04}", iso.year()),
@@ -290,6 +299,10 @@ mod tests {
             ),
             ("LLL|LLLL", "UTC", "January 10, 2020 12:30 AM|Friday, January 10, 2020 12:30 AM"),
             ("YYYY-[Q]Q é ü", "UTC", "2020-Q1 é ü"),
+            ("ggggg GGGGG y yyyy yo", "UTC", "02020 02020 2020 2020 2020th"),
+            ("N NNNN", "UTC", "AD Anno Domini"),
+            ("\\[YYYY] [x]YYYY[D", "UTC", "[2020] x2020[10"),
+            ("", "UTC", "2020-01-10T00:30:05Z"),
         ] {
             assert_eq!(format(text, time, &zone(name).unwrap()).as_deref(), Ok(expected), "{text} {name}");
         }
