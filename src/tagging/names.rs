@@ -71,8 +71,8 @@ impl Names for OfRelease<'_> {
 impl Names for Times<'_> {
     fn value(&self, call: &Call) -> Result<Option<Datum>, String> {
         match call.name.as_str() {
-            "date" => date(call, self.0.now).map(Some),
-            "commit_date" => date(call, self.0.commit_date).map(Some),
+            "date" => date(call, self.0.now, self.0.is_compatible).map(Some),
+            "commit_date" => date(call, self.0.commit_date, self.0.is_compatible).map(Some),
             _ => Ok(None),
         }
     }
@@ -83,14 +83,17 @@ impl Names for Times<'_> {
 }
 
 /// `date 'FORMAT' tz='ZONE'`
-fn date(call: &Call, time: Timestamp) -> Result<Datum, String> {
+fn date(call: &Call, time: Timestamp, is_compatible: bool) -> Result<Datum, String> {
     let name = &call.name;
     let mut zone = TimeZone::UTC;
     for (key, value) in &call.named {
         zone = match (key.as_str(), value) {
-            ("tz", Operand::Text(text)) => {
-                moment::zone(text).ok_or_else(|| format!("there is no time zone `{text}`"))?
-            }
+            ("tz", Operand::Text(text)) => match moment::zone(text) {
+                Some(zone) => zone,
+                // There it is told in the log, and the time stays as it is.
+                None if is_compatible && !text.is_empty() => TimeZone::UTC,
+                None => return Err(format!("there is no time zone `{text}`")),
+            },
             ("tz", _) => {
                 return Err(format!("`tz` of `{name}` is a quoted name, such as `tz='Europe/Berlin'`"));
             }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
+use super::rule::script_number;
 use super::versions::{Release, Scheme};
 use crate::facts::{Checkout, CiEvent, CiFacts, Facts};
 
@@ -193,7 +194,8 @@ impl Occasion {
 fn short_length(given: Option<&str>) -> Result<usize, String> {
     match given.map(str::trim).filter(|text| !text.is_empty()) {
         None => Ok(SHORT),
-        Some(text) => text.parse().map_err(|_| {
+        // As a number of letters it is cut, and none is below zero.
+        Some(text) => script_number(text).map(|number| number as usize).ok_or_else(|| {
             format!("the environment's `DOCKER_METADATA_SHORT_SHA_LENGTH` is `{text}`, which is no number")
         }),
     }

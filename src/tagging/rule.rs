@@ -147,11 +147,9 @@ impl Rule {
         };
         let priority = match attribute("priority") {
             None => kind.priority(),
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|number: &f64| number.is_finite())
-                .ok_or(("priority", "`priority` must be a number".to_string()))?,
+            Some(text) => {
+                script_number(&text).ok_or(("priority", "`priority` must be a number".to_string()))?
+            }
         };
         let enable = attribute("enable").unwrap_or("true".into());
         let matcher = match kind {
@@ -195,6 +193,20 @@ impl Rule {
             of(Action::Ref(RefEvent::Tag), None, Kind::Ref.priority()),
             of(Action::Ref(RefEvent::PullRequest), Some("pr-"), Kind::Ref.priority()),
         ]
+    }
+}
+
+/// A finite number as JavaScript reads one: nothing is zero, and `0x1f` is one.
+pub fn script_number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    for (start, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(digits) = text.strip_prefix(start) {
+            return u32::from_str_radix(digits, radix).ok().map(f64::from);
+        }
+    }
+    match text {
+        "" => Some(0.0),
+        _ => text.parse().ok().filter(|number: &f64| number.is_finite()),
     }
 }
 

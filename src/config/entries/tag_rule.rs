@@ -11,9 +11,10 @@ use crate::tagging::{Flavor, Kind, Rule, fields, pair};
 const CODE: &str = "config::bad-tag-rule";
 
 /// The rules of an entry, none for an empty text. `has_room` says whether there may be one more, with or without an
-/// expression.
+/// expression. With `is_lenient`, lines may have attributes that nobody knows, as they may there.
 pub fn resolve(
     declared: &EntryDeclaration,
+    is_lenient: bool,
     has_room: &dyn Fn(bool) -> bool,
 ) -> Result<Vec<Located<Rule>>, Vec<Problem>> {
     match declared {
@@ -24,7 +25,7 @@ pub fn resolve(
                     problems.push(too_much(text));
                     break;
                 }
-                match of_line(text, line).and_then(|fields| rule(fields, true)) {
+                match of_line(text, line).and_then(|fields| rule(fields, Some(is_lenient))) {
                     Ok(rule) => rules.push(rule),
                     Err(found) => problems.extend(found),
                 }
@@ -39,7 +40,7 @@ pub fn resolve(
                 return Err(vec![too_much(text)]);
             }
             let fields = declared.fields(CODE, |text| Ok(text.value.clone()), |_| None)?;
-            fields.map(|fields| rule(fields, false)).transpose().map(|rule| rule.into_iter().collect())
+            fields.map(|fields| rule(fields, None)).transpose().map(|rule| rule.into_iter().collect())
         }
     }
 }
@@ -108,8 +109,8 @@ fn of_line<'t>(text: &'t Text, line: &str) -> Result<Fields<'t>, Vec<Problem>> {
     Ok(Fields { code: CODE, title: String::new(), text, place, rest, problems: Vec::new() })
 }
 
-/// `is_line` is for lines of metadata-action, which may have attributes of other types.
-fn rule(mut fields: Fields<'_>, is_line: bool) -> Result<Located<Rule>, Vec<Problem>> {
+/// `line` is for those of metadata-action, which may have attributes of other types; and of none, if it says so.
+fn rule(mut fields: Fields<'_>, line: Option<bool>) -> Result<Located<Rule>, Vec<Problem>> {
     fields.title = "a tag rule".to_string();
     let Some(kind) = kind(&mut fields) else { return Err(fields.problems) };
     fields.title = format!("a tag rule of type `{}`", kind.name());
@@ -130,7 +131,9 @@ fn rule(mut fields: Fields<'_>, is_line: bool) -> Result<Located<Rule>, Vec<Prob
         }
     };
     fields.take_known(&known);
-    if is_line {
+    if line == Some(true) {
+        fields.rest.clear();
+    } else if line.is_some() {
         let others = Kind::NAMES.iter().flat_map(|(_, kind)| kind.attributes()).copied();
         fields.take_known(&others.collect::<Vec<&str>>());
     }

@@ -42,7 +42,7 @@ impl<'a> Occasions<'a> {
 
 /// The rules of entries, read once however many targets have them.
 #[derive(Default)]
-pub struct KnownRules(Mutex<HashMap<usize, Arc<EntryRules>>>);
+pub struct KnownRules(Mutex<HashMap<(usize, bool), Arc<EntryRules>>>);
 
 type EntryRules = Result<Vec<Located<Arc<Rule>>>, Vec<Problem>>;
 
@@ -58,13 +58,13 @@ fn matching(rule: &Rule) -> usize {
 
 impl KnownRules {
     /// Entries live as long as the run, so that where one is says which it is.
-    fn of(&self, entry: &EntryDeclaration, budget: &Budget) -> Arc<EntryRules> {
-        let place = std::ptr::from_ref(entry) as usize;
+    fn of(&self, entry: &EntryDeclaration, is_compatible: bool, budget: &Budget) -> Arc<EntryRules> {
+        let place = (std::ptr::from_ref(entry) as usize, is_compatible);
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known().get(&place) {
             return known.clone();
         }
-        let rules = tag_rule::resolve(entry, &|has_expression| {
+        let rules = tag_rule::resolve(entry, is_compatible, &|has_expression| {
             budget.work(if has_expression { COMPILING } else { READING }).is_ok()
         });
         let wrap = |rule: Located<Rule>| Located { value: Arc::new(rule.value), place: rule.place };
@@ -157,8 +157,9 @@ impl<'w> Resolver<'w, '_, '_> {
 
     fn rules(&mut self, declared: Vec<&'w Conditional<EntryDeclaration>>) -> Vec<Located<Arc<Rule>>> {
         let mut rules = Vec::new();
+        let is_compatible = self.is_compatible();
         for entry in self.holding(declared) {
-            match &*self.world.rules.of(entry, self.world.templates.budget()) {
+            match &*self.world.rules.of(entry, is_compatible, self.world.templates.budget()) {
                 Ok(found) => rules.extend(found.iter().cloned()),
                 Err(problems) => problems.iter().for_each(|problem| self.report(problem.clone())),
             }

@@ -85,6 +85,15 @@ pub enum Operand {
     Name(String),
 }
 
+impl Operand {
+    fn into_name(self) -> String {
+        match self {
+            Self::Text(text) | Self::Number(text) | Self::Name(text) => text,
+            Self::Boolean(truth) => truth.to_string(),
+        }
+    }
+}
+
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Datum {
@@ -181,7 +190,9 @@ mod tests {
             ("{{#if zero}}", Err("`{{#if}}` is not closed")),
             ("{{/if}}", Err("`{{/if}}` closes a block that is not open")),
             ("{{> part}}", Err("`{{> part}}` is not part of the language of tag rules")),
-            ("{{'x'}}", Err("`{{'x'}}` does not begin with a name")),
+            ("{{'zero'}}{{\"branch\"}}{{'x y'}}{{1}}{{true}}", Ok("0a&amp;b")),
+            ("{{'say' 'it\\'s }}'}}{{{say \"\\\"\"}}}", Ok("it&#x27;s }}0\"0")),
+            ("{{(say 'x')}}", Err("`{{(say 'x')}}` does not begin with a name")),
             ("{{a (b)}}", Err("there is no function `a`")),
             ("{{say (say 'x' tz='y'}}", Err("`(say 'x' tz='y'` is not a name, a number or a quoted text")),
             ("{{branch as |x|}}", Err("`{{branch as |x|}}` is no block, and names nothing with `as`")),

@@ -135,6 +135,8 @@ impl<'t> Words<'t> {
         }
         let path = match self.argument(depth) {
             Ok(Argument::Path(path)) => path,
+            // What is quoted is a name all the same, and so is a number.
+            Ok(Argument::Literal(literal)) => Path { from: From::Here, parts: vec![literal.into_name()] },
             _ => return Err(format!("`{{{{{}}}}}` does not begin with a name", self.inside)),
         };
         let (mut arguments, mut named) = (Vec::new(), Vec::new());
@@ -174,9 +176,9 @@ impl<'t> Words<'t> {
             return Ok(Argument::Inner(inner));
         }
         if let Some(quote) = text.chars().next().filter(|letter| matches!(letter, '"' | '\'')) {
-            let end = text[1..].find(quote).ok_or_else(|| unreadable(text))?;
-            self.rest = &text[end + 2..];
-            return Ok(Argument::Literal(Operand::Text(text[1..=end].to_string())));
+            let (quoted, after) = quoted(&text[1..], quote).ok_or_else(|| unreadable(text))?;
+            self.rest = after;
+            return Ok(Argument::Literal(Operand::Text(quoted)));
         }
         let ends = |letter: char| letter.is_whitespace() || matches!(letter, '(' | ')');
         let (word, after) = text.split_at(text.find(ends).unwrap_or(text.len()));
@@ -189,6 +191,14 @@ impl<'t> Words<'t> {
             _ => Argument::Path(path(word).ok_or_else(|| unreadable(text))?),
         })
     }
+}
+
+/// What stands before the closing `quote`, and what after it. A backslash keeps a quote.
+fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
+    let kept = format!("\\{quote}");
+    let ends = |(at, _): &(usize, &str)| !text[..*at].ends_with('\\');
+    let (end, _) = text.match_indices(quote).find(ends)?;
+    Some((text[..end].replace(&kept, &quote.to_string()), &text[end + 1..]))
 }
 
 fn is_number(word: &str) -> bool {

@@ -65,9 +65,12 @@ fn tag_at(text: &str) -> Result<(&str, bool, &str), String> {
     }
     let inside = &text[opening..];
     let mut quote = None;
+    let mut is_kept = false;
     let is_comment = inside.starts_with('!');
     for (at, letter) in inside.char_indices() {
+        let follows_backslash = std::mem::replace(&mut is_kept, letter == '\\');
         match quote {
+            Some(open) if open == letter && follows_backslash => {}
             Some(open) if open == letter => quote = None,
             Some(_) => {}
             None if matches!(letter, '"' | '\'') && !is_comment => quote = Some(letter),
