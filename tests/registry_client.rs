@@ -401,10 +401,10 @@ async fn certificates_are_verified_even_on_loopback() {
     let (address, answered) = tls_registry();
     let reference: Reference = format!("{address}/app:1").parse().unwrap();
     let refused = anybody().resolve(&reference).await;
-    assert!(
-        matches!(&refused, Err(RegistryError::Protocol { detail, .. }) if detail.contains("certificate")),
-        "{refused:?}"
-    );
+    let problem = refused.unwrap_err().problem();
+    assert_eq!(problem.code, "registry::certificate");
+    let settings = format!("`ca = \"FILE.pem\"` in `[registry.\"{address}\"]`");
+    assert!(problem.help.unwrap_or_default().ends_with(&settings));
     assert_eq!(answered.load(Ordering::SeqCst), 0);
 
     let trusting = |name: &str| {
@@ -413,7 +413,7 @@ async fn certificates_are_verified_even_on_loopback() {
     };
     // Whoever answers for one registry does not for another.
     let refused = trusting("registry.example.com").resolve(&reference).await;
-    assert!(matches!(&refused, Err(RegistryError::Protocol { .. })), "{refused:?}");
+    assert!(matches!(&refused, Err(RegistryError::Certificate { .. })), "{refused:?}");
     let resolved = trusting(&address).resolve(&reference).await.unwrap();
     assert_eq!(resolved.bytes, b"{}");
 }

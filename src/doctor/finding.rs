@@ -175,6 +175,7 @@ pub fn explaining(code: &str) -> Option<Check> {
         | "registry::broken-connection"
         | "registry::unauthorized"
         | "registry::denied"
+        | "registry::certificate"
         | "registry::credentials" => Check::Registry,
         "builder::unreachable" | "builder::no-match" | "builder::no-worker" | "builder::lost" => {
             Check::Builder

@@ -38,6 +38,8 @@ pub enum RegistryError {
     Refused { host: String, what: String, status: u16, code: String, detail: String },
     #[error("`{host}` does not keep to the protocol: {detail}")]
     Protocol { host: String, detail: String },
+    #[error("`{host}` shows a certificate that is not accepted: {cause}")]
+    Certificate { host: String, cause: String },
     #[error("{what} has the digest {actual}, not {expected}")]
     DigestMismatch { what: String, expected: Digest, actual: Digest },
     #[error("{what} has {actual} bytes, not {expected}")]
@@ -104,6 +106,7 @@ impl RegistryError {
             Self::Unavailable { .. } => "registry::unavailable",
             Self::Refused { .. } => "registry::refused",
             Self::Protocol { .. } => "registry::protocol",
+            Self::Certificate { .. } => "registry::certificate",
             Self::DigestMismatch { .. } => "registry::digest-mismatch",
             Self::SizeMismatch { .. } => "registry::size-mismatch",
             Self::TooLarge { .. } => "registry::too-large",
@@ -146,6 +149,12 @@ impl RegistryError {
             Self::RateLimited { .. } => "wait, or log in with an account that has a higher limit".to_string(),
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 "the content was changed on its way or in the registry; it was not used".to_string()
+            }
+            Self::Certificate { host, .. } => format!(
+                "name the authority that made it in your own settings: `ca = \"FILE.pem\"` in `[registry.\"{host}\"]`"
+            ),
+            Self::Credentials { place, .. } if place == "DOCKER_AUTH_CONFIG" => {
+                "correct the variable, or unset it, so that the config file counts".to_string()
             }
             Self::Credentials { .. } => "correct the file, or log in again with `mab login`".to_string(),
             Self::Refused { status: 404, .. } => {
@@ -248,5 +257,8 @@ mod tests {
             )
         );
         assert_eq!(problem.help.as_deref(), Some("check the spelling, or run `mab login ghcr.io`"));
+        let error = RegistryError::Credentials { place: "DOCKER_AUTH_CONFIG".into(), cause: "x".into() };
+        let help = "correct the variable, or unset it, so that the config file counts";
+        assert_eq!(error.problem().help.as_deref(), Some(help));
     }
 }

@@ -349,8 +349,7 @@ impl Failure {
     fn into_error(self, host: String) -> RegistryError {
         match self {
             Self::Http(error) if is_certificate_error(&error) => {
-                let detail = format!("its certificate is not accepted: {}", innermost(&error));
-                RegistryError::Protocol { host, detail }
+                RegistryError::Certificate { host, cause: innermost(&error) }
             }
             Self::Http(error) if error.is_connect() => {
                 RegistryError::Unreachable { host, cause: innermost(&error) }
