@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 pub use self::changes::{Changes, ChangesError};
 pub use self::checkout::Checkout;
-pub use self::ci::{CiFacts, Event as CiEvent, FACTS as CI_FACTS};
+pub use self::ci::{CiFacts, Event as CiEvent, FACTS as CI_FACTS, page_of};
 pub use self::git::{Error as GitError, GitFacts, Questions as GitQuestions, is_ancestor};
 pub use self::host::Directories;
 use crate::base::Platform;

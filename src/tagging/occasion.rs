@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::rule::script_number;
 use super::versions::{Release, Scheme};
-use crate::facts::{Checkout, CiEvent, CiFacts, Facts};
+use crate::facts::{Checkout, CiEvent, CiFacts, Facts, page_of};
 
 /// Letters of a short hash.
 const SHORT: usize = 7;
@@ -239,9 +239,8 @@ fn is_merged(ci: &CiFacts) -> bool {
 fn repository(facts: &Facts) -> Repository {
     let ci = facts.ci.as_ref();
     let remote = facts.git.as_ref().and_then(|git| git.remote.as_deref());
-    let page =
-        remote.filter(|url| url.starts_with("http")).map(|url| url.trim_end_matches(".git").to_string());
-    let url = ci.and_then(|ci| ci.repository_url.clone()).or(page).unwrap_or_default();
+    let page = || remote.and_then(page_of);
+    let url = ci.and_then(|ci| ci.repository_url.clone()).or_else(page).unwrap_or_default();
     let named = |path: &str| path.trim_end_matches(".git").rsplit(['/', ':']).next().map(str::to_string);
     let title = ci.and_then(|ci| ci.title.clone().or_else(|| named(ci.repository.as_deref()?)));
     let owned = |text: Option<&String>| text.cloned().unwrap_or_default();

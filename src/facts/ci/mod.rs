@@ -183,6 +183,29 @@ pub(super) fn without_credentials(url: &str) -> String {
     }
 }
 
+/// The page of a repository, from where it is fetched: `https://host/owner/name` for `git@host:owner/name.git`.
+pub fn page_of(remote: &str) -> Option<String> {
+    let remote = without_credentials(remote);
+    let (scheme, host, path) = match remote.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => {
+            let (host, path) = rest.split_once('/')?;
+            (scheme, host, path)
+        }
+        Some(("ssh" | "git", rest)) => {
+            let (host, path) = rest.split_once('/')?;
+            ("https", host.split(':').next()?, path)
+        }
+        Some(_) => return None,
+        None => {
+            let (host, path) = remote.split_once(':')?;
+            ("https", host.rsplit('@').next()?, path)
+        }
+    };
+    let path = path.trim_matches('/').trim_end_matches(".git");
+    let is_one = !host.is_empty() && !host.contains('/') && !path.is_empty();
+    is_one.then(|| format!("{scheme}://{host}/{path}"))
+}
+
 /// `owner/name` of a repository's URL.
 fn slug_of(url: &str) -> Option<String> {
     let path = match url.split_once("://") {

@@ -1,6 +1,6 @@
 //! The systems that say all they know in the environment, one function each.
 
-use super::{CiFacts, Event, Variables, slug_of, time_of, without_credentials};
+use super::{CiFacts, Event, Variables, page_of, slug_of, time_of};
 
 pub(super) fn read(variables: Variables<'_>) -> Option<CiFacts> {
     let is_set = |name: &str| variables.get(name).is_some();
@@ -85,7 +85,7 @@ fn circleci(variables: Variables<'_>) -> CiFacts {
         tag: variables.owned("CIRCLE_TAG"),
         sha: variables.owned("CIRCLE_SHA1"),
         pull_request: variables.owned("CIRCLE_PR_NUMBER").or_else(of_url),
-        repository_url: variables.get("CIRCLE_REPOSITORY_URL").map(without_credentials),
+        repository_url: variables.get("CIRCLE_REPOSITORY_URL").and_then(page_of),
         repository: repository.map(|(owner, name)| format!("{owner}/{name}")),
         run_url: variables.owned("CIRCLE_BUILD_URL"),
         ..CiFacts::default()
@@ -95,7 +95,7 @@ fn circleci(variables: Variables<'_>) -> CiFacts {
 
 /// The commit may be the word `HEAD`, and no pull request is the word `false`.
 fn buildkite(variables: Variables<'_>) -> CiFacts {
-    let url = variables.get("BUILDKITE_REPO").map(without_credentials);
+    let remote = variables.get("BUILDKITE_REPO");
     CiFacts {
         system: "buildkite",
         event_name: variables.owned("BUILDKITE_SOURCE"),
@@ -105,8 +105,8 @@ fn buildkite(variables: Variables<'_>) -> CiFacts {
         pull_request: variables.owned("BUILDKITE_PULL_REQUEST").filter(|number| number != "false"),
         base_branch: variables.owned("BUILDKITE_PULL_REQUEST_BASE_BRANCH"),
         default_branch: variables.owned("BUILDKITE_PIPELINE_DEFAULT_BRANCH"),
-        repository: url.as_deref().and_then(slug_of),
-        repository_url: url,
+        repository: remote.and_then(slug_of),
+        repository_url: remote.and_then(page_of),
         run_url: variables.owned("BUILDKITE_BUILD_URL"),
         ..CiFacts::default()
     }
@@ -122,7 +122,7 @@ fn jenkins(variables: Variables<'_>) -> CiFacts {
     let tag = variables.owned("TAG_NAME");
     let branch = if pull_request.is_some() { source } else { own().or_else(remote) };
     let is_default = variables.is("BRANCH_IS_PRIMARY", "true");
-    let url = variables.get("GIT_URL").map(without_credentials);
+    let remote = variables.get("GIT_URL");
     CiFacts {
         system: "jenkins",
         default_branch: branch.clone().filter(|_| is_default && pull_request.is_none()),
@@ -131,8 +131,8 @@ fn jenkins(variables: Variables<'_>) -> CiFacts {
         sha: variables.owned("GIT_COMMIT"),
         pull_request,
         base_branch: variables.first(&["CHANGE_TARGET", "ghprbTargetBranch", "gitlabTargetBranch"]),
-        repository: url.as_deref().and_then(slug_of),
-        repository_url: url,
+        repository: remote.and_then(slug_of),
+        repository_url: remote.and_then(page_of),
         run_url: variables.owned("BUILD_URL"),
         ..CiFacts::default()
     }
@@ -157,7 +157,7 @@ fn azure(variables: Variables<'_>) -> CiFacts {
     if variables.is("BUILD_REASON", "Schedule") {
         facts.event = Event::Schedule;
     }
-    facts.repository_url = variables.get("BUILD_REPOSITORY_URI").map(without_credentials);
+    facts.repository_url = variables.get("BUILD_REPOSITORY_URI").and_then(page_of);
     facts.repository = variables.owned("BUILD_REPOSITORY_NAME");
     let collection = variables.get("SYSTEM_COLLECTIONURI").zip(variables.get("SYSTEM_TEAMPROJECT"));
     facts.run_url = collection.zip(variables.get("BUILD_BUILDID")).map(|((collection, project), build)| {
@@ -167,7 +167,7 @@ fn azure(variables: Variables<'_>) -> CiFacts {
 }
 
 fn bitbucket(variables: Variables<'_>) -> CiFacts {
-    let url = variables.get("BITBUCKET_GIT_HTTP_ORIGIN").map(without_credentials);
+    let url = variables.get("BITBUCKET_GIT_HTTP_ORIGIN").and_then(page_of);
     let run = url.as_ref().zip(variables.get("BITBUCKET_BUILD_NUMBER"));
     CiFacts {
         system: "bitbucket",

@@ -136,13 +136,13 @@ fn systems_that_say_all_in_the_environment() {
         "CIRCLECI=true CIRCLE_BRANCH=b CIRCLE_PULL_REQUEST=https://git.example/o/r/pull/12 CIRCLE_PROJECT_USERNAME=o \
          CIRCLE_PROJECT_REPONAME=r CIRCLE_REPOSITORY_URL=git@git.example:o/r.git",
         None,
-        "circleci pull-request ref=refs/heads/b branch=b pr=12 url=git@git.example:o/r.git repo=o/r",
+        "circleci pull-request ref=refs/heads/b branch=b pr=12 url=https://git.example/o/r repo=o/r",
     );
     check(
         "BUILDKITE=true BUILDKITE_BRANCH=main BUILDKITE_COMMIT=HEAD BUILDKITE_PULL_REQUEST=false \
          BUILDKITE_REPO=https://t0ken@git.example/o/r.git",
         None,
-        "buildkite branch ref=refs/heads/main branch=main url=https://git.example/o/r.git repo=o/r",
+        "buildkite branch ref=refs/heads/main branch=main url=https://git.example/o/r repo=o/r",
     );
     check(
         "JENKINS_URL=x BRANCH_NAME=PR-7 CHANGE_ID=7 CHANGE_BRANCH=topic CHANGE_TARGET=main GIT_COMMIT=abc",
@@ -225,4 +225,21 @@ fn flags_are_facts_by_name() {
     assert_eq!(facts.map(|facts| show(&facts)).as_deref(), Some("other tag ref=refs/tags/v1 tag=v1"));
     assert_eq!(CiFacts::overridden(None, &said(&[("sha", "")]).unwrap()), None);
     assert_eq!(said(&[("reff", "x")]), Err("reff".to_string()));
+}
+
+#[test]
+fn remotes_have_pages() {
+    for (remote, expected) in [
+        ("git@git.example:o/r.git", Some("https://git.example/o/r")),
+        ("git.example:o/r", Some("https://git.example/o/r")),
+        ("ssh://git@git.example:2222/o/r.git/", Some("https://git.example/o/r")),
+        ("https://t0ken@git.example/o/r.git", Some("https://git.example/o/r")),
+        ("http://git.example:3000/o/r", Some("http://git.example:3000/o/r")),
+        ("git://git.example/r.git", Some("https://git.example/r")),
+        ("file:///srv/r.git", None),
+        ("/srv/git:r.git", None),
+        ("../r.git", None),
+    ] {
+        assert_eq!(page_of(remote).as_deref(), expected, "{remote}");
+    }
 }
