@@ -225,6 +225,8 @@ fn what_is_cut_or_lies_moves_no_tag() {
     );
     check(&|part| edit(part, "\"format\": 1", "\"format\": 2"), "in a form that this version does not know");
     check(&|part| edit(part, "\"format\": 1,", "\"format\": 1, \"more\": 1,"), "unknown field `more`");
+    let lock = format!("\"lock\": \"sha256:{}\"", "1".repeat(64));
+    check(&|part| edit(part, "\"lock\": null", &lock), "`multiarch.lock` is sha256:DIGEST");
     check(&|part| edit(part, "\"version\": \"", "\"version\": \"9"), "the version of mab is 9");
     check(
         &|part| edit(part, "contexts.busybox", "contexts.other"),
