@@ -80,7 +80,7 @@ pub async fn log(
 ) -> Result<Document, Failure> {
     let places = places(options, facts)?;
     let registry = session::registry(facts, false).map_err(|problem| vec![*problem])?;
-    let (mut text, mut entries) = (String::new(), Vec::new());
+    let (mut text, mut entries, mut warnings) = (String::new(), Vec::new(), Vec::new());
     for (repository, tag) in places {
         let journals = Journals::new(&registry, &repository);
         let listed = journals.list().await.map_err(|error| failed(error.into()))?;
@@ -101,11 +101,24 @@ pub async fn log(
             text.push_str(&entry_text(&found.journal, found.end, &repository));
             entries.push(entry_json(&found.journal, found.end, &repository));
         }
+        if left == most && most > 0 {
+            warnings.push(unknown(&repository, tag.as_deref()));
+        }
     }
     if is_json {
         text = format!("{:#}\n", Value::Array(entries));
     }
-    Ok(Document { text, warnings: Vec::new() })
+    Ok(Document { text, warnings })
+}
+
+fn unknown(repository: &Reference, tag: Option<&str>) -> Problem {
+    let repository = repository.familiar();
+    let what = match tag {
+        Some(tag) => format!("of `{repository}:{tag}`"),
+        None => format!("to `{repository}`"),
+    };
+    let help = format!("other tools leave no journals; `mab ls {repository}` shows the tags that there are");
+    Problem::warning("release::none", format!("no publication {what} is known")).help(help)
 }
 
 /// What a publication did, or would do, one line for each name.

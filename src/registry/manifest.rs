@@ -91,12 +91,19 @@ impl Registry {
     /// The repository's tags, as the registry orders them.
     pub async fn tags(&self, repository: &Reference) -> Result<Vec<String>, RegistryError> {
         let what = format!("the tags of `{}`", repository.name());
-        let repository = self.repository(repository).await?;
-        let _permit = repository.permit().await;
-        let mut next = Some(repository.url("tags/list")?);
+        let absent = |error| match error {
+            RegistryError::NotFound { .. } => {
+                RegistryError::NotFound { what: format!("the repository `{}`", repository.name()) }
+            }
+            other => other,
+        };
+        let opened = self.repository(repository).await?;
+        let _permit = opened.permit().await;
+        let mut next = Some(opened.url("tags/list")?);
         let mut tags = Vec::new();
         while let Some(url) = next.take().filter(|_| tags.len() < MOST_TAGS) {
-            let (page, following) = retrying(self.retries(), || tags_page(&repository, &url, &what)).await?;
+            let page = retrying(self.retries(), || tags_page(&opened, &url, &what)).await;
+            let (page, following) = page.map_err(absent)?;
             next = following.filter(|following| !page.is_empty() && *following != url);
             tags.extend(page);
         }

@@ -304,4 +304,11 @@ fn releases_are_promoted_told_and_rolled_back() {
     assert_eq!(run(&["promote", &format!("{name}:1.5.0"), "stable"]), "NAME:stable  new → TWO\n");
     let ran = first.mab(&["promote", &format!("{name}:1.4.0"), "stable"]).run().succeeded();
     assert!(ran.stderr.contains("stays with 1.5.0, which is newer than 1.4.0"), "{}", ran.stderr);
+    let empty = registry.repository("empty");
+    let log = |name: &str| first.mab(&["release", "log", name]).run().succeeded();
+    let told = log(&empty).says(&format!("no publication to `{empty}` is known"));
+    assert_eq!(told.stdout, "");
+    log(&format!("{name}:9.9.9")).says(&format!("no publication of `{name}:9.9.9` is known"));
+    let ran = first.mab(&["ls", &empty]).run().failed(4);
+    assert!(ran.stderr.contains(&format!("the repository `{empty}` does not exist")), "{}", ran.stderr);
 }
