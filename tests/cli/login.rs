@@ -105,6 +105,14 @@ fn what_the_registry_knows_is_kept_and_nothing_else() {
         fs::metadata(project.path("../home/.docker/config.json")).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
+    // Credentials that have gone bad are told with their place.
+    let of_wrong = json!({ "auths": { &registry: { "auth": "dTp3cm9uZw==" } } });
+    fs::write(project.path("../home/.docker/config.json"), of_wrong.to_string()).expect("it is ours");
+    let (code, _, complained) = run(&project, &["ls", &format!("{registry}/app")], "", None);
+    let words: Vec<&str> = complained.split_whitespace().filter(|word| *word != "│").collect();
+    assert_eq!(code, Some(4), "{complained}");
+    assert!(words.join(" ").contains("(they are those of `/"), "{complained}");
+
     let (code, said, _) = run(&project, &["logout", &registry], "", None);
     assert_eq!((code, said), (Some(0), format!("logged out of {registry}\n")));
     assert_eq!(config(&project), json!({ "auths": {} }));

@@ -138,15 +138,23 @@ impl Authenticator {
         self.found.get().is_none_or(|found| found.credential == Credential::Anonymous)
     }
 
-    /// Adds to a refusal what kept credentials from being found.
+    /// Adds to a refusal whose credentials were shown, and what kept others from being found.
     pub fn explained(&self, error: RegistryError) -> RegistryError {
-        let obstacles = self.found.get().map(|found| found.obstacles.join("; ")).unwrap_or_default();
-        match error {
-            RegistryError::Unauthorized { host, what, detail, anonymous } if !obstacles.is_empty() => {
-                let detail = if detail.is_empty() { obstacles } else { format!("{detail} ({obstacles})") };
+        match (error, self.found.get()) {
+            (RegistryError::Unauthorized { host, what, detail, anonymous }, Some(found)) => {
+                let shown = found.source.iter().filter(|_| !anonymous);
+                let notes: Vec<String> = shown
+                    .map(|source| format!("they are those of {source}"))
+                    .chain(found.obstacles.iter().cloned())
+                    .collect();
+                let detail = match (notes.is_empty(), detail.is_empty()) {
+                    (true, _) => detail,
+                    (false, true) => notes.join("; "),
+                    (false, false) => format!("{detail} ({})", notes.join("; ")),
+                };
                 RegistryError::Unauthorized { host, what, detail, anonymous }
             }
-            other => other,
+            (other, _) => other,
         }
     }
 }

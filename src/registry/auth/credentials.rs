@@ -54,13 +54,16 @@ pub struct Credentials(Arc<Sources>);
 #[derive(Default)]
 struct Sources {
     fixed: Vec<(Host, Credential)>,
-    configs: Vec<DockerConfig>,
+    /// Each with where it is.
+    configs: Vec<(String, DockerConfig)>,
     path: Option<OsString>,
 }
 
 /// A credential, and what kept others from being used.
 pub struct Found {
     pub credential: Credential,
+    /// Who had it, where that is not the user of this run.
+    pub source: Option<String>,
     pub obstacles: Vec<String>,
 }
 
@@ -83,11 +86,14 @@ impl Credentials {
     pub fn load(places: &CredentialPlaces) -> Result<Self, RegistryError> {
         let mut configs = Vec::new();
         if let Some(text) = &places.docker_auth_config {
-            configs.push(parse("DOCKER_AUTH_CONFIG", text.expose())?);
+            let place = "DOCKER_AUTH_CONFIG";
+            configs.push((place.to_string(), parse(place, text.expose())?));
         }
         for path in places.files() {
             if let Some(bytes) = read(&path)? {
-                configs.push(parse(&path.display().to_string(), &bytes)?);
+                let place = path.display().to_string();
+                let config = parse(&place, &bytes)?;
+                configs.push((place, config));
             }
         }
         Ok(Self(Arc::new(Sources { fixed: Vec::new(), configs, path: places.path.clone() })))
@@ -96,12 +102,12 @@ impl Credentials {
     /// The registries that there are credentials for, perhaps with a folder of repositories.
     pub fn registries(&self) -> std::collections::BTreeSet<String> {
         let fixed = self.0.fixed.iter().map(|(host, _)| host.name().to_string());
-        fixed.chain(self.0.configs.iter().flat_map(DockerConfig::names)).collect()
+        fixed.chain(self.0.configs.iter().flat_map(|(_, config)| config.names())).collect()
     }
 
     /// The part of a host's repositories that shares `repository`'s credential; empty for all of them.
     pub fn namespace(&self, host: &Host, repository: &str) -> String {
-        let namespaces = self.0.configs.iter().map(|config| config.namespace(host, repository));
+        let namespaces = self.0.configs.iter().map(|(_, config)| config.namespace(host, repository));
         namespaces.max_by_key(|namespace| namespace.len()).unwrap_or_default().to_string()
     }
 
@@ -119,21 +125,24 @@ impl Credentials {
     pub async fn find(&self, host: &Host, repository: &str) -> Found {
         let mut obstacles = Vec::new();
         if let Some((_, credential)) = self.0.fixed.iter().find(|(fixed, _)| fixed == host) {
-            return Found { credential: credential.clone(), obstacles };
+            return Found { credential: credential.clone(), source: None, obstacles };
         }
-        for config in &self.0.configs {
+        for (place, config) in &self.0.configs {
             if let Some(name) = config.helper(host) {
                 match helper::ask(name, host.credential_key(), self.0.path.as_deref()).await {
-                    Ok(Some(credential)) => return Found { credential, obstacles },
+                    Ok(Some(credential)) => {
+                        let source = Some(format!("`docker-credential-{name}`"));
+                        return Found { credential, source, obstacles };
+                    }
                     Ok(None) => {}
                     Err(obstacle) => obstacles.push(obstacle),
                 }
             }
             if let Some(credential) = config.stored(host, repository) {
-                return Found { credential, obstacles };
+                return Found { credential, source: Some(format!("`{place}`")), obstacles };
             }
         }
-        Found { credential: Credential::Anonymous, obstacles }
+        Found { credential: Credential::Anonymous, source: None, obstacles }
     }
 }
 
@@ -266,6 +275,8 @@ mod tests {
         assert_eq!(username(&places, "docker.io").await.as_deref(), Some("https://index.docker.io/v1/"));
         assert_eq!(username(&places, "ghcr.io").await.as_deref(), Some("ghcr.io"));
         assert_eq!(username(&places, "none.example").await, None);
+        let found = Credentials::load(&places).unwrap().find(&Host::of("ghcr.io"), "a").await;
+        assert_eq!(found.source.as_deref(), Some("`docker-credential-probe`"));
         let found = Credentials::load(&places).unwrap().find(&Host::of("broken.example"), "a").await;
         assert_eq!(found.obstacles, ["`docker-credential-probe` failed: vault is locked"]);
     }
