@@ -22,6 +22,8 @@ pub enum NodeKind {
     Publish,
     /// An image goes from one place to another; the only node of its run.
     Copy,
+    /// An index is put together or changed, and goes to its place with what it names; the only node of its run.
+    Index,
 }
 
 /// A node as people see it.

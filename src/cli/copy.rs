@@ -1,23 +1,23 @@
 //! `mab copy`, `mab tag` and `mab untag` on the command line.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
 use super::args::{ProgressArgument, platform, progress_of};
-use super::image::{PlaceArguments, places};
-use super::{document, exit, runtime, surroundings};
+use super::image::{PlaceArguments, listener, places, transferred};
+use super::{document, runtime};
 use crate::base::Platform;
 use crate::command;
-use crate::command::copy::{Copied, CopyOptions};
+use crate::command::copy::CopyOptions;
 use crate::config::user::UserConfig;
 use crate::facts::Facts;
-use crate::ui::{Progress, Ui};
+use crate::ui::Progress;
 
 /// Copies an image with all its platforms, attestations and whatever refers to it
 ///
-/// Every document keeps its bytes and its digest. Nothing is sent that is there, and within one registry nothing at all.
+/// Signatures, SBOMs and the like go along, other tags and mab's own journals do not. Every document keeps its bytes and
+/// its digest. Nothing is sent that is there, and within one registry nothing at all.
 /// The name is given when all the rest is there; a copy that was cut goes on where it was when it is run again.
 #[derive(Debug, Args)]
 #[command(after_long_help = COPY_EXAMPLES)]
@@ -110,12 +110,8 @@ pub fn copy(arguments: &CopyArguments, user: &UserConfig, facts: &Facts) -> Exit
         tags: arguments.tag.clone(),
     };
     let session = arguments.place.session();
-    let ui = Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())));
-    match runtime().block_on(command::copy::copy(&options, &session, facts, ui)) {
-        Ok(Copied::Failed(problem)) => exit::of_kind(problem.kind),
-        Ok(Copied::Done(copied)) => document(Ok(copied), facts, progress),
-        Err(problems) => document(Err(problems), facts, progress),
-    }
+    let copied = command::copy::copy(&options, &session, facts, listener(progress, facts));
+    transferred(runtime().block_on(copied), facts, progress)
 }
 
 pub fn tag(arguments: &TagArguments, facts: &Facts) -> ExitCode {

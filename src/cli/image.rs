@@ -1,10 +1,17 @@
 //! How images are named by the verbs that take them from anywhere.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
-use crate::command::SessionOptions;
+use super::{document, exit, surroundings};
+use crate::command::transfers::Transferred;
+use crate::command::{Failure, SessionOptions};
+use crate::event::EventSink;
+use crate::facts::Facts;
+use crate::ui::{Progress, Ui};
 
 /// The places of images, for `concat!`.
 macro_rules! places {
@@ -33,5 +40,23 @@ pub struct PlaceArguments {
 impl PlaceArguments {
     pub fn session(&self) -> SessionOptions {
         SessionOptions { store: self.store.clone(), ..SessionOptions::default() }
+    }
+}
+
+/// Who hears how far images are.
+pub(super) fn listener(progress: Progress, facts: &Facts) -> Arc<dyn EventSink> {
+    Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())))
+}
+
+/// Shows what came of images that were on their way.
+pub(super) fn transferred(
+    result: Result<Transferred, Failure>,
+    facts: &Facts,
+    progress: Progress,
+) -> ExitCode {
+    match result {
+        Ok(Transferred::Failed(problem)) => exit::of_kind(problem.kind),
+        Ok(Transferred::Done(done)) => document(Ok(done), facts, progress),
+        Err(problems) => document(Err(problems), facts, progress),
     }
 }

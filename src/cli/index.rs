@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::args::{platform, variable};
-use super::image::PlaceArguments;
-use super::{document, runtime};
+use super::args::{ProgressArgument, platform, progress_of, variable};
+use super::image::{PlaceArguments, listener, transferred};
+use super::runtime;
 use crate::base::Platform;
 use crate::command;
 use crate::command::index::{Change, IndexOptions};
+use crate::config::user::UserConfig;
 use crate::facts::Facts;
-use crate::ui::Progress;
 
 /// Puts indexes together from images wherever they lie, and changes them
 #[derive(Debug, Args)]
@@ -40,6 +40,9 @@ struct ToArguments {
     /// Prints the index, and writes nothing
     #[arg(long)]
     dry_run: bool,
+    /// How progress is shown
+    #[arg(long, value_name = "HOW", env = "MAB_PROGRESS")]
+    progress: Option<ProgressArgument>,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -147,7 +150,7 @@ Examples:
   mab index annotate ghcr.io/shop/api:1.4 org.opencontainers.image.description='The API'
   mab index annotate ghcr.io/shop/api:1.4 --platform linux/arm64 com.example.tested=yes";
 
-pub fn index(arguments: &IndexArguments, facts: &Facts) -> ExitCode {
+pub fn index(arguments: &IndexArguments, user: &UserConfig, facts: &Facts) -> ExitCode {
     let (index, to_index, to, change) = match &arguments.verb {
         IndexVerb::Create(create) => (
             &create.index,
@@ -189,6 +192,7 @@ pub fn index(arguments: &IndexArguments, facts: &Facts) -> ExitCode {
         dry_run: to.dry_run,
     };
     let session = to.place.session();
-    let changed = command::index::index(&options, &change, &session, facts);
-    document(runtime().block_on(changed), facts, Progress::Auto)
+    let progress = progress_of(to.progress, user);
+    let changed = command::index::index(&options, &change, &session, facts, listener(progress, facts));
+    transferred(runtime().block_on(changed), facts, progress)
 }

@@ -115,7 +115,7 @@ pub fn main() -> ExitCode {
         Verb::Copy(arguments) => copy::copy(&arguments, &user, &facts),
         Verb::Tag(arguments) => copy::tag(&arguments, &facts),
         Verb::Untag(arguments) => copy::untag(&arguments, &facts),
-        Verb::Index(arguments) => index::index(&arguments, &facts),
+        Verb::Index(arguments) => index::index(&arguments, &user, &facts),
         Verb::Login(arguments) => login::login(&arguments, &facts),
         Verb::Logout(arguments) => login::logout(&arguments, &facts),
         Verb::Diff(arguments) => diff::diff(&arguments, &facts),

@@ -1,25 +1,21 @@
 //! `mab copy` and `mab tag`: images from one place to another, and under further names.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Failure;
 use super::inspect::{failed as unreadable, image_of};
 use super::plan::Document;
 use super::session::{self, SessionOptions};
-use crate::base::payload::Outcome;
-use crate::base::{NodeId, Platform};
+use super::transfers::{Told, Transferred, document, failed, told, unheard, warnings};
+use crate::base::Platform;
 use crate::diag::Problem;
-use crate::event::{Event, EventSink, NodeEnd, NodeInfo, NodeKind, RunEnd};
+use crate::event::{EventSink, NodeKind};
 use crate::facts::Facts;
 use crate::image::{self, Content, ImageName, Node, Source, Tree};
 use crate::oci::{Descriptor, Index};
 use crate::publish::load::one_platform;
-use crate::publish::push::staged;
-use crate::transfer::{
-    Delivered, Delivery, Destination, Part, Referrer, TransferError, TransferEvent, TransferReport, compose,
-};
-use crate::ui::{bytes, count};
+use crate::transfer::{Delivery, Destination, Part, Referrer, TransferError, compose};
+use crate::ui::count;
 
 #[derive(Clone, Debug)]
 pub struct CopyOptions {
@@ -33,19 +29,12 @@ pub struct CopyOptions {
     pub tags: Vec<String>,
 }
 
-/// What became of a copy.
-pub enum Copied {
-    Done(Document),
-    /// It was told to the sink already.
-    Failed(Arc<Problem>),
-}
-
 pub async fn copy(
     options: &CopyOptions,
     session: &SessionOptions,
     facts: &Facts,
     events: Arc<dyn EventSink>,
-) -> Result<Copied, Failure> {
+) -> Result<Transferred, Failure> {
     let means = session::means(session, facts).map_err(|problem| vec![*problem])?;
     let name: ImageName = options.source.parse().map_err(unreadable)?;
     let source = Source::open(&name, &means).await.map_err(unreadable)?;
@@ -67,25 +56,19 @@ pub async fn copy(
     }
     let parts = nodes.into_iter().map(|node| Part { source: &source, node }).collect();
     let keeps_digests = !destination.is_docker_archive() && only.is_none();
-    let report = heard(&events);
     let delivery = Delivery {
         parts,
         root: &root,
         referrers: &referrers,
         tags: &options.tags,
-        report: Arc::clone(&report),
+        stands: None,
+        report: unheard(),
     };
-    let told_events = Told { events, begin: Instant::now() };
-    told_events.start(&to);
-    let moved = async {
-        let delivered = delivery.run(&destination).await?;
-        Ok::<_, TransferError>((delivered, destination.finish(&report).await?))
-    };
-    let (delivered, of_engine) = match moved.await {
+    let told_events = Told::start(NodeKind::Copy, &to, events);
+    let (delivered, of_engine) = match told_events.deliver(delivery, destination).await {
         Ok(moved) => moved,
-        Err(error) => return Ok(Copied::Failed(told_events.failed(error.problem()))),
+        Err(problem) => return Ok(Transferred::Failed(problem)),
     };
-    told_events.done(if delivered.sent > 0 { Outcome::Built } else { Outcome::Reused });
     // What has Docker's types has a digest of its own.
     let digest = if keeps_digests { format!("  {}", root.descriptor.digest) } else { String::new() };
     let mut text = format!("{to}{digest}\n  {}", told(&delivered));
@@ -95,7 +78,7 @@ pub async fn copy(
     text.push('\n');
     let mut warnings = warnings(&to, &delivered);
     warnings.extend(left_out.into_iter().chain(of_engine));
-    Ok(Copied::Done(Document { text, warnings }))
+    Ok(Transferred::Done(Document { text, warnings }))
 }
 
 /// Of several platforms an Engine may keep one: its own, if no other is asked for.
@@ -122,57 +105,6 @@ fn kept(
     }
 }
 
-/// The only node of a copy's run.
-const COPY: NodeId = NodeId(0);
-
-/// A copy as a run of one node.
-struct Told {
-    events: Arc<dyn EventSink>,
-    begin: Instant,
-}
-
-impl Told {
-    fn start(&self, to: &ImageName) {
-        let node = NodeInfo { id: COPY, kind: NodeKind::Copy, name: to.to_string(), platform: None };
-        self.events.emit(Event::RunStarted { nodes: vec![node] });
-        self.events.emit(Event::NodeStarted { node: COPY });
-    }
-
-    fn done(&self, outcome: Outcome) {
-        self.end(NodeEnd::Done(outcome), RunEnd::Succeeded);
-    }
-
-    fn failed(&self, problem: Problem) -> Arc<Problem> {
-        let problem = Arc::new(problem);
-        self.end(NodeEnd::Failed(problem.clone()), RunEnd::Failed);
-        problem
-    }
-
-    fn end(&self, end: NodeEnd, of_run: RunEnd) {
-        let elapsed = self.begin.elapsed();
-        self.events.emit(Event::NodeFinished { node: COPY, end, elapsed });
-        self.events.emit(Event::RunFinished { end: of_run, elapsed });
-    }
-}
-
-/// Lets a sink hear of what is under way.
-fn heard(events: &Arc<dyn EventSink>) -> TransferReport {
-    let events = Arc::clone(events);
-    Arc::new(move |event| {
-        events.emit(match event {
-            TransferEvent::Bytes { way, item, done, total } => {
-                Event::Transfer { node: COPY, what: way, item, done, total: Some(total) }
-            }
-            TransferEvent::Blobs { done, total } => Event::Blobs { node: COPY, done, total },
-        });
-    })
-}
-
-/// Where nobody is to hear of it.
-pub fn unheard() -> TransferReport {
-    Arc::new(|_| {})
-}
-
 /// `mab tag`: further tags where an image is.
 pub async fn tag(
     image: &str,
@@ -194,7 +126,8 @@ pub async fn tag(
         other => return Err(failed(TransferError::NoDestination(other.to_string()))),
     };
     let destination = Destination::open(&place, &means).map_err(failed)?;
-    let delivery = Delivery { parts: Vec::new(), root: &root, referrers: &[], tags, report: unheard() };
+    let delivery =
+        Delivery { parts: Vec::new(), root: &root, referrers: &[], tags, stands: None, report: unheard() };
     delivery.run(&destination).await.map_err(failed)?;
     destination.finish(&unheard()).await.map_err(failed)?;
     let line = |tag: &String| format!("{place}:{tag}  {}\n", root.descriptor.digest);
@@ -207,14 +140,6 @@ async fn chosen<'t>(
     source: &Source,
     platforms: &[Platform],
 ) -> Result<(image::Document, Vec<&'t Node>), Failure> {
-    let document = |node: &Node| image::Document {
-        descriptor: Descriptor::new(
-            &node.descriptor.media_type,
-            node.descriptor.digest,
-            node.bytes.len() as u64,
-        ),
-        bytes: node.bytes.clone(),
-    };
     match (platforms, &tree.root.content) {
         ([], _) => Ok((document(&tree.root), vec![&tree.root])),
         ([one], _) => {
@@ -262,26 +187,4 @@ pub fn check_tags(tags: &[String]) -> Result<(), Failure> {
     });
     let wrong: Vec<Problem> = wrong.collect();
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
-}
-
-pub fn failed(error: TransferError) -> Failure {
-    vec![error.problem()]
-}
-
-/// What a delivery leaves behind.
-pub fn warnings(to: &ImageName, delivered: &Delivered) -> Vec<Problem> {
-    let repository = to.reference().filter(|_| delivered.staged > 0);
-    repository.map(|repository| staged(repository, delivered.staged)).into_iter().collect()
-}
-
-/// What a delivery took, in a sentence.
-pub fn told(delivered: &Delivered) -> String {
-    let Delivered { there, mounted, sent, sent_bytes, staged: _ } = delivered;
-    let mut parts = vec![match sent {
-        0 => "nothing had to be sent".to_string(),
-        _ => format!("{} sent, {}", count(*sent, "blob"), bytes(*sent_bytes)),
-    }];
-    parts.extend((*mounted > 0).then(|| format!("{mounted} taken from a repository beside it")));
-    parts.extend((*there > 0).then(|| format!("{there} there already")));
-    parts.join(", ")
 }

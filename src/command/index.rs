@@ -1,15 +1,18 @@
 //! `mab index`: indexes put together from images wherever they lie, and changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
 use super::Failure;
-use super::copy::{check_tags, failed, told, unheard, warnings};
+use super::copy::check_tags;
 use super::inspect::failed as unreadable;
 use super::plan::Document;
 use super::session::{self, SessionOptions};
+use super::transfers::{Told, Transferred, failed, told, unheard, warnings};
 use crate::base::{Digest, Platform};
+use crate::event::{EventSink, NodeKind};
 use crate::facts::Facts;
 use crate::image::{self, Content, ImageName, Means, Node, Source, Tree};
 use crate::oci::{Descriptor, Index, media_type};
@@ -49,7 +52,8 @@ pub async fn index(
     change: &Change,
     session: &SessionOptions,
     facts: &Facts,
-) -> Result<Document, Failure> {
+    events: Arc<dyn EventSink>,
+) -> Result<Transferred, Failure> {
     check_tags(&options.tags)?;
     let means = session::means(session, facts).map_err(|problem| vec![*problem])?;
     let own: ImageName = options.index.parse().map_err(unreadable)?;
@@ -71,7 +75,7 @@ pub async fn index(
     let bytes = index.to_bytes();
     if options.dry_run {
         let text = serde_json::to_string_pretty(&index).expect("indexes are JSON");
-        return Ok(Document { text: format!("{text}\n"), warnings: Vec::new() });
+        return Ok(Transferred::Done(Document { text: format!("{text}\n"), warnings: Vec::new() }));
     }
     let root = image::Document { descriptor: Descriptor::of(&index.media_type, &bytes), bytes };
     let delivery = Delivery {
@@ -79,13 +83,17 @@ pub async fn index(
         root: &root,
         referrers: &[],
         tags: &options.tags,
+        stands: standing
+            .as_ref()
+            .filter(|_| options.to.is_none())
+            .map(|read| (&read.source, &read.tree.root)),
         report: unheard(),
     };
-    if let Some(standing) = standing.as_ref().filter(|_| options.to.is_none()) {
-        still_stands(standing).await?;
-    }
-    let delivered = delivery.run(&destination).await.map_err(failed)?;
-    let left_out = destination.finish(&unheard()).await.map_err(failed)?;
+    let told_events = Told::start(NodeKind::Index, &to, events);
+    let (delivered, left_out) = match told_events.deliver(delivery, destination).await {
+        Ok(moved) => moved,
+        Err(problem) => return Ok(Transferred::Failed(problem)),
+    };
     let platforms: Vec<String> = index.platforms().iter().map(Platform::to_string).collect();
     let mut text = format!("{to}  {}\n", root.descriptor.digest);
     for tag in &options.tags {
@@ -95,7 +103,7 @@ pub async fn index(
     text.push_str(&format!("  {}: {}\n", platforms.join(", "), told(&delivered)));
     let mut warnings = warnings(&to, &delivered);
     warnings.extend(left_out);
-    Ok(Document { text, warnings })
+    Ok(Transferred::Done(Document { text, warnings }))
 }
 
 fn destination_tag(to: &ImageName, tag: &str) -> String {
@@ -179,18 +187,4 @@ fn parts<'r>(index: &Index, standing: &'r Option<Read>, added: &'r [Read]) -> Ve
         }
     }
     index.manifests.iter().filter_map(|entry| found.get(&entry.digest).copied()).collect()
-}
-
-/// Registries have no compare and set: this is as late as it can be looked.
-async fn still_stands(standing: &Read) -> Result<(), Failure> {
-    let found = standing.source.head().await.map_err(unreadable)?.digest;
-    let expected = standing.tree.root.descriptor.digest;
-    if found == expected {
-        return Ok(());
-    }
-    Err(failed(TransferError::Moved {
-        place: standing.source.name.to_string(),
-        expected: expected.to_string(),
-        found: found.to_string(),
-    }))
 }

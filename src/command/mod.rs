@@ -52,6 +52,7 @@ pub mod run;
 mod session;
 pub mod tags;
 pub mod test;
+pub mod transfers;
 pub mod untag;
 pub mod user;
 pub mod verify;

@@ -33,6 +33,8 @@ pub struct Delivery<'a> {
     pub referrers: &'a [(&'a Source, Referrer)],
     /// Further names in a repository.
     pub tags: &'a [String],
+    /// What the name led to when it was looked at, where it is to be changed only if it still does.
+    pub stands: Option<(&'a Source, &'a Node)>,
     pub report: TransferReport,
 }
 
@@ -78,6 +80,7 @@ impl Delivery<'_> {
             take(to, blobs.collect(), &tally).await?;
             referrer.put(to).await?;
         }
+        self.still_stands().await?;
         let Document { descriptor, bytes } = self.root;
         if to.has_own_name() || self.tags.is_empty() {
             to.name(None, descriptor, bytes).await?;
@@ -87,6 +90,20 @@ impl Delivery<'_> {
         let placed: Vec<_> = placed.map(|node| (&node.descriptor, node.bytes.as_slice())).collect();
         let staged = to.drop_staged(&placed).await;
         Ok(Delivered { staged, ..tally.told() })
+    }
+
+    /// Registries have no compare and set: this is as late as it can be looked.
+    async fn still_stands(&self) -> Result<(), TransferError> {
+        let Some((source, node)) = self.stands else { return Ok(()) };
+        let (found, expected) = (source.head().await?.digest, node.descriptor.digest);
+        if found == expected {
+            return Ok(());
+        }
+        Err(TransferError::Moved {
+            place: source.name.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        })
     }
 
     async fn images(&self, to: &Destination, tally: &Tally<'_>) -> Result<(), TransferError> {

@@ -67,7 +67,7 @@ impl TransferError {
             }
             Self::NoIndex(_) => input("index::no-index").help("make one of it with `mab index create`"),
             Self::Moved { .. } => Problem::new(Kind::Remote, "transfer::moved", self.to_string())
-                .help("somebody else is at work there; nothing was changed, look and run again"),
+                .help("somebody else is at work there; no name was moved, look and run again"),
             Self::NoAnnotations => {
                 input("index::no-annotations").help("let it become an OCI index with `--oci`")
             }

@@ -162,6 +162,7 @@ impl<'a> From<&'a NodeInfo> for Node<'a> {
             NodeKind::Merge => "merge",
             NodeKind::Publish => "publish",
             NodeKind::Copy => "copy",
+            NodeKind::Index => "index",
         };
         Self { node: info.id.0, kind, name: &info.name, platform: info.platform.as_ref() }
     }

@@ -172,7 +172,7 @@ fn started(story: &Story) -> String {
         let platform = node.info.platform.as_ref().map(ToString::to_string);
         platforms.extend(platform.filter(|platform| !platforms.contains(platform)));
     }
-    if story.is_copy() {
+    if story.is_transfer() {
         return String::new();
     }
     let nodes = count(story.nodes().count(), "node");

@@ -111,11 +111,16 @@ impl Node {
             // One for all targets of a run.
             NodeKind::Publish => return "publish".to_string(),
             NodeKind::Copy => "copy ",
+            NodeKind::Index => "index ",
         };
         match &self.info.platform {
             Some(platform) => format!("{verb}{} {platform}", self.info.name),
             None => format!("{verb}{}", self.info.name),
         }
+    }
+
+    pub fn is_transfer(&self) -> bool {
+        matches!(self.info.kind, NodeKind::Copy | NodeKind::Index)
     }
 
     pub fn step(&self, id: StepId) -> Option<&Step> {
@@ -270,9 +275,9 @@ impl Story {
         self.nodes().filter(move |node| node.info.kind == NodeKind::Build && node.info.name == target)
     }
 
-    /// Whether it is not about building at all.
-    pub fn is_copy(&self) -> bool {
-        self.nodes().next().is_some_and(|node| node.info.kind == NodeKind::Copy)
+    /// Whether it is not about building at all: images go from place to place.
+    pub fn is_transfer(&self) -> bool {
+        self.nodes().next().is_some_and(Node::is_transfer)
     }
 
     /// Whether the run succeeded and built, published and wrote nothing.

@@ -180,7 +180,7 @@ fn last_line(story: &Story, end: RunEnd, elapsed: Duration, style: Style) -> Str
             format!("{}: {} up to date in {elapsed}\n", style.good("nothing had to be done"), images())
         }
         // What came of it is the command's answer.
-        RunEnd::Succeeded if story.is_copy() => String::new(),
+        RunEnd::Succeeded if story.is_transfer() => String::new(),
         RunEnd::Succeeded => {
             let (tests, others): (Vec<&Node>, Vec<&Node>) =
                 story.nodes().partition(|node| node.info.kind == NodeKind::Test);

@@ -191,7 +191,7 @@ fn activity(node: &Node) -> String {
         let emulated = if step.emulated { "(emulated) " } else { "" };
         return format!("{}/{} {emulated}{}", step.number, step.total, step.text);
     }
-    if node.info.kind == NodeKind::Copy {
+    if node.is_transfer() {
         return copying(node);
     }
     let under_way = node.transfers.iter().filter(|(_, (done, total))| *total != Some(*done));
@@ -210,7 +210,7 @@ fn activity(node: &Node) -> String {
             NodeKind::Test => "testing",
             NodeKind::Merge => "merging",
             NodeKind::Publish => "publishing",
-            NodeKind::Copy => "copying",
+            NodeKind::Copy | NodeKind::Index => "copying",
         }
         .to_string(),
     }
@@ -243,7 +243,7 @@ fn footer(story: &Story, now: Duration) -> String {
     let total = story.nodes().count();
     let ended = story.nodes().filter(|node| node.end().is_some()).count();
     let number_of = |predicate: fn(&Node) -> bool| story.nodes().filter(|node| predicate(node)).count();
-    if story.is_copy() {
+    if story.is_transfer() {
         return clock(now);
     }
     if total == 0 {

@@ -279,11 +279,7 @@ fn a_copy_tells_how_far_it_is() {
     };
     let (ran, to) = copy("json", "json");
     let ran = ran.succeeded();
-    let events: Vec<Value> = ran
-        .stderr
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
-        .collect();
+    let events = ran.events();
     let of_kind = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
     assert_eq!(
         of_kind("run-started")[0]["nodes"],
@@ -317,11 +313,7 @@ fn a_copy_tells_how_far_it_is() {
     registry.refuse("PUT", 400, "{}");
     let (ran, _) = copy("failed", "json");
     let ran = ran.failed(4);
-    let events: Vec<Value> = ran
-        .stderr
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
-        .collect();
+    let events = ran.events();
     let ends: Vec<&Value> = events.iter().rev().take(2).map(|event| &event["end"]).collect();
     assert_eq!(ends, [&json!("failed"), &json!("failed")], "{}", ran.stderr);
     let (ran, _) = copy("failed", "quiet");

@@ -111,6 +111,68 @@ fn an_index_is_added_to_taken_from_and_annotated() {
     assert!(ran.stdout.contains("\"manifests\"") && !project.path("dry").exists(), "{}", ran.stdout);
 }
 
+#[test]
+fn an_index_tells_how_far_it_is() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let project = image("registry.example/shop/app");
+    project.bake(&["app", "-o", "type=oci,tar=false,dest=layout"]).succeeded();
+    project.mab(&["copy", "./layout:latest", "./arm.tar", "--platform", "linux/arm64"]).run().succeeded();
+    let run =
+        |words: &[&str], how: &str| project.mab(&[&["index"], words, &["--progress", how]].concat()).run();
+    let to = format!("{}:1", registry.repository("told"));
+    let created = run(&["create", &to, "./layout:latest"], "json").succeeded();
+    let events = created.events();
+    let of_kind = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
+    let node = json!({ "node": 0, "kind": "index", "name": to, "platform": null });
+    assert_eq!(of_kind("run-started")[0]["nodes"], json!([node]));
+    let sent = of_kind("transfer").into_iter().filter(|event| event["done"] == event["total"]);
+    assert_eq!(sent.count(), 3, "two configs and a layer: {}", created.stderr);
+    let last = of_kind("blobs").pop().expect("there are some");
+    assert_eq!((&last["done"], &last["total"]), (&json!(3), &json!(3)));
+    assert_eq!(events.last().expect("there are some")["end"], "succeeded");
+    // A line for each blob that is sent, and none where all is there.
+    let other = format!("{}:1", registry.repository("other"));
+    let pushed = |words: &[&str]| {
+        let ran = run(words, "plain").succeeded();
+        let of_index = |line: &str| line.starts_with(&format!("[index {other}] "));
+        assert!(ran.stderr.lines().all(of_index), "{}", ran.stderr);
+        ran.stderr.lines().filter(|line| line.contains("] pushed ")).count()
+    };
+    assert_eq!(pushed(&["create", &other, "./arm.tar"]), 2);
+    assert_eq!(pushed(&["append", &other, "./layout:latest"]), 1, "the other platform's config");
+    assert_eq!(pushed(&["annotate", &other, "a=b"]), 0);
+    assert_eq!(pushed(&["remove", &other, "--platform", "linux/arm64"]), 0);
+    assert_eq!(run(&["annotate", &other, "a=c"], "quiet").succeeded().stderr, "");
+    registry.refuse("PUT", 400, "{}");
+    let failed = run(&["annotate", &other, "a=d"], "json").failed(4);
+    let ends: Vec<Value> =
+        failed.events().into_iter().rev().take(2).map(|event| event["end"].clone()).collect();
+    assert_eq!(ends, ["failed", "failed"], "{}", failed.stderr);
+    registry.mend();
+}
+
+#[test]
+fn an_index_that_somebody_else_moves_meanwhile_is_left_alone() {
+    let Some(registry) = Registry::of_this_run() else { return };
+    let (name, project) = (registry.repository("moved"), image("registry.example/shop/app"));
+    let to = format!("{name}:1");
+    project.bake(&["app", "-o", "type=oci,tar=false,dest=layout"]).succeeded();
+    project.mab(&["copy", "./layout:latest", "./arm.tar", "--platform", "linux/arm64"]).run().succeeded();
+    project.mab(&["index", "create", &to, "./arm.tar"]).run().succeeded();
+    let before = registry.index(&name, "1").0;
+    let (elsewhere, kind) = ("0".repeat(64), "application/vnd.oci.image.index.v1+json");
+    let headers = format!("Docker-Content-Digest: sha256:{elsewhere}\r\nContent-Type: {kind}\r\n");
+    registry.answer(&format!("HEAD {}/manifests/1", registry.url_path(&name)), 200, &headers, "{}");
+    registry.requests();
+    let ran = project.mab(&["index", "append", &to, "./layout:latest"]).run().failed(4);
+    ran.says(&format!("`{to}` holds something else now than a moment ago: sha256:{elsewhere}, not {before}"));
+    // It is looked at when all the rest is there, and nothing comes after it.
+    let last = registry.requests().pop().expect("there are some");
+    assert!(last.starts_with("HEAD ") && last.ends_with("/manifests/1"), "{last}");
+    registry.mend();
+    assert_eq!(registry.index(&name, "1").0, before);
+}
+
 /// Puts a document into a layout, and describes it.
 fn put(project: &Project, layout: &str, kind: &str, document: &Value) -> Value {
     let bytes = document.to_string();

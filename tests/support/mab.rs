@@ -124,6 +124,13 @@ impl Ran {
         self
     }
 
+    /// What `--progress json` told.
+    #[track_caller]
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        let event = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        self.stderr.lines().map(event).collect()
+    }
+
     #[track_caller]
     pub fn does_not_say(self, text: &str) -> Self {
         assert!(!self.stderr.contains(text), "`{text}` is in:\n{}", self.stderr);

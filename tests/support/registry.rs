@@ -24,8 +24,8 @@ struct Noted {
     requests: Mutex<Vec<String>>,
     /// How many requests are still let through, where not all are.
     left: Mutex<Option<usize>>,
-    /// Requests that begin so are refused with this status and body.
-    refused: Mutex<Option<(String, u16, String)>>,
+    /// Requests that begin so are answered with this status, header lines and body.
+    refused: Mutex<Option<(String, u16, String, String)>>,
 }
 
 pub struct Answer {
@@ -78,7 +78,12 @@ impl Registry {
 
     /// Requests that begin with `part` (`PUT /v2/…`) are refused so.
     pub fn refuse(&self, part: &str, status: u16, body: &str) {
-        let refused = (part.to_string(), status, body.to_string());
+        self.answer(part, status, "", body);
+    }
+
+    /// The same with further header lines, each with its end.
+    pub fn answer(&self, part: &str, status: u16, headers: &str, body: &str) {
+        let refused = (part.to_string(), status, headers.to_string(), body.to_string());
         *self.noted.refused.lock().expect("no test panicked with it") = Some(refused);
     }
 
@@ -186,10 +191,11 @@ fn forward(mut client: TcpStream, registry: &str, noted: &Noted) {
         *left = fewer;
     }
     let refused = noted.refused.lock().expect("no test panicked with it").clone();
-    if let Some((_, status, body)) = refused.filter(|(part, ..)| request.starts_with(part.as_str())) {
+    if let Some((_, status, headers, body)) = refused.filter(|(part, ..)| request.starts_with(part.as_str()))
+    {
         let _ = write!(
             client,
-            "HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "HTTP/1.1 {status} x\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );
         // What the client still sends is read, so that it reads the answer.

@@ -57,6 +57,7 @@ pub(super) fn kind_name(kind: NodeKind) -> &'static str {
         NodeKind::Merge => "merge",
         NodeKind::Publish => "publish",
         NodeKind::Copy => "copy",
+        NodeKind::Index => "index",
     }
 }
 
