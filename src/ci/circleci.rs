@@ -20,6 +20,9 @@ pub(super) fn config(pipeline: &Pipeline) -> String {
         workflow(&mut lines, pipeline);
         return lines.text();
     }
+    if pipeline.lacks_cache {
+        lines.add(1, "# Targets stand on each other, and no cache that machines share has them: each machine builds all.");
+    }
     for (at, level) in pipeline.levels.iter().enumerate() {
         build(&mut lines, pipeline, at, level);
     }
@@ -145,12 +148,12 @@ fn workflow(lines: &mut Lines, pipeline: &Pipeline) {
     let (tried, released, note) = match pipeline.releases_tags_only {
         true => (
             "filters: {branches: {only: /.*/}}".to_string(),
-            "filters: {branches: {ignore: /.*/}, tags: {only: /^v.*/}}".to_string(),
+            "filters: {branches: {ignore: /.*/}, tags: {only: \"/^(v|[0-9]).*/\"}}".to_string(),
             "  # Tags are released; branches are built.",
         ),
         false => (
             format!("filters: {{branches: {{ignore: {branch}}}}}"),
-            format!("filters: {{branches: {{only: {branch}}}, tags: {{only: /^v.*/}}}}"),
+            format!("filters: {{branches: {{only: {branch}}}, tags: {{only: \"/^(v|[0-9]).*/\"}}}}"),
             "  # What is merged, and tags, are released; other branches are built.",
         ),
     };

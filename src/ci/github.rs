@@ -17,7 +17,7 @@ pub(super) fn workflow(pipeline: &Pipeline) -> String {
     if !pipeline.releases_tags_only {
         lines.add(2, format!("branches: [{}]", scalar(&pipeline.default_branch)));
     }
-    lines.all(2, &["tags: [\"v*\"]"]);
+    lines.all(2, &["tags: [\"v*\", \"[0-9]*\"]"]);
     lines.all(1, &["pull_request:", "workflow_dispatch:"]);
     permissions(&mut lines, pipeline);
     lines.all(

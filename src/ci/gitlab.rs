@@ -7,8 +7,8 @@ use super::pipeline::{Level, Pipeline};
 use super::runner::Machine;
 use super::setup;
 
-const TRUSTED: &str = "- if: $CI_COMMIT_TAG || $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH";
-const TAGGED: &str = "- if: $CI_COMMIT_TAG";
+const TRUSTED: &str = "- if: $CI_COMMIT_TAG =~ /^(v|[0-9])/ || $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH";
+const TAGGED: &str = "- if: $CI_COMMIT_TAG =~ /^(v|[0-9])/";
 const UNTRUSTED: &str = "- if: $CI_PIPELINE_SOURCE == \"merge_request_event\"";
 
 pub(super) fn pipeline(pipeline: &Pipeline) -> String {
@@ -31,7 +31,7 @@ pub(super) fn pipeline(pipeline: &Pipeline) -> String {
         build(&mut lines, pipeline, at, level);
     }
     if pipeline.is_split() {
-        lines.all(0, &["merge:", "  extends: .mab", "  stage: merge"]);
+        lines.all(0, &["merge:", "  extends: .mab", "  stage: merge", "  interruptible: false"]);
         lines.add(1, "rules:").add(2, trusted(pipeline));
         let merge = format!("mab {}", pipeline.merge());
         script(&mut lines, &[logins(pipeline), vec![merge]].concat());

@@ -58,7 +58,7 @@ registries are GITHUB_TOKEN for ghcr.io, GitLab's own for its registry, else REG
 Examples:
   mab ci github release --split                .github/workflows/mab.yml: one machine for each platform
   mab ci gitlab release --split --check        is .gitlab-ci.yml what it would be now?
-  mab ci tekton release --output - | kubectl create -f -
+  mab ci tekton release --split                .tekton/mab.yaml, which Pipelines-as-Code runs
   mab ci circleci release --builder farm       a builder works, whose name the user's config.toml knows";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

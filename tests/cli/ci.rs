@@ -70,15 +70,28 @@ fn a_pipeline_of_releases_that_need_a_tag_releases_tags() {
     };
     for more in [&[][..], &["--split"]] {
         let github = written("github", more);
-        assert!(github.contains("on:\n  push:\n    tags: [\"v*\"]\n  pull_request:\n"), "{github}");
+        assert!(
+            github.contains("on:\n  push:\n    tags: [\"v*\", \"[0-9]*\"]\n  pull_request:\n"),
+            "{github}"
+        );
         let gitlab = written("gitlab", more);
         assert!(
-            gitlab.contains("- if: $CI_COMMIT_TAG\n") && !gitlab.contains("CI_DEFAULT_BRANCH"),
+            gitlab.contains("- if: $CI_COMMIT_TAG =~ /^(v|[0-9])/\n")
+                && !gitlab.contains("CI_DEFAULT_BRANCH"),
             "{gitlab}"
         );
         let circleci = written("circleci", more);
-        assert!(circleci.contains("filters: {branches: {ignore: /.*/}, tags: {only: /^v.*/}}"), "{circleci}");
-        for text in [github, gitlab, circleci] {
+        assert!(
+            circleci.contains("filters: {branches: {ignore: /.*/}, tags: {only: \"/^(v|[0-9]).*/\"}}"),
+            "{circleci}"
+        );
+        let tekton = written("tekton", more);
+        assert!(
+            tekton.contains("on-event: \"[push]\"\n")
+                && tekton.contains("on-target-branch: \"[refs/tags/v*, refs/tags/[0-9]*]\"\n"),
+            "{tekton}"
+        );
+        for text in [github, gitlab, circleci, tekton] {
             let tried: Vec<&str> = text.lines().filter(|line| line.contains("*.push=false")).collect();
             assert!(!tried.is_empty() && tried.iter().all(|line| line.contains("bake app ")), "{text}");
         }
@@ -91,6 +104,44 @@ fn a_pipeline_of_releases_that_need_a_tag_releases_tags() {
         .run()
         .failed(2)
         .says("group `inner` requires `tag`, but no tag points at HEAD");
+}
+
+/// One of the documents of a file.
+fn document(text: &str, kind: &str, name: &str) -> String {
+    let head = format!("kind: {kind}\nmetadata:\n  {name}\n");
+    let found = text.split("---\n").find(|document| document.contains(&head));
+    found.unwrap_or_else(|| panic!("there is no {kind} with {name} in\n{text}")).to_string()
+}
+
+/// A pull request gets nothing that it could publish with, and says nothing that would.
+#[test]
+fn a_pull_request_is_tried_by_tekton_without_means_to_publish() {
+    let project = project();
+    for more in [&["release"][..], &["release", "--split"], &["files"], &["files", "--split"]] {
+        let text = ci(&project, &[&["tekton"], more, &["--output", "-"]].concat()).succeeded().stdout;
+        let (order, run) = (
+            document(&text, "Pipeline", "name: mab-try"),
+            document(&text, "PipelineRun", "generateName: mab-try-"),
+        );
+        let commands: Vec<&str> = order.lines().filter(|line| line.contains("{name: command, ")).collect();
+        assert!(!commands.is_empty(), "{order}");
+        assert!(
+            commands.iter().all(|line| line.contains("bake ") && line.contains("*.push=false")),
+            "{order}"
+        );
+        for (part, text) in [("order", &order), ("run", &run)] {
+            for means in ["docker-config", "parts", "{name: files", "merge"] {
+                assert!(!text.contains(means), "{means} in the {part} of {more:?}:\n{text}");
+            }
+        }
+        assert!(run.contains("on-event: \"[pull_request]\"") && run.contains("{{ source_url }}"), "{run}");
+        let released = document(&text, "PipelineRun", "generateName: mab-");
+        assert!(released.contains("on-event: \"[push]\""), "{released}");
+        // A secret that nobody needs is not asked for, since pods wait for it.
+        let pushes = more[0] == "release";
+        assert_eq!(released.contains("docker-config"), pushes, "{released}");
+        assert_eq!(released.contains("volumeClaimTemplate"), more != ["release"], "{released}");
+    }
 }
 
 /// Machines of both levels, one after the other, as the pipeline has them; layers go to the registry and in no part.
@@ -113,6 +164,7 @@ fn a_pipeline_of_two_levels_does_what_one_machine_does() {
     ))
     .file("content", "what is in it");
     let text = ci(&project, &["tekton", "release", "tools", "--split", "--output", "-"]).succeeded().stdout;
+    let text = document(&text, "Pipeline", "name: mab");
     let commands = text.lines().filter_map(|line| line.trim().strip_prefix("- {name: command, value: "));
     let commands: Vec<String> =
         commands.map(|value| serde_json::from_str(value.trim_end_matches('}')).expect("a text")).collect();
