@@ -272,18 +272,17 @@ async fn plan_chosen(
     let request = &Request { is_lenient: is_foreign, has_workers, ..request.clone() };
     let selection = match &changed {
         None => plan::select(&project, &names)?,
-        Some(changed) => plan::select(&project, &names_or_all(&project, &names))?
-            .only(&project, |target| changed.has(&target.name)),
+        Some(_) => plan::select(&project, &names_or_all(&project, &names))?,
     };
-    let selection = match only {
-        [] => selection,
-        only => {
-            // What has not changed is none of these, and no mistake.
-            if changed.is_none() {
-                plan::check_only(&selection, only)?;
-            }
-            selection.only(&project, |target| only.contains(&target.name))
-        }
+    // Before what has not changed is left out, which is no mistake.
+    plan::check_only(&selection, only)?;
+    let is_wanted = |target: &Target| {
+        changed.as_ref().is_none_or(|changed| changed.has(&target.name))
+            && (only.is_empty() || only.contains(&target.name))
+    };
+    let selection = match (&changed, only) {
+        (None, []) => selection,
+        _ => selection.only(&project, is_wanted),
     };
     let (selection, called) = match call {
         None => selection.without_calls(&project),

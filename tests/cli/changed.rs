@@ -224,6 +224,25 @@ fn a_bake_says_why_and_does_no_more() {
 }
 
 #[test]
+fn of_what_has_changed_some_can_be_named() {
+    let project = shop();
+    project.write("web/index.html", "<p>new");
+    project.write("docs/pages/one/index.md", "# two");
+    let bake = |only: &str| {
+        let words = ["bake", "--changed", "--only", only, "-o", "type=cacheonly", "--progress", "plain"];
+        project.mab(&words).run()
+    };
+    // One that has not changed is left out as any other; one that is not there is a mistake.
+    for only in ["docs", "api,docs"] {
+        bake(only).succeeded().says("docs for linux/amd64, linux/arm64: ").says(": 1 image");
+    }
+    let ran = bake("dosc").failed(2);
+    ran.says("`--only dosc` is none of the targets that are baked").says("did you mean `docs`?");
+    let ran = bake("docs,base").failed(2);
+    ran.says("`--only base` is none of the targets that are baked").says("they are: api, docs, e2e, web");
+}
+
+#[test]
 fn work_trees_and_submodules_are_like_others() {
     let project = shop();
     let library = Project::new().file("lib.go", "package lib");
