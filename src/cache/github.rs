@@ -55,14 +55,15 @@ struct Stored {
 }
 
 impl Service {
-    /// What the job's environment says, after what the cache's own parameters do. A problem where it says nothing.
+    /// What the job's environment says, after what the cache's own parameters do. Elsewhere than on GitHub there is none,
+    /// and nobody has to be told; a problem where there should be one.
     pub fn open(
         entry: &CacheEntry,
         environment: &BTreeMap<String, String>,
         questions: Web,
         transfers: Web,
         retries: Retries,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Option<Self>, Problem> {
         let given = |parameter: &str, variable: &str| {
             let value = entry.parameters.get(parameter).or_else(|| environment.get(variable));
             value.filter(|value| !value.is_empty()).map(String::as_str)
@@ -82,11 +83,13 @@ impl Service {
         let base = base.and_then(|text| format!("{}/", text.trim_end_matches('/')).parse::<Url>().ok());
         let token = given("token", "ACTIONS_RUNTIME_TOKEN");
         let token = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
-        let (Some(base), Some(mut token)) = (base, token) else { return Err(outside()) };
+        let (Some(base), Some(mut token)) = (base, token) else {
+            return if is_expected(entry, environment) { Err(hidden()) } else { Ok(None) };
+        };
         token.set_sensitive(true);
         let scope = given("scope", "").unwrap_or(DEFAULT_SCOPE);
         let version = Digest::of(format!("mab-v1\n{scope}")).hex();
-        Ok(Self { questions, transfers, retries, api, base, token, version })
+        Ok(Some(Self { questions, transfers, retries, api, base, token, version }))
     }
 
     async fn find(&self, web: &Web, key: &str, is_start: bool) -> Result<Option<Stored>, CacheError> {
@@ -348,7 +351,23 @@ impl Service {
     }
 }
 
-fn outside() -> Problem {
+/// Whether a job of GitHub, or of what speaks its language, should know the service, or somebody has said a part of it.
+fn is_expected(entry: &CacheEntry, environment: &BTreeMap<String, String>) -> bool {
+    const TELLING: [&str; 6] = [
+        "GITHUB_ACTIONS",
+        "GITEA_ACTIONS",
+        "FORGEJO_ACTIONS",
+        "ACTIONS_RUNTIME_TOKEN",
+        "ACTIONS_RESULTS_URL",
+        "ACTIONS_CACHE_URL",
+    ];
+    let says =
+        |name: &&str| environment.get(*name).is_some_and(|value| !matches!(value.as_str(), "" | "false"));
+    let is_said = |key: &&str| entry.parameters.contains_key(*key);
+    TELLING.iter().any(says) || ["url", "url_v2", "token"].iter().any(is_said)
+}
+
+fn hidden() -> Problem {
     Problem::warning("cache::no-service", "there is no cache service of GitHub Actions here").help(
         "a step of a job sees it only if an action exports it, such as crazy-max/ghaction-github-runtime",
     )

@@ -162,7 +162,7 @@ impl Places {
         let (questions, transfers) = self.web();
         let (environment, retries) = (&self.options.environment, self.options.patience.retries.clone());
         match Service::open(entry, environment, questions, transfers, retries) {
-            Ok(service) => Some(Box::new(service)),
+            Ok(service) => service.map(|service| Box::new(service) as Box<dyn Backend>),
             Err(problem) => {
                 self.tell(problem);
                 None

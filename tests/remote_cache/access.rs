@@ -117,10 +117,19 @@ async fn what_one_cache_has_is_written_to_another() {
 
 #[tokio::test]
 async fn outside_of_github_its_service_is_left_out() {
-    let service = entry_of(CacheKind::Gha, &[]);
-    let run = Machine::new(&service, &[("ACTIONS_RUNTIME_TOKEN", "job")]).run();
-    assert!(run.access.is_empty());
-    assert_eq!(run.notices()[0], "there is no cache service of GitHub Actions here");
+    // Where a job should see it, that it does not is told; elsewhere nobody can do anything about it.
+    let told = "there is no cache service of GitHub Actions here";
+    for (environment, parameters, expected) in [
+        (&[][..], &[][..], None),
+        (&[("CI", "true")], &[("scope", "main")], None),
+        (&[("GITHUB_ACTIONS", "true")], &[], Some(told)),
+        (&[("ACTIONS_RUNTIME_TOKEN", "job")], &[], Some(told)),
+        (&[], &[("token", "job")], Some(told)),
+    ] {
+        let run = Machine::new(&entry_of(CacheKind::Gha, parameters), environment).run();
+        assert!(run.access.is_empty());
+        assert_eq!(run.notices().first().map(String::as_str), expected, "{environment:?} {parameters:?}");
+    }
 }
 
 #[tokio::test]
