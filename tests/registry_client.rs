@@ -923,6 +923,34 @@ async fn what_a_registry_loses_after_the_push_is_pushed_again_before_a_tag_moves
 }
 
 #[tokio::test]
+async fn a_config_that_is_lost_under_a_manifest_that_stays_is_pushed_again() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let mut blobs = Blobs::default();
+    let image = blobs.image();
+    push(&anybody(), &blobs, &image, &[registry.reference("app:old")]).await.unwrap();
+    let index = Index::parse(&blobs.0[&image.digest]).unwrap();
+    let child = Manifest::parse(&blobs.0[&index.manifests[0].digest]).unwrap();
+    registry.lose_blob("app", child.config.digest);
+    let before = registry.requests("HEAD").len();
+    publish_looking_twice(&registry, &blobs, &image).await.unwrap();
+    assert!(registry.blob("app", child.config.digest).is_some());
+    assert_eq!(registry.tag("app", "1.2"), Some(image.digest));
+    // One question for each config, and none for layers but those of the manifest that had lost something.
+    let heads = registry.requests("HEAD").split_off(before);
+    let asked =
+        |digest: Digest| heads.iter().filter(|line| line.contains(&format!("blobs/{digest}"))).count();
+    let other = Manifest::parse(&blobs.0[&index.manifests[1].digest]).unwrap();
+    assert_eq!(asked(other.config.digest), 2, "it is looked at again when something was mended: {heads:#?}");
+    let only_of = |layer: &&Descriptor| !child.layers.contains(layer);
+    assert!(other.layers.iter().filter(only_of).all(|layer| asked(layer.digest) == 0), "{heads:#?}");
+    // Nobody asks for blobs of what was pushed a moment ago.
+    let before = registry.requests("HEAD").len();
+    push(&anybody(), &blobs, &image, &[registry.reference("app:1.3")]).await.unwrap();
+    let heads = registry.requests("HEAD").split_off(before);
+    assert!(!heads.iter().any(|line| line.contains("/blobs/")), "{heads:#?}");
+}
+
+#[tokio::test]
 async fn what_a_registry_does_not_keep_moves_no_tag() {
     let registry = FaultyRegistry::start(Access::Everybody).await;
     let mut blobs = Blobs::default();

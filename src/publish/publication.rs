@@ -18,7 +18,8 @@ use super::journal::{End, Journal, Move};
 use super::journals::{Journals, Listed};
 use super::looks::TagLooks;
 use super::push::{
-    Content, Filled, ImagePush, PushError, PushEvent, PushReport, PushedName, Work, staged, tag_of, visible,
+    Content, Document, Filled, ImagePush, PushError, PushEvent, PushReport, PushedName, Work, staged, tag_of,
+    visible,
 };
 use super::release::{Release, is_version_tag};
 use super::resume::{Resume, Resumed};
@@ -82,6 +83,14 @@ async fn standing(looks: &TagLooks, name: &Reference) -> Result<Option<Descripto
 
 fn is_right(found: Option<&Descriptor>, image: &Descriptor) -> bool {
     found.is_some_and(|found| found.digest == image.digest)
+}
+
+/// Who may not look may have pushed it all the same.
+fn is_there(found: Result<bool, RegistryError>) -> Result<bool, RegistryError> {
+    match found {
+        Err(RegistryError::Unauthorized { .. } | RegistryError::Denied { .. }) => Ok(true),
+        found => found,
+    }
 }
 
 /// A tag that is to move.
@@ -428,30 +437,46 @@ impl Publication<'_> {
 
     /// That everything is there still, after other repositories took their time.
     async fn check_contents(&self, moves: &[Planned]) -> Result<(), PushError> {
+        let mut looked = BTreeSet::new();
         for planned in moves {
             let (content, name) = (&self.contents[planned.push], planned.tag.name.without_tag());
-            let missing = || async {
-                let looks =
-                    content.documents.iter().map(|document| {
-                        let by_digest = name.with_digest(document.descriptor.digest);
-                        async move {
-                            Ok::<_, PushError>((document, self.registry.head(&by_digest).await?.is_some()))
-                        }
-                    });
-                let looks = try_join_all(looks).await?;
-                Ok::<_, PushError>(looks.into_iter().find(|(_, is_there)| !is_there).map(|(lost, _)| lost))
-            };
-            if missing().await?.is_none() {
+            if !looked.insert((planned.push, name.name())) {
+                continue;
+            }
+            let lost = self.lost(content, &name).await?;
+            if lost.is_empty() {
                 continue;
             }
             let work = Work { registry: self.registry, blobs: self.blobs, content, report: self.report };
-            work.push_content(&name, &[]).await?;
-            if let Some(lost) = missing().await? {
-                let digest = lost.descriptor.digest;
+            work.push_documents(&name, lost.into_iter().map(|(document, _)| document).collect(), &[]).await?;
+            if let Some((_, digest)) = self.lost(content, &name).await?.into_iter().next() {
                 return Err(PushError::Vanished { repository: name.familiar(), digest });
             }
         }
         Ok(())
+    }
+
+    /// Documents that a repository has lost, as far as one question about each tells, and what is gone: itself, or the
+    /// config of a manifest that was found there and not sent, whose blobs nobody has asked for.
+    async fn lost<'c>(
+        &self,
+        content: &'c Content,
+        repository: &Reference,
+    ) -> Result<Vec<(&'c Document, Digest)>, PushError> {
+        let looks = content.documents.iter().map(|document| async move {
+            let digest = document.descriptor.digest;
+            let found = self.registry.head(&repository.with_digest(digest)).await;
+            if !is_there(found.map(|found| found.is_some()))? {
+                return Ok(Some((document, digest)));
+            }
+            match document.config().filter(|_| !self.blobs.is_new(&digest)) {
+                Some(config) if !is_there(self.registry.has_blob(repository, config.digest).await)? => {
+                    Ok(Some((document, config.digest)))
+                }
+                _ => Ok::<_, PushError>(None),
+            }
+        });
+        Ok(try_join_all(looks).await?.into_iter().flatten().collect())
     }
 
     fn tell_of_kept(&self, moves: &[Planned], kept: &[Kept]) {

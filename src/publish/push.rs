@@ -191,7 +191,16 @@ impl Work<'_> {
             .into_iter()
             .filter(|(_, is_known)| !is_known)
             .map(|(document, _)| document);
-        let missing: Vec<&Document> = missing.collect();
+        self.push_documents(repository, missing.collect(), filled).await
+    }
+
+    /// Brings these to a repository with all that they need, whatever of it may be there.
+    pub async fn push_documents(
+        &self,
+        repository: &Reference,
+        missing: Vec<&Document>,
+        filled: &[Filled<'_>],
+    ) -> Result<(), PushError> {
         let mut seen = BTreeSet::new();
         let blobs: Vec<&Descriptor> = missing
             .iter()
@@ -278,6 +287,13 @@ pub struct Document {
     pub bytes: Vec<u8>,
     /// What a manifest needs besides itself.
     blobs: Vec<Descriptor>,
+}
+
+impl Document {
+    /// Of a manifest.
+    pub fn config(&self) -> Option<&Descriptor> {
+        self.blobs.first()
+    }
 }
 
 impl Content {

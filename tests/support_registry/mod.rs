@@ -164,6 +164,10 @@ impl FaultyRegistry {
         digest
     }
 
+    pub fn lose_blob(&self, repository: &str, digest: Digest) {
+        self.state().blobs.remove(&(repository.to_string(), digest));
+    }
+
     pub fn put_manifest(&self, repository: &str, name: &str, media_type: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         for key in [name.to_string(), digest.to_string()] {
