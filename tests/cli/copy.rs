@@ -235,6 +235,41 @@ fn what_refers_to_an_image_goes_with_it() {
 }
 
 #[test]
+fn journals_stay_in_the_repository_that_they_tell_of() {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let Some(registry) = Registry::of_this_run() else { return };
+    let (from, to) = (registry.repository("released"), registry.repository("taken"));
+    let project = image(&from);
+    project.bake(&["--push", "app"]).succeeded();
+    let (subject, journals) = (digest(&project, &from), registry.journals(&from));
+    assert_eq!(journals.len(), 2, "{journals:?}");
+    // As a registry tells that knows what refers to an image.
+    let entries = journals.iter().map(|tag| {
+        let answer = registry.get(&format!("{}/manifests/{tag}", registry.url_path(&from)));
+        let journal: Value = serde_json::from_slice(&answer.body).expect("it is JSON");
+        json!({
+            "mediaType": INDEX, "digest": sha256(&answer.body), "size": answer.body.len(),
+            "artifactType": journal["artifactType"],
+        })
+    });
+    let list = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries.collect::<Vec<_>>() });
+    let asked = format!("GET {}/referrers/{subject}", registry.url_path(&from));
+    registry.answer(&asked, 200, &format!("Content-Type: {INDEX}\r\n"), &list.to_string());
+    registry.requests();
+    let ran = project.mab(&["copy", &from, &to, "--tag", "1.4.0"]).run().succeeded();
+    assert!(registry.requests().contains(&asked), "nobody asked");
+    registry.mend();
+    assert!(!ran.stdout.contains("referrer"), "{}", ran.stdout);
+    assert_eq!(
+        (registry.journals(&to), registry.tags(&to)),
+        (Vec::new(), vec!["1.4.0".into(), "latest".into()])
+    );
+    // Nor do they go into files.
+    project.mab(&["copy", &from, "./kept"]).run().succeeded();
+    assert_eq!(project.mab(&["ls", "./kept"]).run().succeeded().stdout, "latest\n");
+}
+
+#[test]
 fn tags_are_given_and_taken_where_an_image_is() {
     let Some(registry) = Registry::of_this_run() else { return };
     let repository = registry.repository("tagged");
