@@ -9,6 +9,7 @@ use super::container::{ContainerArguments, prepared};
 use super::{failed, print_text, runtime};
 use crate::command::Failure;
 use crate::command::bench::{Repetitions, bench as measure};
+use crate::command::run::in_registry;
 use crate::config::user::UserConfig;
 use crate::diag::Problem;
 use crate::facts::Facts;
@@ -62,9 +63,10 @@ pub fn bench(arguments: &BenchArguments, user: &UserConfig, facts: &mut Facts) -
 
 async fn tell(arguments: &BenchArguments, user: &UserConfig, facts: &mut Facts) -> Result<String, Failure> {
     let container = &arguments.container;
+    container.tell_of_misplaced("bench", facts);
     let is_for_all = container.is_for_any_platform();
     let options = container.options(facts, is_for_all)?;
-    if arguments.kubernetes && !options.is_in_registry() {
+    if arguments.kubernetes && in_registry(&options, facts)?.is_none() {
         let message = format!("nodes of a cluster cannot pull `{}`", options.image);
         let problem = Problem::input("bench::image", message);
         return Err(vec![problem.help("name an image of a registry")]);
@@ -73,7 +75,7 @@ async fn tell(arguments: &BenchArguments, user: &UserConfig, facts: &mut Facts) 
     let platforms: Vec<_> = runs.jobs.iter().map(|job| job.platform.clone()).collect();
     if arguments.kubernetes {
         return Ok(report::kubernetes(&Jobs {
-            image: options.image.trim_start_matches("docker-image://"),
+            image: options.image.trim_start_matches("docker-image://").trim_start_matches("docker://"),
             entrypoint: options.overrides.entrypoint.as_deref(),
             arguments: &options.overrides.arguments,
             env: &options.overrides.env,

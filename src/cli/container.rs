@@ -3,17 +3,17 @@
 use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 
-use clap::Args;
+use clap::{Args, CommandFactory as _};
 
 use super::args::{ProgressArgument, SessionArguments};
 use super::build_file::BuildFileArguments;
-use super::{run_mounts, signals, surroundings};
+use super::{failed, run_mounts, signals, surroundings};
 use crate::command::plan::plain_request;
 use crate::command::run::{RunOptions, Runs, prepare};
 use crate::command::{self, Failure};
 use crate::config::PlatformName;
 use crate::config::user::UserConfig;
-use crate::diag::Problem;
+use crate::diag::{Problem, nearest};
 use crate::engine::{Overrides, Surroundings};
 use crate::event::{Event, EventSink};
 use crate::facts::Facts;
@@ -128,6 +128,23 @@ impl ContainerArguments {
         })
     }
 
+    /// Tells of what is perhaps meant as an option of `mab`, and goes to the command. Options may stand behind the image,
+    /// until the command begins.
+    pub fn tell_of_misplaced(&self, verb: &str, facts: &Facts) {
+        let words: Vec<String> =
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        let parser = super::args::Arguments::command();
+        let options = parser.find_subcommand(verb).map(clap::Command::get_arguments).into_iter().flatten();
+        let options: Vec<&str> = options.filter_map(clap::Arg::get_long).collect();
+        // It is said that the command has it.
+        if words[..words.len().saturating_sub(self.command.len())].iter().any(|word| word == "--") {
+            return;
+        }
+        if let Some(problem) = misplaced(verb, &options, &self.command) {
+            failed(&[problem], Progress::Auto, Some(facts));
+        }
+    }
+
     /// Nobody names one.
     pub fn is_for_any_platform(&self) -> bool {
         self.file.options(&[]).platforms.is_empty()
@@ -138,6 +155,23 @@ impl ContainerArguments {
             || <ProgressArgument as clap::ValueEnum>::from_str(user.progress.as_deref()?, false).ok();
         self.progress.or_else(configured).unwrap_or(ProgressArgument::Auto).into()
     }
+}
+
+fn misplaced(verb: &str, options: &[&str], command: &[String]) -> Option<Problem> {
+    let named = |word: &str| Some(word.strip_prefix("--")?.split('=').next().unwrap_or_default().to_string());
+    let warning = |message: String| Problem::warning("run::misplaced", message);
+    let (first, rest) = command.split_first()?;
+    if let Some(near) = named(first).and_then(|name| nearest(&name, options.iter().copied())) {
+        let help = format!("did you mean `--{near}`? If the command is to have it, `--` before it says so");
+        let message = format!("`{first}` is no option of `mab {verb}`, and goes to the command");
+        return Some(warning(message).help(help));
+    }
+    // Commands have options of their own, but hardly those of a measurement.
+    let is_own = |word: &&String| named(word).is_some_and(|name| options.contains(&name.as_str()));
+    let own = rest.iter().find(is_own).filter(|_| verb == "bench")?;
+    let help =
+        format!("options of `mab {verb}` stand before it; `--` before the command says that it is meant");
+    Some(warning(format!("`{own}` stands behind the command, which gets it")).help(help))
 }
 
 /// `NAME:ADDRESS`, or `NAME=ADDRESS` for addresses of version 6.

@@ -31,8 +31,8 @@ const NO_COMMAND: u8 = 127;
 /// Runs a command in an image, natively or emulated, and throws its changes away
 ///
 /// The image is a target of the build file (`api`, `target:api`), which is built if it must be; a reference; a layout or
-/// an archive (`./images`, `./api.tar:1.0`, `oci-layout://PATH`, `oci-archive://PATH`); or a digest in the store. What
-/// a target hides is `docker-image://NAME`. Entrypoint, command, environment, user, directory and stop signal are the
+/// an archive (`./images`, `./api.tar:1.0`, `oci-layout://PATH`, `oci-archive://PATH`, `docker-archive://PATH`); one of
+/// the Docker Engine (`engine://api:dev`); or a digest in the store. What a target hides is `docker-image://NAME`. Entrypoint, command, environment, user, directory and stop signal are the
 /// image's, as with `docker run`. No daemon and no root are needed.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -73,6 +73,7 @@ pub fn run(arguments: &RunArguments, user: &UserConfig, facts: &mut Facts) -> Ex
         let problem = Problem::input("run::terminal", "`--tty` needs a terminal, and standard input is none");
         return not_run(&[problem.help("leave it out")], facts);
     }
+    arguments.container.tell_of_misplaced("run", facts);
     let options = match arguments.container.options(facts, arguments.all_platforms) {
         Ok(options) => options,
         Err(problems) => return not_run(&problems, facts),

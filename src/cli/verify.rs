@@ -22,7 +22,7 @@ use crate::ui::Progress;
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct VerifyArguments {
-    /// An image of a registry, an OCI layout or archive (`./PATH[:TAG]`), or a digest of the store
+    /// An image of a registry, an OCI layout or archive (`./PATH[:TAG]`), a digest of the store, or `engine://NAME`
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Only these platforms; all that the image has, otherwise

@@ -26,7 +26,6 @@ mod engines;
 pub mod explain;
 pub mod fix;
 mod grants;
-mod image_archive;
 pub mod images;
 pub mod import;
 pub mod index;

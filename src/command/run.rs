@@ -8,10 +8,10 @@ use tokio::sync::watch;
 
 use super::Failure;
 use super::bake::{self, BakeOptions, BakedImage};
-use super::images::{Image, ImageName};
+use super::images::{Finder, Image, ImageName};
 use super::project::{self, ProjectOptions};
 use super::session::{self, SessionOptions};
-use crate::base::{NodeId, Platform};
+use crate::base::{NodeId, Platform, Reference};
 use crate::cache::{Caches, CachesOptions, Patience};
 use crate::config::PlatformName;
 use crate::diag::{Kind, Problem};
@@ -19,6 +19,7 @@ use crate::engine::embedded::{Embedded, EmbeddedOptions};
 use crate::engine::{JobEvents, Overrides, RunCommand, RunJob, Surroundings, stop_signal};
 use crate::event::{Event, EventSink, RunEnd};
 use crate::facts::Facts;
+use crate::image;
 use crate::lock::Pins;
 use crate::model::Output;
 use crate::plan::Request;
@@ -42,14 +43,6 @@ pub struct RunOptions {
     pub is_for_all: bool,
     pub overrides: Overrides,
     pub surroundings: Surroundings,
-}
-
-impl RunOptions {
-    /// Whether the image is one that others can pull.
-    pub fn is_in_registry(&self) -> bool {
-        let is_near = ["target:", "oci-layout://", "oci-archive://", "sha256:", ".", "/"];
-        !is_near.iter().any(|prefix| self.image.starts_with(prefix))
-    }
 }
 
 /// What is to run: one job for each platform.
@@ -78,12 +71,12 @@ pub async fn prepare(
             let baked = build(options, target, facts, events, cancel).await?;
             let mut images = Vec::new();
             for image in baked {
-                let name = ImageName::Stored(image.manifest);
+                let name = image::ImageName::Store(image.manifest);
                 images.push(open(&name, target, options, &store, facts).await?);
             }
             images
         }
-        name => vec![open(name, &options.image, options, &store, facts).await?],
+        ImageName::Elsewhere(name) => vec![open(name, &options.image, options, &store, facts).await?],
     };
     let engine = engine(&options.session, &store, facts, notices.clone()).map_err(one)?;
     let (mut jobs, mut stop_signals) = (Vec::new(), Vec::new());
@@ -107,7 +100,6 @@ pub async fn prepare(
 /// Targets of the build file here, if there is one that can be read.
 fn name_of(options: &RunOptions, facts: &mut Facts) -> Result<ImageName, Failure> {
     let text = options.image.as_str();
-    let folder = facts.directories.current.clone();
     let says_more = text.contains(['/', ':', '@', '.']) && !text.starts_with("target:");
     let is_target = |name: &str| {
         !says_more
@@ -117,7 +109,12 @@ fn name_of(options: &RunOptions, facts: &mut Facts) -> Result<ImageName, Failure
             )
             .is_ok_and(|loaded| loaded.project.targets.contains_key(name))
     };
-    ImageName::parse(text, &folder, is_target).map_err(|problem| vec![problem])
+    ImageName::parse(text, is_target).map_err(|problem| vec![problem])
+}
+
+/// The image, if it is one that others can pull.
+pub fn in_registry(options: &RunOptions, facts: &mut Facts) -> Result<Option<Reference>, Failure> {
+    Ok(name_of(options, facts)?.reference().cloned())
 }
 
 /// The images of one target, one for each platform.
@@ -185,18 +182,18 @@ fn usual_platforms(
 }
 
 async fn open(
-    name: &ImageName,
+    name: &image::ImageName,
     shown: &str,
     options: &RunOptions,
     store: &Store,
     facts: &Facts,
 ) -> Result<Image, Failure> {
-    let bases = async {
-        let registry = session::registry(facts, options.session.is_offline)?;
-        let bases = Bases::new(store.clone(), registry, Pins::default());
-        Image::open(name, shown, store, bases).await
+    let found = async {
+        let means = session::means(&options.session, facts)?;
+        let bases = Bases::new(store.clone(), means.registry.clone(), Pins::default());
+        Image::open(name, shown, Finder { means, store: store.clone(), bases }).await
     };
-    bases.await.map_err(|problem| vec![*problem])
+    found.await.map_err(|problem| vec![*problem])
 }
 
 /// The engine for images that need not be built. Commands of different platforms run one after the other.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::layer::decompressed;
@@ -45,10 +44,6 @@ impl Read for Part {
 }
 
 impl Archive {
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Self::of(File::open(path)?)
-    }
-
     /// Reads where members are. A compressed archive is unpacked to a file without a name first.
     pub fn of(mut file: File) -> io::Result<Self> {
         let mut magic = [0; 512];

@@ -17,6 +17,14 @@ pub enum ImageError {
     Store(#[from] StoreError),
     #[error("cannot read `{place}`: {cause}")]
     Unreadable { place: String, cause: String },
+    #[error("`{place}` does not exist")]
+    NotThere {
+        place: String,
+        /// What is called almost so in the same folder.
+        near: Option<String>,
+    },
+    #[error("`{place}` is no archive of images: {cause}")]
+    NoArchive { place: String, cause: String },
     #[error("`{place}` is neither an OCI layout nor an archive of images")]
     NoImages { place: String },
     #[error("`{place}` holds no image `{wanted}`")]
@@ -45,6 +53,16 @@ impl ImageError {
             Self::Engine(error) => error.problem(),
             Self::Store(error) => error.problem(),
             Self::Unreadable { .. } => problem(Kind::Input, "image::unreadable"),
+            Self::NotThere { near, .. } => {
+                let problem = input("image::not-there");
+                match near {
+                    Some(near) => problem.help(format!("did you mean `{near}`?")),
+                    None => problem,
+                }
+            }
+            Self::NoArchive { .. } => input("image::no-archive").help(
+                "`mab bake -o type=oci,dest=FILE`, `mab copy IMAGE FILE.tar` and `docker save -o FILE` write one",
+            ),
             Self::NoImages { .. } => input("image::no-images").help(
                 "a folder needs `index.json` and `blobs`, an archive these or `manifest.json`, as `mab bake -o \
                  type=oci,dest=FILE`, `docker save` and `skopeo copy` write them",

@@ -12,6 +12,7 @@ use super::name::FilePick;
 use super::verified::Verified;
 use super::{Document, LARGEST_DOCUMENT};
 use crate::base::{Digest, Reference};
+use crate::diag::nearest;
 use crate::oci::{Descriptor, Index, Manifest, media_type};
 use crate::store::Store;
 
@@ -51,9 +52,11 @@ impl Layout {
             place: place.to_string(),
             cause: cause.to_string(),
         };
+        if !path.exists() {
+            return Err(not_there(path, place));
+        }
         if !path.is_dir() {
-            let cause = if path.exists() { "it is no folder" } else { "it does not exist" };
-            return Err(unreadable(&cause));
+            return Err(unreadable(&"it is no folder"));
         }
         let no_images = || ImageError::NoImages { place: place.to_string() };
         let file = match File::open(path.join("index.json")) {
@@ -71,8 +74,12 @@ impl Layout {
 
     /// Of the archive in a file.
     pub fn archive_file(path: &Path, place: &str) -> Result<Self, ImageError> {
-        let archive = Archive::open(path)
-            .map_err(|error| ImageError::Unreadable { place: place.to_string(), cause: error.to_string() })?;
+        let file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => not_there(path, place),
+            _ => ImageError::Unreadable { place: place.to_string(), cause: error.to_string() },
+        })?;
+        let archive = Archive::of(file)
+            .map_err(|error| ImageError::NoArchive { place: place.to_string(), cause: error.to_string() })?;
         Self::archive(archive, place)
     }
 
@@ -245,6 +252,17 @@ fn is_called(entry: &Descriptor, wanted: &str) -> bool {
     };
     let is = |key: &str| name(key).is_some_and(|name| name == wanted || same(name));
     is(REF_NAME) || is(IMAGE_NAME)
+}
+
+/// A path that leads nowhere, with what is perhaps meant.
+fn not_there(path: &Path, place: &str) -> ImageError {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let beside = path.parent().and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        beside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    let near = name.and_then(|name| nearest(&name, names.iter().map(String::as_str)).map(str::to_string));
+    ImageError::NotThere { place: place.to_string(), near }
 }
 
 fn index_of(reader: impl Read, place: &str) -> Result<Index, ImageError> {

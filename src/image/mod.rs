@@ -16,7 +16,7 @@ mod verified;
 pub use error::ImageError;
 pub use layout::{IMAGE_NAME, Layout, REF_NAME};
 pub use name::{FilePick, ImageName};
-pub use source::{Means, Source};
+pub use source::{Means, Source, layout};
 pub use tree::{Content, Image, Node, Tree};
 
 use crate::oci::Descriptor;

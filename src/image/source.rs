@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
@@ -46,23 +46,11 @@ enum Kind {
 
 impl Source {
     pub async fn open(name: &ImageName, means: &Means) -> Result<Self, ImageError> {
-        let place = name.to_string();
-        let path = |path: &std::path::Path| means.current.join(path);
-        let layout = |layout: Layout, pick: &FilePick| Kind::Layout(Arc::new(layout), pick.clone());
         let kind = match name {
             ImageName::Registry(reference) => Kind::Registry(means.registry.clone(), reference.clone()),
-            ImageName::Layout(folder, pick) => layout(Layout::folder(&path(folder), &place)?, pick),
-            ImageName::OciArchive(file, pick) | ImageName::DockerArchive(file, pick) => {
-                layout(Layout::archive_file(&path(file), &place)?, pick)
-            }
-            ImageName::Path(found, pick) => match path(found).is_file() {
-                true => layout(Layout::archive_file(&path(found), &place)?, pick),
-                false => layout(Layout::folder(&path(found), &place)?, pick),
-            },
-            ImageName::Engine(image) => layout(saved(image, means, &place).await?, &FilePick::default()),
-            ImageName::Store(digest) => {
-                let store = Store::open(means.store.as_deref().unwrap_or(&means.current))?;
-                layout(Layout::store(store), &FilePick { tag: None, digest: Some(*digest) })
+            files => {
+                let (layout, pick) = layout(files, means).await?;
+                Kind::Layout(Arc::new(layout), pick)
             }
         };
         Ok(Self { name: name.clone(), kind })
@@ -212,6 +200,31 @@ impl From<Resolved> for Document {
     fn from(Resolved { descriptor, bytes }: Resolved) -> Self {
         Self { descriptor, bytes }
     }
+}
+
+/// What lies outside of registries, as a layout, and what of it is meant.
+pub async fn layout(name: &ImageName, means: &Means) -> Result<(Layout, FilePick), ImageError> {
+    let place = name.to_string();
+    let path = |path: &Path| means.current.join(path);
+    Ok(match name {
+        ImageName::Registry(_) => {
+            let reason = "it is in a registry".to_string();
+            return Err(ImageError::Name { text: place, reason });
+        }
+        ImageName::Layout(folder, pick) => (Layout::folder(&path(folder), &place)?, pick.clone()),
+        ImageName::OciArchive(file, pick) | ImageName::DockerArchive(file, pick) => {
+            (Layout::archive_file(&path(file), &place)?, pick.clone())
+        }
+        ImageName::Path(found, pick) => match path(found).is_file() {
+            true => (Layout::archive_file(&path(found), &place)?, pick.clone()),
+            false => (Layout::folder(&path(found), &place)?, pick.clone()),
+        },
+        ImageName::Engine(image) => (saved(image, means, &place).await?, FilePick::default()),
+        ImageName::Store(digest) => {
+            let store = Store::open(means.store.as_deref().unwrap_or(&means.current))?;
+            (Layout::store(store), FilePick { tag: None, digest: Some(*digest) })
+        }
+    })
 }
 
 /// What the Docker Engine saves of an image.

@@ -1,6 +1,6 @@
 //! `mab bench`: a command measured in each platform's image.
 
-use crate::support::{Mab, Project, base, project::native};
+use crate::support::{Mab, Project, Ran, base, project::native};
 
 fn bench(project: &Project, options: &[&str], command: &[&str]) -> Mab {
     let base = base().expect("whoever asks has looked");
@@ -51,6 +51,31 @@ fn a_command_that_fails_is_not_measured() {
         format!("the command for {} ended with exit code 3: only what succeeds is measured", native());
     ran.says(&format!("bench::failed\n\n  × {message}\n  │ why\n"));
     bench(&project, &["--platform", &native()], &["no-such"]).run().failed(2).says("run::not-found");
+}
+
+#[test]
+fn what_is_perhaps_an_option_and_goes_to_the_command_is_told() {
+    let Some(base) = base() else { return };
+    let (project, image) = (Project::new(), format!("oci-layout://{}", base.display()));
+    let ran = |verb: &'static str, words: &[&str]| {
+        project.mab(&[verb, "--platform", &native(), &image]).with(words).run()
+    };
+    // Options stand before the command, on either side of the image.
+    let lines = |ran: Ran| ran.succeeded().stdout.lines().count();
+    assert_eq!(lines(ran("bench", &["--rounds", "1", "--warm-up", "0", "true"])), 2);
+    let slip = "run::misplaced\n\n  ⚠ `--round=1` is no option of `mab bench`, and goes to the command\n";
+    ran("bench", &["--round=1", "true"]).failed(2).says(slip).says("did you mean `--rounds`?");
+    ran("run", &["--read-ony"]).failed(127).says("did you mean `--read-only`?");
+    let behind = "⚠ `--rounds` stands behind the command, which gets it";
+    ran("bench", &["--rounds", "1", "true", "--rounds", "3"]).succeeded().says(behind);
+    // Who says `--` means it, and commands have options of their own.
+    ran("bench", &["--rounds", "1", "--", "true", "--rounds", "3"]).succeeded().does_not_say("misplaced");
+    ran("run", &["--", "--read-ony"]).failed(127).does_not_say("misplaced");
+    ran("run", &["--something-else"]).failed(127).does_not_say("misplaced");
+    assert_eq!(
+        ran("run", &["echo", "--read-only"]).succeeded().does_not_say("misplaced").stdout,
+        "--read-only\n"
+    );
 }
 
 #[test]

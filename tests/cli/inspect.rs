@@ -216,8 +216,8 @@ fn tags_stand_in_the_order_of_versions_and_what_tools_keep_is_left_out() {
 fn what_is_no_image_is_told() {
     let project = image("registry.example/shop/app").file("text", "hello").file("folder/x", "");
     for (place, message) in [
-        ("./nothing", "cannot read `./nothing`: it does not exist"),
-        ("./text", "cannot read `./text`"),
+        ("./nothing", "`./nothing` does not exist"),
+        ("./text", "`./text` is no archive of images: "),
         ("./folder", "`./folder` is neither an OCI layout nor an archive of images"),
         ("s3://bucket", "`s3://bucket` names no image: nobody knows `s3://`"),
     ] {

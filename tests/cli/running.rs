@@ -149,9 +149,21 @@ fn the_exit_code_is_the_commands_own() {
     run(&project, &[], &["/etc"]).run().failed(126).says("run::not-executable\n\n  × `/etc` for ");
     let missing = "base::platform\n\n  × `oci-layout://";
     run(&project, &["--platform", "linux/s390x"], &["true"]).run().failed(125).says(missing);
-    project.mab(&["run", "./nothing"]).run().failed(125).says("oci-layout::missing");
     project.write("no.tar", "nothing of an archive");
-    project.mab(&["run", "./no.tar"]).run().failed(125).says("image::archive\n\n  × `");
+    for (image, said) in [
+        ("./nothing.tar", "image::not-there\n\n  × `./nothing.tar` does not exist"),
+        ("oci-archive://nothing.tar", "`oci-archive://nothing.tar` does not exist"),
+        ("oci-layout://nothing", "`oci-layout://nothing` does not exist"),
+        ("./ni.tar", "did you mean `no.tar`?"),
+        ("./no.tar", "image::no-archive\n\n  × `./no.tar` is no archive of images: "),
+        (".", "`.` is neither an OCI layout nor an archive of images"),
+    ] {
+        project.mab(&["run", image]).run().failed(125).says(said);
+        for verb in ["bench", "verify", "inspect"] {
+            project.mab(&[verb, image]).run().failed(2).says(said);
+        }
+        project.mab(&["copy", image, "./copied"]).run().failed(2).says(said);
+    }
     shell(&project, &["-v", "./missing:/m"], "")
         .run()
         .failed(125)

@@ -344,12 +344,13 @@ fn what_is_no_image_is_refused() {
     project.write("layout/index.json", r#"{"schemaVersion": 2, "manifests": []}"#);
     project.write("other/index.json", "[1");
     for (place, said) in [
-        ("./nowhere", "`./nowhere` is no OCI layout and no archive of an image"),
-        ("./text.tar", "is no archive of an image"),
+        ("./nowhere", "image::not-there\n\n  × `./nowhere` does not exist"),
+        ("./text.tat", "did you mean `text.tar`?"),
+        ("./text.tar", "`./text.tar` is no archive of images: "),
         ("./layout", "there is no such image"),
         ("./other", "`index.json` in `./other` cannot be used"),
         ("target:app", "`app` is a target, which has no image by itself"),
-        ("UPPER/Case", "image::name"),
+        ("UPPER/Case", "image::bad-name"),
     ] {
         project.mab(&["verify", place]).run().failed(2).says(said);
     }

@@ -1,7 +1,6 @@
 //! Where an image is, and how its documents and layers are read there.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,7 +12,7 @@ use crate::command::session::{self, SessionOptions};
 use crate::diag::{Kind, Problem};
 use crate::engine::blocking;
 use crate::facts::Facts;
-use crate::image::{IMAGE_NAME, ImageError, Layout, REF_NAME};
+use crate::image::{self, FilePick, IMAGE_NAME, ImageError, Layout, REF_NAME};
 use crate::layer::Index;
 use crate::oci::{self, Descriptor, ImageConfig, Manifest, media_type};
 use crate::registry::{BlobSink, Registry};
@@ -30,7 +29,8 @@ pub(super) enum Place {
     /// A folder or an archive.
     Files {
         layout: Arc<Layout>,
-        pick: Pick,
+        /// Which of several is meant; all of them, if nothing is said.
+        pick: FilePick,
     },
     Store {
         store: Store,
@@ -38,24 +38,15 @@ pub(super) enum Place {
     },
 }
 
-/// Which image of several is meant; all of them, if nothing is said.
-#[derive(Default)]
-pub(super) struct Pick {
-    tag: Option<String>,
-    digest: Option<Digest>,
-}
-
-impl Pick {
-    /// Names may be whole ones, `registry.example.com/shop:1`.
-    fn is_entry(&self, entry: &Descriptor) -> bool {
-        let names = || [REF_NAME, IMAGE_NAME].into_iter().filter_map(|key| entry.annotations.get(key));
-        let is_called = |tag: &String| {
-            names().any(|name| {
-                name == tag || name.strip_suffix(tag.as_str()).is_some_and(|rest| rest.ends_with(':'))
-            })
-        };
-        self.digest.is_none_or(|digest| entry.digest == digest) && self.tag.as_ref().is_none_or(is_called)
-    }
+/// Names may be whole ones, `registry.example.com/shop:1`.
+fn is_picked(pick: &FilePick, entry: &Descriptor) -> bool {
+    let names = || [REF_NAME, IMAGE_NAME].into_iter().filter_map(|key| entry.annotations.get(key));
+    let is_called = |tag: &String| {
+        names().any(|name| {
+            name == tag || name.strip_suffix(tag.as_str()).is_some_and(|rest| rest.ends_with(':'))
+        })
+    };
+    pick.digest.is_none_or(|digest| entry.digest == digest) && pick.tag.as_ref().is_none_or(is_called)
 }
 
 /// One platform's image.
@@ -75,24 +66,28 @@ const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
 impl Place {
     pub async fn open(image: &str, session: &SessionOptions, facts: &Facts) -> Result<Self, Box<Problem>> {
-        match ImageName::parse(image, &facts.directories.current, |_| false)? {
-            ImageName::Target(name) => Err(Box::new(target(&name))),
-            ImageName::Stored(root) => Ok(Self::Store { store: session::open_store(session, facts)?, root }),
-            ImageName::Layout { path, tag, digest } => match Layout::folder(&path, image) {
-                Ok(layout) => Ok(Self::Files { layout: Arc::new(layout), pick: Pick { tag, digest } }),
-                Err(error @ ImageError::Document { .. }) => Err(unusable(&error)),
-                Err(_) => Err(Box::new(missing(image))),
-            },
-            ImageName::Archive { path, tag } => {
-                let open = move || Layout::archive_file(&path, "").map_err(|error| no_archive(&path, error));
-                let layout = Arc::new(blocking(open).await?);
-                Ok(Self::Files { layout, pick: Pick { tag, digest: None } })
+        let name = match ImageName::parse(image, |_| false)? {
+            ImageName::Target(name) => return Err(Box::new(target(&name))),
+            ImageName::Elsewhere(name) => name,
+        };
+        match name {
+            image::ImageName::Store(root) => {
+                Ok(Self::Store { store: session::open_store(session, facts)?, root })
             }
-            ImageName::Registry(image) => {
+            image::ImageName::Registry(image) => {
                 let registry = session::registry(facts, session.is_offline)?;
                 let resolved = registry.resolve(&image).await.map_err(|error| Box::new(error.problem()))?;
                 let (image, root) = (Box::new(image), Box::new(resolved.descriptor));
                 Ok(Self::Registry { registry, image, root, document: resolved.bytes })
+            }
+            files => {
+                let (layout, pick) = image::layout(&files, &session::means(session, facts)?).await.map_err(
+                    |error| match error {
+                        ImageError::Document { .. } => unusable(&error),
+                        error => Box::new(error.problem()),
+                    },
+                )?;
+                Ok(Self::Files { layout: Arc::new(layout), pick })
             }
         }
     }
@@ -130,12 +125,12 @@ impl Place {
     async fn entries(
         &self,
         index: &oci::Index,
-        pick: &Pick,
+        pick: &FilePick,
     ) -> Result<Vec<(Descriptor, Vec<u8>)>, Box<Problem>> {
         let mut entries = Vec::new();
         for entry in index.manifests.iter().rev().filter(|entry| is_image(entry)).take(MOST_IMAGES + 1) {
             // One image may stand under several names.
-            if pick.is_entry(entry)
+            if is_picked(pick, entry)
                 && entries.iter().all(|(known, _): &(Descriptor, _)| known.digest != entry.digest)
             {
                 let document = self.document(entry).await?;
@@ -376,24 +371,6 @@ impl Read for Incoming {
             }
         }
     }
-}
-
-fn missing(image: &str) -> Problem {
-    Problem::input("verify::no-image", format!("`{image}` is no OCI layout and no archive of an image")).help(
-        "an OCI layout is a folder with `index.json`; `mab bake -o type=oci,dest=image.tar` writes an archive",
-    )
-}
-
-fn no_archive(path: &Path, error: ImageError) -> Box<Problem> {
-    let cause = match error {
-        ImageError::Unreadable { cause, .. } => cause,
-        ImageError::Document { what, cause, .. } => format!("{what} cannot be used: {cause}"),
-        ImageError::NoImages { .. } => "it has neither `index.json` nor `manifest.json`".to_string(),
-        other => other.to_string(),
-    };
-    let message = format!("`{}` is no archive of an image: {cause}", path.display());
-    let problem = Problem::input("verify::no-image", message);
-    Box::new(problem.help("archives are tars of an OCI layout, or as `docker save` writes them"))
 }
 
 fn unusable(error: &ImageError) -> Box<Problem> {
