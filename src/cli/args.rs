@@ -2,34 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
-use super::bench::BenchArguments;
 use super::build_file::BuildFileArguments;
-use super::builder::BuilderArguments;
-use super::cache::CacheArguments;
-use super::check::CheckArguments;
-use super::ci::CiArguments;
-use super::copy::{CopyArguments, TagArguments, UntagArguments};
-use super::diff::DiffArguments;
-use super::digest::DigestArguments;
-use super::doctor::DoctorArguments;
-use super::explain::ExplainArguments;
-use super::import::ImportArguments;
-use super::index::IndexArguments;
-use super::init::InitArguments;
-use super::inspect::InspectArguments;
-use super::k8s::K8sArguments;
-use super::lock::{LockArguments, LockRules};
-use super::login::{LoginArguments, LogoutArguments};
-use super::ls::LsArguments;
-use super::merge::MergeArguments;
-use super::prune::PruneArguments;
-use super::release::{PromoteArguments, ReleaseArguments, ReleaseVerb, RollbackArguments};
-use super::run::RunArguments;
-use super::tags::TagsArguments;
-use super::test::TestArguments;
-use super::verify::VerifyArguments;
+use super::lock::LockRules;
+use super::verb::Verb;
 use crate::base::Platform;
 use crate::command::bake::{BakeOptions, Publishing};
 use crate::command::list::{ListOptions, Listed};
@@ -61,87 +38,6 @@ pub struct Arguments {
     pub verb: Verb,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Verb {
-    Bake(BakeArguments),
-    Run(RunArguments),
-    Test(TestArguments),
-    Bench(BenchArguments),
-    Plan(PlanArguments),
-    Check(CheckArguments),
-    Explain(ExplainArguments),
-    Import(ImportArguments),
-    Init(InitArguments),
-    Schema(SchemaArguments),
-    Prune(PruneArguments),
-    Cache(CacheArguments),
-    Builder(BuilderArguments),
-    Doctor(DoctorArguments),
-    K8s(K8sArguments),
-    Lock(LockArguments),
-    Tags(TagsArguments),
-    Verify(VerifyArguments),
-    Merge(MergeArguments),
-    Ci(CiArguments),
-    Promote(PromoteArguments),
-    Rollback(RollbackArguments),
-    Release(ReleaseArguments),
-    Inspect(InspectArguments),
-    Digest(DigestArguments),
-    Ls(LsArguments),
-    Diff(DiffArguments),
-    Login(LoginArguments),
-    Logout(LogoutArguments),
-    Copy(CopyArguments),
-    Tag(TagArguments),
-    Untag(UntagArguments),
-    Index(IndexArguments),
-}
-
-impl Verb {
-    /// What is said about the build file, by verbs that read one.
-    pub fn file(&self) -> Option<&BuildFileArguments> {
-        match self {
-            Self::Bake(arguments) => Some(&arguments.project.file),
-            Self::Run(arguments) => Some(&arguments.container.file),
-            Self::Bench(arguments) => Some(&arguments.container.file),
-            Self::Test(arguments) => Some(&arguments.project.file),
-            Self::Plan(arguments) => Some(&arguments.project.file),
-            Self::Check(arguments) => Some(&arguments.project.file),
-            Self::Lock(arguments) => Some(&arguments.project.file),
-            Self::Tags(arguments) => Some(&arguments.project.file),
-            Self::Explain(arguments) => Some(&arguments.file),
-            Self::Merge(arguments) => Some(&arguments.file),
-            Self::Ci(arguments) => Some(&arguments.project.file),
-            Self::Rollback(arguments) => Some(&arguments.project.file),
-            Self::Release(ReleaseArguments { verb: ReleaseVerb::Log(arguments) }) => {
-                Some(&arguments.project.file)
-            }
-            Self::Import(_)
-            | Self::Verify(_)
-            | Self::Promote(_)
-            | Self::Init(_)
-            | Self::Schema(_)
-            | Self::Prune(_)
-            | Self::Cache(_)
-            | Self::Builder(_)
-            | Self::Inspect(_)
-            | Self::Digest(_)
-            | Self::Login(_)
-            | Self::Logout(_)
-            | Self::Diff(_)
-            | Self::Ls(_)
-            | Self::Copy(_)
-            | Self::Tag(_)
-            | Self::Untag(_)
-            | Self::Index(_)
-            | Self::Doctor(_)
-            | Self::K8s(_) => None,
-        }
-    }
-}
-
-/// Prints the JSON schema of multiarch.toml or config.toml, which the `#:schema` line of a file names for editors
 #[derive(Debug, Args)]
 #[command(after_long_help = SCHEMA_EXAMPLES)]
 pub struct SchemaArguments {
@@ -154,7 +50,7 @@ const SCHEMA_EXAMPLES: &str = "\
 Examples:
   mkdir -p schema && mab schema > schema/multiarch.schema.json";
 
-/// Which build file, and what of it.
+// Which build file, and what of it.
 #[derive(Debug, Args)]
 pub struct ProjectArguments {
     /// Targets and groups; `api-*` and `label:KEY=VALUE` for all targets that match; without any, the group or target
@@ -166,7 +62,7 @@ pub struct ProjectArguments {
     pub file: BuildFileArguments,
 }
 
-/// Where work happens on this machine.
+// Where work happens on this machine.
 #[derive(Debug, Args)]
 pub struct SessionArguments {
     /// The folder of the local store [default: $XDG_DATA_HOME/mab]
@@ -179,7 +75,6 @@ pub struct SessionArguments {
     jobs: Option<std::num::NonZeroUsize>,
 }
 
-/// Builds targets and everything they need, then merges, writes and publishes the images
 #[derive(Debug, Args)]
 #[command(after_long_help = BAKE_EXAMPLES)]
 pub struct BakeArguments {
@@ -313,7 +208,6 @@ Examples:
   MAB_BORDER=on mab bake --allow fs.read=../shared --allow env=CI_*
                                                a file that somebody else wrote";
 
-/// Shows the graph of nodes that a bake would run
 #[derive(Debug, Args)]
 #[command(after_long_help = PLAN_EXAMPLES)]
 pub struct PlanArguments {

@@ -16,11 +16,6 @@ use crate::facts::Facts;
 use crate::report::bench::{self as report, Jobs};
 use crate::ui::Progress;
 
-/// Measures a command in each platform's image
-///
-/// Every round is a container of its own, one after the other; the time is from the command's start to its end. Emulated
-/// platforms are marked: their times say what emulation costs, not how fast such a machine is. `--kubernetes` writes what
-/// measures on real ones.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct BenchArguments {

@@ -8,19 +8,16 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::args::platform;
-use super::{print_text, printed, runtime};
+use super::{document, print_text, printed, runtime};
 use crate::base::Platform;
 use crate::command::Failure;
 use crate::command::builder::{self, Answer, Listed, Told};
+use crate::command::plan::Document;
 use crate::engine::buildkit::{KeepRules, Kept, WorkerReport};
 use crate::facts::Facts;
 use crate::model::{Results, Tls, Worker};
 use crate::ui::{Progress, bytes as size};
 
-/// Shows and keeps builders: who builds in place of this machine
-///
-/// Builders are those of the user's configuration, of this command, of the build file and of `docker buildx`, and the
-/// two that are always there: `default`, this machine, and `docker`, the Docker Engine that `docker` speaks to.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct BuilderArguments {
@@ -162,7 +159,9 @@ pub fn builder(arguments: &BuilderArguments, facts: &mut Facts) -> ExitCode {
     match &arguments.verb {
         Verb::Ls(arguments) => {
             let text = if arguments.json { listed_json } else { listed_text };
-            printed(builder::list(facts).map(|listed| text(&listed)), facts, Progress::Auto)
+            let listed = builder::list(facts)
+                .map(|listing| Document { text: text(&listing.builders), warnings: listing.warnings });
+            document(listed, facts, Progress::Auto)
         }
         Verb::Inspect(arguments) => {
             let answer =

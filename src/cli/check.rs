@@ -16,10 +16,6 @@ use crate::facts::Facts;
 use crate::lint;
 use crate::ui::{Progress, report};
 
-/// Looks for mistakes in the build file and in Dockerfiles, without building them
-///
-/// Checks the build file first: all its problems in one run. Then runs BuildKit's rules and rules for images of several platforms. TARGET may be the path of a Dockerfile too; without a
-/// build file, the Dockerfile here is checked for linux/amd64 and linux/arm64.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct CheckArguments {

@@ -15,10 +15,6 @@ use crate::diag::Problem;
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Writes the pipeline of a CI system from the plan: machines for platforms, logins, what builds need there
-///
-/// The first line has a checksum: a file that was changed by hand is never replaced without `--force`. Machines need no
-/// emulation where there are some of the platform's kind.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct CiArguments {

@@ -14,11 +14,6 @@ use crate::config::user::UserConfig;
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Copies an image with all its platforms, attestations and whatever refers to it
-///
-/// Signatures, SBOMs and the like go along, other tags and mab's own journals do not. Every document keeps its bytes and
-/// its digest. Nothing is sent that is there, and within one registry nothing at all.
-/// The name is given when all the rest is there; a copy that was cut goes on where it was when it is run again.
 #[derive(Debug, Args)]
 #[command(after_long_help = COPY_EXAMPLES)]
 pub struct CopyArguments {
@@ -61,10 +56,6 @@ Examples:
   mab copy ghcr.io/shop/api:1.4 engine://shop/api:1.4"
 );
 
-/// Gives further tags to an image where it is
-///
-/// Moves tags whatever they lead to. `mab promote` does it with a journal, and never to an older version or fewer
-/// platforms.
 #[derive(Debug, Args)]
 #[command(after_long_help = TAG_EXAMPLES)]
 pub struct TagArguments {
@@ -83,7 +74,6 @@ Examples:
   mab tag ghcr.io/shop/api@sha256:… stable
   mab tag oci-layout://out:1.4.0 latest";
 
-/// Takes tags away; what they lead to stays
 #[derive(Debug, Args)]
 #[command(after_long_help = UNTAG_EXAMPLES)]
 pub struct UntagArguments {

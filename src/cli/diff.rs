@@ -13,10 +13,6 @@ use crate::command::diff::DiffOptions;
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Says in what two images differ: platforms, config, layers, files, sizes
-///
-/// Exits with 1 if they differ, and with 0 if they have the same digest. Files are compared as the layers leave them, by
-/// content, mode, owner, links and extended attributes; times are not.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct DiffArguments {

@@ -12,7 +12,6 @@ use crate::command;
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Prints the digest that an image's name leads to
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct DigestArguments {

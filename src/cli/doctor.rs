@@ -18,12 +18,6 @@ use crate::doctor::{Check, Finding, Level, Trouble, explaining};
 use crate::facts::Facts;
 use crate::ui::{Progress, Style, count, pad, width};
 
-/// Tries everything that builds need, and says what to do about what is missing
-///
-/// Nothing is guessed: user namespaces and overlays are made, a tiny program of each platform is run in the sandbox,
-/// registries are asked with the credentials found, and builders what they are. Of what is not as it should be the report
-/// tells the symptom that builds have, the test that showed it, and the remedy. What only other platforms lack is a note,
-/// unless the build file of this folder or --platform asks for them.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct DoctorArguments {

@@ -12,11 +12,6 @@ use crate::facts::Facts;
 use crate::report::explain as report;
 use crate::ui::Progress;
 
-/// Says what a value is, and which layer of which file gives it
-///
-/// The layers of a value are shown weakest first: built-in default, `[project]`, inherited templates, target, its `on`
-/// table, group, `--set`; those that a stronger one overrides are marked. Where platforms differ, each is shown.
-/// Secrets are named and never shown.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct ExplainArguments {

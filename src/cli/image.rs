@@ -29,7 +29,7 @@ An image is named by where it lies:
 }
 pub(super) use places;
 
-/// What is needed to reach images on this machine.
+// What is needed to reach images on this machine.
 #[derive(Debug, Args)]
 pub struct PlaceArguments {
     /// The folder of the local store, for images at `store://` [default: $XDG_DATA_HOME/mab]

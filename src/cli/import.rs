@@ -10,11 +10,6 @@ use crate::command::import::{self, ImportOptions};
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Writes bake and Compose files as a multiarch.toml that resolves to the same plan
-///
-/// Variables stay variables, with their environment variables, types, validation and descriptions; inheritance,
-/// groups and matrices stay what they are; interpolations become templates. The result is read back and compared
-/// with the original before it is written.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct ImportArguments {

@@ -13,7 +13,6 @@ use crate::command::index::{Change, IndexOptions};
 use crate::config::user::UserConfig;
 use crate::facts::Facts;
 
-/// Puts indexes together from images wherever they lie, and changes them
 #[derive(Debug, Args)]
 pub struct IndexArguments {
     #[command(subcommand)]

@@ -10,10 +10,6 @@ use crate::command::init::{self, InitOptions};
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Writes a first multiarch.toml for what is in a folder
-///
-/// Every Dockerfile becomes a target, named by its folder or file; images of other targets become contexts; the
-/// remote of git says where images belong. Bake and Compose files are taken over, as by `mab import`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct InitArguments {

@@ -14,10 +14,6 @@ use crate::command::inspect::{Form, InspectOptions};
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Shows an image: its platforms, or config, layers and history of one of them
-///
-/// Layers are not fetched. What is shown of an index with several platforms is what all of them are; `--platform` shows
-/// one. Sizes are those of what is transferred, that is compressed.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct InspectArguments {

@@ -13,7 +13,6 @@ use crate::command::k8s::{self, CheckOptions, Checked, NodeSource, PinOptions, P
 use crate::facts::Facts;
 use crate::ui::{Progress, count, pad, width};
 
-/// Compares images with the nodes of a Kubernetes cluster, and pins images in manifests
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct K8sArguments {

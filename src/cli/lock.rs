@@ -13,7 +13,7 @@ use crate::command::{self, SessionOptions};
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// How a run treats what is elsewhere.
+// How a run treats what is elsewhere.
 #[derive(Debug, Args)]
 pub struct LockRules {
     /// Refuses what multiarch.lock does not pin, before anything is built
@@ -30,10 +30,6 @@ impl LockRules {
     }
 }
 
-/// Pins images, repositories and files from elsewhere in multiarch.lock
-///
-/// Without --update, what is pinned stays; what the build file does not ask for any more goes, unless TARGET or --platform
-/// narrow what is looked at. Without TARGET, all targets are meant, not only those of `default`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct LockArguments {

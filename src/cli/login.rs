@@ -18,10 +18,6 @@ use crate::ui::Progress;
 /// What a registry may be told at most.
 const LONGEST_SECRET: u64 = 64 * 1024;
 
-/// Logs in to a registry, for `mab` and for every tool that reads Docker's config
-///
-/// The registry is asked first; what it does not know is not kept. Credentials go to the helper that the config file
-/// names (`credHelpers`, `credsStore`), or into the file itself, readable for its owner alone.
 #[derive(Debug, Args)]
 #[command(after_long_help = LOGIN_EXAMPLES)]
 pub struct LoginArguments {
@@ -47,7 +43,6 @@ Examples:
   echo \"$TOKEN\" | mab login ghcr.io -u octocat --password-stdin
   mab login                                    Docker Hub";
 
-/// Forgets the credentials for registries
 #[derive(Debug, Args)]
 #[command(after_long_help = LOGOUT_EXAMPLES)]
 pub struct LogoutArguments {

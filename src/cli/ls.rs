@@ -11,7 +11,6 @@ use crate::command::ls::LsOptions;
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Lists the tags of a repository, a layout or an archive
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct LsArguments {

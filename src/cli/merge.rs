@@ -27,11 +27,6 @@ use crate::plan::Request;
 use crate::publish::part::{self, Aspect};
 use crate::ui::{Progress, Ui};
 
-/// Joins parts that `mab bake --part` made on other machines, and publishes them as one release
-///
-/// All platforms of all targets have to be there, nothing twice, and all from the same commit, plan, lock, variables and
-/// version of mab as here. Then outputs are written and tags move as those of a bake do: journal first, versions before
-/// floating tags, nothing at all if anything is missing.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct MergeArguments {

@@ -32,6 +32,7 @@ mod signals;
 mod tags;
 mod terminal;
 mod test;
+mod verb;
 mod verify;
 mod watch;
 
@@ -52,8 +53,9 @@ use crate::event::RunEnd;
 use crate::facts::Facts;
 use crate::ui::{Progress, Surroundings, Ui, report};
 
-use args::{Arguments, BakeArguments, PlanArguments, Verb};
+use args::{Arguments, BakeArguments, PlanArguments};
 use build_file::BuildFileArguments;
+use verb::Verb;
 
 /// How long blocking work may take to end once nobody waits for it.
 const LAST_WORK: Duration = Duration::from_secs(2);

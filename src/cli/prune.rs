@@ -14,7 +14,6 @@ use crate::facts::Facts;
 use crate::store::Kind;
 use crate::ui::{self, Progress};
 
-/// Removes from the store what was not used for a while; short for `mab cache prune`
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct PruneArguments {

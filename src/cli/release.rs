@@ -11,10 +11,6 @@ use crate::command::bake::Publishing;
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Gives further tags to an image that a registry has, with all its platforms and the same digest
-///
-/// Nothing is built. Content goes to another repository of the same registry without being sent; the tags move as those
-/// of a bake do: with a journal, never back to an older version, never to fewer platforms.
 #[derive(Debug, Args)]
 #[command(after_long_help = PROMOTE_EXAMPLES)]
 pub struct PromoteArguments {
@@ -42,9 +38,6 @@ Examples:
   mab promote ghcr.io/shop/api:1.4.0-rc.1 1.4.0 latest
   mab promote registry.example.com/staging/api@sha256:… registry.example.com/live/api:1.4.0";
 
-/// Moves floating tags back to where the last publication found them
-///
-/// Versions stay. A second rollback undoes the first, since that is a publication as well.
 #[derive(Debug, Args)]
 #[command(after_long_help = ROLLBACK_EXAMPLES)]
 pub struct RollbackArguments {
@@ -63,7 +56,6 @@ Examples:
   mab rollback api                             every floating tag of its repositories
   mab rollback ghcr.io/shop/api:latest         this one, from anywhere";
 
-/// What was published
 #[derive(Debug, Args)]
 pub struct ReleaseArguments {
     #[command(subcommand)]

@@ -28,12 +28,6 @@ const NOT_PROGRAM: u8 = 126;
 /// There is no such command.
 const NO_COMMAND: u8 = 127;
 
-/// Runs a command in an image, natively or emulated, and throws its changes away
-///
-/// The image is a target of the build file (`api`, `target:api`), which is built if it must be; a reference; a layout or
-/// an archive (`./images`, `./api.tar:1.0`, `oci-layout://PATH`, `oci-archive://PATH`, `docker-archive://PATH`); one of
-/// the Docker Engine (`engine://api:dev`); or a digest in the store. What a target hides is `docker-image://NAME`. Entrypoint, command, environment, user, directory and stop signal are the
-/// image's, as with `docker run`. No daemon and no root are needed.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct RunArguments {

@@ -10,10 +10,6 @@ use crate::command;
 use crate::facts::Facts;
 use crate::ui::Progress;
 
-/// Says which version, tags, labels and annotations targets get, and builds nothing
-///
-/// They are those of a bake in the same place: made by `tag-rules`, which are docker/metadata-action's, and by `tags`,
-/// `labels` and `annotations`. What the run is about comes from CI, from git, and from --fact.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TagsArguments {

@@ -18,11 +18,6 @@ use crate::plan::Request;
 use crate::report::test_results;
 use crate::ui::{Progress, Ui};
 
-/// Tries what the build file expects of images: `[target.X.test.NAME]`, for each platform
-///
-/// What must be built is built; nothing is written or pushed. A test that passed is not run again as long as the image,
-/// the test and what it mounts are the same. `mab bake` runs the same tests before it merges: while one fails, no tag
-/// moves.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TestArguments {

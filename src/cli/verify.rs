@@ -14,11 +14,6 @@ use crate::facts::Facts;
 use crate::model::{Verify, VerifyLevel};
 use crate::ui::Progress;
 
-/// Judges images that are there already, as a bake judges its own
-///
-/// Looks at every program of an image: whether it is for the image's platform, whether the loader and the libraries that it
-/// needs are there, whether the entrypoint starts, and whether all platforms do the same. Layers are read once, as streams;
-/// nothing is unpacked or run.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct VerifyArguments {

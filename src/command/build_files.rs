@@ -67,6 +67,11 @@ pub fn find(options: &ProjectOptions, facts: &Facts) -> Result<BuildFiles, Failu
     Ok(BuildFiles::Foreign(read_all(&found, current)?))
 }
 
+/// Whether there is a build file where none is named.
+pub fn is_any(facts: &Facts) -> bool {
+    config::find(&facts.directories.current).is_some() || !foreign_names(facts).is_empty()
+}
+
 /// The names of the files that bake would read here.
 pub fn foreign_names(facts: &Facts) -> Vec<String> {
     let from_environment = environment_files(facts);

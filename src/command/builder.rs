@@ -2,9 +2,9 @@
 
 use super::builders::{self, Known, Origin};
 use super::session::surroundings;
-use super::{Failure, ProjectOptions, project};
+use super::{Failure, ProjectOptions, build_files, project};
 use crate::config::OWN_BUILDER;
-use crate::diag::Problem;
+use crate::diag::{Problem, Severity};
 use crate::engine::buildkit::{self, KeepRules, Kept, WorkerReport};
 use crate::facts::Facts;
 use crate::model::{Project, Results, Worker};
@@ -30,14 +30,28 @@ pub struct Told<T> {
     pub told: Result<T, Box<Problem>>,
 }
 
-/// The build file of the current folder, for its builders; one that cannot be read has none.
-fn here(facts: &mut Facts) -> Option<Project> {
-    project::load(&ProjectOptions::default(), facts).ok().map(|loaded| loaded.project)
+/// What there is, and why the build file's are not among it, if it cannot be read.
+pub struct Listing {
+    pub builders: Vec<Listed>,
+    pub warnings: Vec<Problem>,
+}
+
+/// The build file of the current folder, for its builders; there need be none.
+fn here(facts: &mut Facts) -> Result<Option<Project>, Failure> {
+    match project::load(&ProjectOptions::default(), facts) {
+        Ok(loaded) => Ok(Some(loaded.project)),
+        Err(_) if !build_files::is_any(facts) => Ok(None),
+        Err(problems) => Err(problems),
+    }
 }
 
 /// All builders, the one of this machine first.
-pub fn list(facts: &mut Facts) -> Result<Vec<Listed>, Failure> {
-    let project = here(facts);
+pub fn list(facts: &mut Facts) -> Result<Listing, Failure> {
+    let (project, problems) = match here(facts) {
+        Ok(project) => (project, Vec::new()),
+        Err(problems) => (None, problems),
+    };
+    let as_warning = |problem| Problem { severity: Severity::Warning, ..problem };
     let used = builders::in_use(facts);
     let own = Listed {
         name: OWN_BUILDER.to_string(),
@@ -54,15 +68,24 @@ pub fn list(facts: &mut Facts) -> Result<Vec<Listed>, Failure> {
         results: builder.as_ref().map(|builder| builder.results).unwrap_or_default(),
         workers: builder.map(|builder| builder.workers),
     });
-    Ok(std::iter::once(own).chain(listed).collect())
+    Ok(Listing {
+        builders: std::iter::once(own).chain(listed).collect(),
+        warnings: problems.into_iter().map(as_warning).collect(),
+    })
 }
 
 /// The workers of a builder, or of the one in use.
 fn workers(name: Option<&str>, facts: &mut Facts) -> Result<(String, Vec<Worker>), Failure> {
-    let project = here(facts);
+    let (project, unread) = match here(facts) {
+        Ok(project) => (project, Vec::new()),
+        Err(problems) => (None, problems),
+    };
     let name = name.map(String::from).or_else(|| builders::in_use(facts));
     let name = name.unwrap_or_else(|| OWN_BUILDER.to_string());
-    let Some((name, builder)) = builders::find(&name, project.as_ref(), facts)? else {
+    // A builder that is not found may be one of a build file that cannot be read.
+    let found = builders::find(&name, project.as_ref(), facts);
+    let found = found.map_err(|problems| [problems, unread].concat())?;
+    let Some((name, builder)) = found else {
         let problem = Problem::input("builder::own", "builder `default` is this machine, and has no workers");
         return Err(vec![problem.help(
             "name another one: `mab builder ls` shows them; `mab cache` is about what this machine keeps",
@@ -120,4 +143,18 @@ pub fn add(name: &str, worker: Worker, results: Option<Results>, facts: &Facts) 
     builders::add(name, worker, results, facts)
 }
 
-pub use builders::{choose, remove};
+/// Makes a builder the one of bakes that name none, wherever they are: one of this build file alone cannot be it.
+pub fn choose(name: &str, facts: &mut Facts) -> Result<(), Failure> {
+    let project = here(facts).ok().flatten();
+    match project.and_then(|project| project.builders.get(name).cloned()) {
+        Some(builder) if !builders::all(None, facts)?.contains_key(name) => {
+            let message = format!("builder `{name}` is there for this build file alone");
+            Err(vec![Problem::input("builder::here-alone", message).at(builder.place, "declared here").help(
+                format!("name it when you build, `--builder {name}`, or set MAB_BUILDER; `mab builder add` makes one for all"),
+            )])
+        }
+        _ => builders::choose(name, facts),
+    }
+}
+
+pub use builders::remove;

@@ -50,7 +50,7 @@ fn read(reader: &mut Reader<'_>, place: Place, value: &Value<'_>) -> Option<Buil
     if !has_workers {
         reader.report(
             Problem::input("config::missing-key", "a builder needs `workers`")
-                .at(place, "is no machine")
+                .at(place, "names no worker")
                 .help("write `workers = [{ endpoint = \"tcp://HOST:PORT\" }]`"),
         );
     }

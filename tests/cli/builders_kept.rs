@@ -65,6 +65,21 @@ fn builders_of_all_places_are_listed() {
 }
 
 #[test]
+fn a_build_file_that_cannot_be_read_is_told() {
+    let project = Project::of("[builder.team]\nworkers = [{ endpoint = \"tcp://team:1\" }]\n[target.app\n");
+    project.mab(&["builder", "add", "mine", "unix:///a"]).run().succeeded();
+    let ran = project.mab(&["builder", "ls"]).run().succeeded().says("multiarch.toml:3");
+    assert!(ran.stdout.contains("mine · mab builder add"), "{}", ran.stdout);
+    project.mab(&["builder", "inspect", "mine"]).run().failed(4).says("there is no socket at `/a`");
+    let ran = project.mab(&["builder", "inspect", "team"]).run().failed(2);
+    ran.says("there is no builder `team`").says("multiarch.toml:3");
+    // None at all is as good.
+    std::fs::remove_file(project.path("multiarch.toml")).unwrap();
+    let ran = project.mab(&["builder", "ls"]).run().succeeded();
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
 fn what_cannot_be_kept_is_refused() {
     let project = Project::of("");
     project.write(
@@ -83,6 +98,8 @@ fn what_cannot_be_kept_is_refused() {
     check(&["rm", "nobody"], "there is no builder `nobody`");
     check(&["use", "farn"], "did you mean `farm`?");
     check(&["inspect"], "builder `default` is this machine");
+    project.write("multiarch.toml", "[builder.team]\nworkers = [{ endpoint = \"tcp://team:1\" }]\n");
+    check(&["use", "team"], "builder `team` is there for this build file alone");
 }
 
 #[test]

@@ -28,7 +28,6 @@ use crate::ui::Progress;
 use du::DuArguments;
 use verify::VerifyArguments;
 
-/// Looks after the local store, and what steps keep in it with `RUN --mount=type=cache`
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct CacheArguments {
