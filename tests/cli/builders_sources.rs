@@ -62,6 +62,41 @@ fn folders_of_repositories_have_the_times_of_their_commit_on_workers() {
     }
 }
 
+/// The identifiers that workers see are the same.
+#[test]
+fn one_commit_with_several_options_is_taken_with_each() {
+    let Some([socket, _]) = sockets() else { return };
+    if !needs("git") {
+        return;
+    }
+    let (_repository, web) = served();
+    let file =
+        format!("[target.app]\nplatforms = [\"{}\"]\noutput = [\"type=oci,dest=app.tar\"]\n", native());
+    let add = |(options, folder)| format!("ADD {}?ref=main&{options} /{folder}/\n", web.url("/git/app.git"));
+    let lines = [("keep-git-dir=true", "git"), ("keep-git-dir=false", "plain"), ("subdir=dir", "folder")];
+    let dockerfile = format!("FROM scratch\n{}", lines.map(add).concat());
+    let project = Project::of(&file).file("Dockerfile", &dockerfile);
+    configure(&project, &[worker(format!("unix://{}", socket.display()), &[native().as_str()])]);
+    project.bake(&["app", "--builder", "fleet"]);
+    let image = Layout::open(&project.path("app.tar")).only_image();
+    assert!(image.has("git/.git") && !image.has("plain/.git"));
+    for path in ["git/file", "plain/file", "folder/other"] {
+        assert_eq!(image.entry(path).mtime, TIME, "{path}");
+    }
+
+    // Frontends say nothing of the times that they are to have.
+    let refused = |dockerfile: &str, arguments: &[&str]| {
+        project.write("Dockerfile", dockerfile);
+        project.mab(&[&["bake", "app", "--builder", "fleet"], arguments].concat()).run()
+    };
+    let line = add(("mtime=checkout", "now"));
+    let ran = refused(&format!("{dockerfile}{line}"), &[]).failed(2).says("builder::git-times");
+    ran.says("`app` asks for one repository with two kinds of `mtime`").says("Dockerfile:5:1");
+    let hidden = format!("ARG TIMES\n{}", add(("mtime=$TIMES", "now")));
+    let ran = refused(&format!("{dockerfile}{hidden}"), &["--set", "app.args.TIMES=checkout"]);
+    ran.failed(3).says("does not do one repository with two kinds of `mtime`");
+}
+
 #[test]
 fn a_folder_that_a_repository_does_not_have_is_told_with_its_line() {
     let Some([socket, _]) = sockets() else { return };

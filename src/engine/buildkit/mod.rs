@@ -167,7 +167,8 @@ impl Remote {
         let connection = self.connection.lock().await;
         let abilities = &connection.as_ref()?.abilities;
         let left = (leaves_results && job.destination.is_some()).then(Need::left);
-        let mut needs = job.recipe.needs.iter().chain(&left);
+        let times = Need::of_sources(&job.sources);
+        let mut needs = job.recipe.needs.iter().chain(&left).chain(&times);
         needs.find(|need| abilities.lacks(need)).map(|need| need.what.clone())
     }
 }

@@ -1,9 +1,10 @@
 //! What a build asks of its worker, and whether that is able of it: versions of the Dockerfile language, which workers'
 //! own frontends read, stores that keep more than images, entitlements.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{GitReference, GitTimes, PinnedCommit};
+use super::policy::place;
+use crate::base::{GitReference, GitTimes, PinnedCommit, PinnedSource};
 use crate::diag::Place;
 use crate::dockerfile::{Dockerfile, Instruction, InstructionKind, Run, Security, Stage};
 use crate::model::{Attestation, CacheUse, Entitlement, Variant};
@@ -18,6 +19,23 @@ pub struct Need {
 }
 
 impl Need {
+    /// That one repository is taken with the times of its commit and with those of its checkout.
+    fn two_times(place: Option<Place>) -> Self {
+        let what = "one repository with two kinds of `mtime`".to_string();
+        Self { what, asks: Asks::TimesOfFiles, place }
+    }
+
+    /// The same where what is taken is known, in whatever words.
+    pub fn of_sources(sources: &[PinnedSource]) -> Option<Self> {
+        let references = sources.iter().filter_map(|source| match source {
+            PinnedSource::Git(commit) => Some(&commit.git),
+            PinnedSource::Http { .. } => None,
+        });
+        let mut known = BTreeMap::new();
+        let differs = |git: &GitReference| *known.entry(place(git)).or_insert(git.times) != git.times;
+        references.into_iter().any(differs).then(|| Self::two_times(None))
+    }
+
     /// That an image goes from the worker into its repository.
     pub fn left() -> Self {
         let what = "a result that stays in the registry".to_string();
@@ -34,13 +52,15 @@ pub enum Asks {
     ImageStore,
     /// That its own configuration allows it.
     Entitlement(Entitlement),
+    /// A frontend that says which times it wants of a repository's files: none does of those that ADD takes.
+    TimesOfFiles,
 }
 
 impl Asks {
     pub fn entitlement(self) -> Option<Entitlement> {
         match self {
             Self::Entitlement(entitlement) => Some(entitlement),
-            Self::Language(_) | Self::ImageStore => None,
+            Self::Language(_) | Self::ImageStore | Self::TimesOfFiles => None,
         }
     }
 }
@@ -61,6 +81,7 @@ impl Abilities {
             Asks::Language(version) => self.language.minor.is_some_and(|minor| minor < version),
             Asks::ImageStore => self.has_classic_store,
             Asks::Entitlement(entitlement) => self.denied.contains(&entitlement),
+            Asks::TimesOfFiles => true,
         }
     }
 }
@@ -135,6 +156,7 @@ pub fn needs(
         of_from(stage, &mut found);
         stage.instructions.iter().for_each(|instruction| of_instruction(instruction, &mut found));
     }
+    found.extend(of_repositories(dockerfile));
     let files = variant.contexts.iter().filter(|(_, context)| context.value.is_files());
     let stands_in = |name: &String| {
         dockerfile.stages.iter().any(|stage| stage.name.as_ref() == Some(&name.to_lowercase()))
@@ -255,6 +277,21 @@ fn of_instruction(instruction: &Instruction, found: &mut Vec<Need>) {
         | InstructionKind::Volume(_) => {}
     }
     found.extend(substitution(&instruction.text).map(|language| substitutes(language, place)));
+}
+
+/// The ADD that takes a repository with other times than one before it.
+fn of_repositories(dockerfile: &Dockerfile) -> Option<Need> {
+    let instructions = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+    let taken = instructions.flat_map(|instruction| match &instruction.kind {
+        InstructionKind::Add(added) => {
+            let references = added.sources.iter().filter_map(|source| repository(source));
+            references.map(|git| (git, &instruction.place)).collect()
+        }
+        _ => Vec::new(),
+    });
+    let mut known = BTreeMap::new();
+    let mut taken = taken.filter(|(git, _)| *known.entry(place(git)).or_insert(git.times) != git.times);
+    taken.next().map(|(_, place)| Need::two_times(Some(place.clone())))
 }
 
 /// What ADD takes for a repository.

@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 
 use bollard_buildkit_proto::moby::buildkit::v1::sourcepolicy::{
-    MatchType, Policy, PolicyAction, Rule, Selector, Update,
+    AttrConstraint, AttrMatch, MatchType, Policy, PolicyAction, Rule, Selector, Update,
 };
 use regex::escape;
 
 use super::needs::Language;
 use super::sent;
-use crate::base::{Digest, GitTimes, PinnedCommit, PinnedSource};
+use crate::base::{Digest, GitReference, GitTimes, PinnedCommit, PinnedSource};
 
 /// The rules for what ADD takes from elsewhere; none where it takes nothing.
 pub(super) fn policy(sources: &[PinnedSource], language: Language) -> Option<Policy> {
@@ -30,7 +30,7 @@ pub(super) fn policy(sources: &[PinnedSource], language: Language) -> Option<Pol
     // Of rules that convert nothing the last one counts.
     rules.extend((!commits.is_empty()).then(|| decides(PolicyAction::Deny, "^git://".to_string())));
     let allowed = |commit: &&PinnedCommit| {
-        let converted = format!("^git://{}#{}(:|$)", escape(&place(commit)), commit.commit);
+        let converted = format!("^git://{}#{}(:|$)", escape(&place(&commit.git)), commit.commit);
         decides(PolicyAction::Allow, converted)
     };
     rules.extend(commits.iter().map(allowed));
@@ -56,14 +56,17 @@ fn checksum(url: &str, digest: &Digest) -> Rule {
 /// The commit in place of the ref. A repository of which but one commit is taken needs no look at the ref, which
 /// frontends word in several ways.
 fn pinned(commit: &PinnedCommit, all: &[&PinnedCommit]) -> Rule {
-    let (place, written) = (place(commit), written(commit, all));
+    let (place, written) = (place(&commit.git), written(commit, all));
     let mut attrs = HashMap::new();
     if commit.git.times == GitTimes::Commit {
         attrs.insert("git.mtime".to_string(), "commit".to_string());
     }
     Rule {
         action: PolicyAction::Convert.into(),
-        selector: Some(selector(MatchType::Regex, format!("^{written}(:.*)?$"))),
+        selector: Some(Selector {
+            constraints: options(commit, all),
+            ..selector(MatchType::Regex, format!("^{written}(:.*)?$"))
+        }),
         updates: Some(Update {
             identifier: format!("git://{}#{}${{1}}", place.replace('$', "$$"), commit.commit),
             attrs,
@@ -73,8 +76,8 @@ fn pinned(commit: &PinnedCommit, all: &[&PinnedCommit]) -> Rule {
 
 /// How frontends ask for the commit's repository and ref.
 fn written(commit: &PinnedCommit, all: &[&PinnedCommit]) -> String {
-    let place = place(commit);
-    let is_only = all.iter().all(|other| self::place(other) != place || other.commit == commit.commit);
+    let place = place(&commit.git);
+    let is_only = all.iter().all(|other| self::place(&other.git) != place || other.commit == commit.commit);
     let reference = match &commit.git.reference {
         _ if is_only => "(?:#[^:]*)?".to_string(),
         Some(written) => format!("#{}", escape(written)),
@@ -86,9 +89,9 @@ fn written(commit: &PinnedCommit, all: &[&PinnedCommit]) -> String {
 /// The folder with the commit's files in place of the commit. Of a repository of which but one folder is taken it does
 /// not matter how that is written.
 fn instead(commit: &PinnedCommit, all: &[&PinnedCommit]) -> Rule {
-    let place = place(commit);
+    let place = place(&commit.git);
     let is_only =
-        all.iter().all(|other| self::place(other) != place || other.git.subdir == commit.git.subdir);
+        all.iter().all(|other| self::place(&other.git) != place || other.git.subdir == commit.git.subdir);
     let folder = match &commit.git.subdir {
         _ if is_only => "(?::.*)?".to_string(),
         Some(folder) => format!(":[./]*{}/*", escape(folder)),
@@ -97,9 +100,35 @@ fn instead(commit: &PinnedCommit, all: &[&PinnedCommit]) -> Rule {
     let identifier = format!("local://{}", sent::name(commit));
     Rule {
         action: PolicyAction::Convert.into(),
-        selector: Some(selector(MatchType::Regex, format!("^{}{folder}$", written(commit, all)))),
+        selector: Some(Selector {
+            constraints: options(commit, all),
+            ..selector(MatchType::Regex, format!("^{}{folder}$", written(commit, all)))
+        }),
         updates: Some(Update { identifier, attrs: HashMap::new() }),
     }
+}
+
+/// What tells a commit from the same one with other options, which frontends put beside the identifier: nothing of those
+/// in which all commits of the repository agree, since old frontends know none. They say nothing of times, so that two
+/// kinds of them are refused before.
+fn options(commit: &PinnedCommit, all: &[&PinnedCommit]) -> Vec<AttrConstraint> {
+    type Known = (&'static str, fn(&GitReference) -> bool);
+    const OPTIONS: [Known; 2] = [
+        ("git.skipsubmodules", |git| git.submodules == Some(false)),
+        ("git.keepgitdir", |git| git.keep_git_dir == Some(true)),
+    ];
+    let place = place(&commit.git);
+    let alike: Vec<&PinnedCommit> =
+        all.iter().copied().filter(|other| self::place(&other.git) == place).collect();
+    let divide = OPTIONS
+        .into_iter()
+        .filter(|(_, is_set)| alike.iter().any(|other| is_set(&other.git) != is_set(&commit.git)));
+    let constraint = |(key, is_set): Known| AttrConstraint {
+        key: key.to_string(),
+        value: "true".to_string(),
+        condition: if is_set(&commit.git) { AttrMatch::Equal } else { AttrMatch::Notequal }.into(),
+    };
+    divide.map(constraint).collect()
 }
 
 fn decides(action: PolicyAction, identifier: String) -> Rule {
@@ -112,8 +141,8 @@ fn selector(kind: MatchType, identifier: String) -> Selector {
 }
 
 /// A repository as identifiers of sources have it: host and path, whatever is spoken there and whoever asks.
-fn place(commit: &PinnedCommit) -> String {
-    let remote = &commit.git.remote;
+pub(super) fn place(git: &GitReference) -> String {
+    let remote = &git.remote;
     let (inner, has_scheme) = match remote.split_once("://") {
         Some((_, inner)) => (inner, true),
         None => (remote.as_str(), false),
@@ -131,17 +160,27 @@ mod tests {
     use super::*;
 
     fn commit(remote: &str, digit: &str) -> PinnedCommit {
-        let git = crate::base::GitReference::parse(remote).unwrap().unwrap();
+        let git = GitReference::parse(remote).unwrap().unwrap();
         let name = digit.repeat(40);
         PinnedCommit { git, commit: name.clone(), reference: name.clone(), object: name }
     }
 
     /// What a worker makes of the identifier.
     fn converted(policy: &Policy, identifier: &str) -> Option<String> {
+        converted_with(policy, identifier, &[])
+    }
+
+    fn converted_with(policy: &Policy, identifier: &str, attrs: &[(&str, &str)]) -> Option<String> {
+        let has = |constraint: &AttrConstraint| {
+            let is_equal = attrs.contains(&(constraint.key.as_str(), constraint.value.as_str()));
+            is_equal == (constraint.condition() == AttrMatch::Equal)
+        };
         policy.rules.iter().find_map(|rule| {
-            let pattern = regex::Regex::new(&rule.selector.as_ref()?.identifier).unwrap();
+            let selector = rule.selector.as_ref()?;
+            let pattern = regex::Regex::new(&selector.identifier).unwrap();
             let update = rule.updates.as_ref()?;
-            pattern.is_match(identifier).then(|| pattern.replace(identifier, &update.identifier).into_owned())
+            let is_it = pattern.is_match(identifier) && selector.constraints.iter().all(has);
+            is_it.then(|| pattern.replace(identifier, &update.identifier).into_owned())
         })
     }
 
@@ -175,6 +214,26 @@ mod tests {
         check(two, "git://example.test/a.git#v1", Some("git://example.test/a.git#AAA"));
         check(two, "git://example.test/a.git#v2:in", Some("git://example.test/a.git#BBB:in"));
         check(two, "git://example.test/a.git#v3", None);
+    }
+
+    #[test]
+    fn options_tell_commits_apart() {
+        let remotes = [
+            "?ref=v1&subdir=in",
+            "?ref=v1&subdir=in&submodules=false",
+            "?ref=v1&subdir=in&keep-git-dir=true",
+        ];
+        let remotes = remotes.map(|options| format!("https://example.test/a.git{options}"));
+        let commits = remotes.each_ref().map(|remote| commit(remote, "a"));
+        let sources = commits.clone().map(PinnedSource::Git);
+        let policy = policy(&sources, Language { minor: Some(26) }).unwrap();
+        let check = |attrs: &[(&str, &str)], expected: &str| {
+            let found = converted_with(&policy, "git://example.test/a.git#v1:in", attrs);
+            assert_eq!(found.as_deref(), Some(expected), "{attrs:?}");
+        };
+        check(&[], &format!("local://{}", sent::name(&commits[0])));
+        check(&[("git.skipsubmodules", "true")], &format!("local://{}", sent::name(&commits[1])));
+        check(&[("git.keepgitdir", "true")], &format!("local://{}", sent::name(&commits[2])));
     }
 
     #[test]

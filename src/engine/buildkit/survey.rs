@@ -135,6 +135,11 @@ impl Buildkit {
                 format!("{asks}, which {worker} does not grant"),
                 "start its buildkitd with `--allow-insecure-entitlement`",
             ),
+            (Asks::TimesOfFiles, _) => (
+                "builder::git-times",
+                format!("{asks}, which the frontend of {worker} cannot tell apart"),
+                "take it with one of them",
+            ),
             (Asks::ImageStore | Asks::Language(_), _) => (
                 "builder::classic-store",
                 format!("{asks}, which the classic image store of {worker} does not keep"),
