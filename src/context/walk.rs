@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::CStr;
-use std::iter::Peekable;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -167,7 +166,7 @@ impl<'w> Walk<'w> {
         if is_ignored && !(may_be_folder && self.ignore.may_return_below(&path)) {
             return Ok(());
         }
-        let entry = match self.stat(directory, name, path.clone()) {
+        let entry = match self.stat(directory, name, &mut path) {
             Ok(entry) => entry,
             // It went away since the directory was read, or it is the user's wish not to look.
             Err(Errno::NOENT) => return Ok(()),
@@ -175,7 +174,7 @@ impl<'w> Walk<'w> {
             Err(errno) => return Err(ContextError::unreadable(self.root, &path, errno)),
         };
         if entry.is_directory() {
-            folders.push(Folder { path, matched, is_ignored });
+            folders.push(Folder { path: entry.path.clone(), matched, is_ignored });
         } else if is_ignored {
             return Ok(());
         }
@@ -183,7 +182,8 @@ impl<'w> Walk<'w> {
         Ok(())
     }
 
-    fn stat(&self, directory: &OwnedFd, name: &CStr, path: Vec<u8>) -> Result<ContextEntry, Errno> {
+    /// The path becomes the entry's if there is one: most are too many to be copied.
+    fn stat(&self, directory: &OwnedFd, name: &CStr, path: &mut Vec<u8>) -> Result<ContextEntry, Errno> {
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let stamp = stamp(&stat);
         let file_type = FileType::from_raw_mode(stat.st_mode);
@@ -201,11 +201,11 @@ impl<'w> Walk<'w> {
             FileType::RegularFile | FileType::Unknown => EntryKind::File { size: stamp.size },
         };
         let capability = match (file_type, stat.st_mode & 0o111) {
-            (FileType::RegularFile, 1..) => capability(&joined(self.root, &path))?,
+            (FileType::RegularFile, 1..) => capability(&joined(self.root, path))?,
             _ => None,
         };
         Ok(ContextEntry {
-            path,
+            path: std::mem::take(path),
             kind,
             mode: mode(&stat) & 0o7777,
             uid: stat.st_uid,
@@ -252,19 +252,17 @@ impl Names {
 fn in_order(blocks: Vec<Block>) -> Vec<ContextEntry> {
     /// A folder whose entries are being taken, and the folders among these that are still to come, by path with `/`.
     struct Open {
-        entries: Peekable<vec::IntoIter<ContextEntry>>,
+        entries: vec::IntoIter<ContextEntry>,
         waiting: VecDeque<(Vec<u8>, Vec<ContextEntry>)>,
     }
-    let open = |entries: Vec<ContextEntry>| Open {
-        entries: entries.into_iter().peekable(),
-        waiting: VecDeque::new(),
-    };
+    let open = |entries: Vec<ContextEntry>| Open { entries: entries.into_iter(), waiting: VecDeque::new() };
     let mut ordered = Vec::with_capacity(blocks.iter().map(|block| block.entries.len()).sum());
     let mut blocks: HashMap<Vec<u8>, Vec<ContextEntry>> =
         blocks.into_iter().map(|block| (block.folder, block.entries)).collect();
     let mut opened = vec![open(blocks.remove(&b""[..]).unwrap_or_default())];
     while let Some(top) = opened.last_mut() {
-        let next = top.entries.peek();
+        // Looked at where it lies: an entry is large.
+        let next = top.entries.as_slice().first();
         let is_due = |(folder, _): &mut (Vec<u8>, _)| next.is_none_or(|entry| *folder < entry.path);
         if let Some((_, entries)) = top.waiting.pop_front_if(is_due) {
             opened.push(open(entries));
