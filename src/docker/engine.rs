@@ -21,6 +21,7 @@ use tokio_util::io::StreamReader;
 use super::{EngineAddress, EngineError};
 use crate::base::Platform;
 use crate::dial::{self, DialError, Fault, PATIENCE, Stream};
+use crate::http::innermost;
 
 /// The driver of stores of containerd's.
 const CONTAINERD: &str = "io.containerd.snapshotter.";
@@ -263,12 +264,4 @@ fn refused(address: &EngineAddress, error: &bollard::errors::Error) -> EngineErr
         error => innermost(error),
     };
     EngineError::Refused { address: address.text().to_string(), cause }
-}
-
-fn innermost(error: &bollard::errors::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -188,6 +188,24 @@ fn only_what_changed_travels_and_is_told() {
 }
 
 #[test]
+fn a_context_of_several_targets_travels_once() {
+    let Some(sockets) = sockets() else { return };
+    let target = |name: &str, more: &str| {
+        format!(
+            "[target.{name}]\ncontext = \"context\"\nplatforms = [\"{}\"]\n{more}\
+             dockerfile-inline = \"FROM scratch\\nCOPY . /{name}/\\n\"\n",
+            native()
+        )
+    };
+    let project = Project::of(&format!("{}{}", target("one", ""), target("two", "needs = [\"one\"]\n")));
+    fleet(&project, &sockets);
+    project.write("context/a", "a".repeat(400));
+    let ran = project.bake(&["one", "two", "--builder", "fleet", "--progress", "plain"]);
+    let sent = ran.stderr.lines().filter(|line| line.contains("pushed context"));
+    assert_eq!(sent.count(), 1, "{}", ran.stderr);
+}
+
+#[test]
 fn a_step_that_fails_says_where_and_how() {
     let (Some(base), Some(sockets)) = (base(), sockets()) else { return };
     let project = Project::native_app(&base, "FROM busybox\nRUN echo before\nRUN echo so >&2 && exit 7\n");

@@ -24,6 +24,7 @@ use super::needs::Language;
 use crate::base::Platform;
 use crate::dial::{Fault, PATIENCE, Stream};
 use crate::docker::Surroundings;
+use crate::http::innermost;
 use crate::model::{Entitlement, Worker};
 
 /// What BuildKit itself allows for a message.
@@ -205,14 +206,6 @@ fn is_too_old(version: &str) -> bool {
 
 fn foreign(endpoint: &str, error: &(dyn std::error::Error + 'static)) -> WorkerError {
     WorkerError::Foreign { endpoint: endpoint.to_string(), cause: innermost(error) }
-}
-
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// Gives a connection that is there already, once: whoever loses it connects anew, and is told why that fails.
