@@ -44,7 +44,7 @@ fn answer(mut client: TcpStream, address: &str) {
             (200, String::new(), r#"{"token":"good"}"#)
         }
         Some("/v2/") if authorization == "Bearer good" => (200, String::new(), "{}"),
-        Some("/v2/") => {
+        Some(path) if path.starts_with("/v2/") => {
             let challenge =
                 format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"s\"\r\n");
             (401, challenge, "{}")
