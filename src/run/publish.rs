@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::event::{Event, Transfer};
 use crate::plan::{Node, PublishNode, PublishTarget};
 use crate::publish::publication::publish;
-use crate::publish::push::{ImagePush, PushEvent, tag_of};
+use crate::publish::push::{ImagePush, PushEvent, PushedName, tag_of};
 use crate::publish::release::Release;
 
 impl<E: Engine> PlanWorker<E> {
@@ -123,10 +123,12 @@ pub(super) async fn work<E: Engine>(
     let (pushed, saved) = tokio::join!(pushing, worker.save());
     let pushed = pushed.map_err(|error| Box::new(error.problem()))?;
     if worker.tools.publication.is_rehearsal {
-        let told = worker.rehearsed.set(pushed.into_iter().flatten().collect());
+        let names: Vec<PushedName> = pushed.into_iter().flatten().collect();
+        let would_move = names.iter().any(|name| !name.is_kept && !name.unchanged);
+        let told = worker.rehearsed.set(names);
         debug_assert!(told.is_ok(), "a run publishes once");
         saved?;
-        return Ok(Outcome::Reused);
+        return Ok(if would_move { Outcome::Built } else { Outcome::Reused });
     }
     let mut moved = false;
     for (target, names) in node.targets.iter().zip(pushed) {

@@ -53,7 +53,7 @@ fn parts_by_digest_become_one_release() {
         assert_eq!(layers, 2, "a manifest and a config");
     }
     assert_eq!(registry.tags(&repository), [""; 0], "parts move no tag");
-    let ran = merge(&project, &["--dry-run"]).succeeded();
+    let ran = merge(&project, &["--dry-run"]).succeeded().does_not_say("nothing had to be done");
     assert_eq!(ran.stdout.matches(":1.4.0  new → sha256:").count(), 1, "{}", ran.stdout);
     assert_eq!(registry.tags(&repository), [""; 0]);
     registry.requests();
