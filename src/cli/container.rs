@@ -133,7 +133,9 @@ impl ContainerArguments {
     pub fn tell_of_misplaced(&self, verb: &str, facts: &Facts) {
         let words: Vec<String> =
             std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        let parser = super::args::Arguments::command();
+        let mut parser = super::args::Arguments::command();
+        // What a command takes is put together when somebody asks.
+        parser.build();
         let options = parser.find_subcommand(verb).map(clap::Command::get_arguments).into_iter().flatten();
         let options: Vec<&str> = options.filter_map(clap::Arg::get_long).collect();
         // It is said that the command has it.
