@@ -2,8 +2,7 @@
 //!
 //! Registries have no compare-and-set. Whoever moves a floating tag has written its journal before, and looks at the
 //! journals again afterwards: one that came in between and is of a higher version gets the tag. So whoever writes last
-//! sees everybody above it, and the highest version has the tag in the end. Of two builds of one version it is the one
-//! that has the version's own tag.
+//! sees everybody above it, and the highest version has the tag in the end.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +14,7 @@ use super::about::About;
 use super::journal::{JournalName, Move};
 use super::journals::{Found, Journals, Listed};
 use super::push::{PushError, visible};
-use super::release::{Release, is_version_tag};
+use super::release::Release;
 use super::rivals;
 use super::standing::Standing;
 use crate::base::{Digest, Reference};
@@ -101,14 +100,8 @@ impl Tags<'_> {
         }
     }
 
-    /// Moves floating tags, but for those that a newer release has. `known` was listed before the journal `own` was
-    /// written.
-    pub async fn float(
-        &self,
-        wanted: &[Wanted<'_>],
-        known: &Listed,
-        own: &JournalName,
-    ) -> Result<Vec<Kept>, PushError> {
+    /// Moves floating tags, but for those that a newer release has. `known` was listed before.
+    pub async fn float(&self, wanted: &[Wanted<'_>], known: &Listed) -> Result<Vec<Kept>, PushError> {
         let judged = try_join_all(wanted.iter().map(|wanted| self.newer(wanted.tag, known))).await?;
         let mut kept = Vec::new();
         let mut moving = Vec::new();
@@ -120,7 +113,7 @@ impl Tags<'_> {
         }
         try_join_all(moving.iter().map(|wanted| self.put(&wanted.tag.name, &wanted.document))).await?;
         moving.retain(|wanted| self.is_contested(wanted.tag));
-        kept.extend(self.settle(&moving, known, own).await?);
+        kept.extend(self.settle(&moving, known).await?);
         Ok(kept)
     }
 
@@ -199,24 +192,19 @@ impl Tags<'_> {
     }
 
     /// Looks again after tags were moved, and gives them to whoever is above and came at the same time.
-    async fn settle(
-        &self,
-        moved: &[&Wanted<'_>],
-        known: &Listed,
-        own: &JournalName,
-    ) -> Result<Vec<Kept>, PushError> {
+    async fn settle(&self, moved: &[&Wanted<'_>], known: &Listed) -> Result<Vec<Kept>, PushError> {
         if moved.is_empty() {
             return Ok(Vec::new());
         }
         let mut rivals: Vec<Found> = Vec::new();
-        let mut asked = BTreeSet::from([own.clone()]);
+        let mut asked: BTreeSet<JournalName> = BTreeSet::new();
         for _ in 0..MOST_ROUNDS {
             let listed = self.journals.list().await?;
             let new = listed.open.iter().chain(&listed.done).filter(|name| !known.done.contains(name));
             let new: Vec<JournalName> = new.filter(|name| !asked.contains(name)).cloned().collect();
             for name in new {
-                let is_rival = moved.iter().any(|wanted| is_rival(&name, &wanted.tag.release));
-                if is_rival
+                let is_above = moved.iter().any(|wanted| is_above(&name, &wanted.tag.release));
+                if is_above
                     && let Some(found) = self.journals.read(&name, listed.done.contains(&name)).await?
                 {
                     rivals.push(found);
@@ -228,28 +216,26 @@ impl Tags<'_> {
                 break;
             }
         }
-        let mut lost = Vec::new();
-        for wanted in moved {
-            if let Some(rightful) = self.rightful(wanted.tag, &rivals).await? {
-                let (digest, release) = (rightful.new, rightful.release.clone());
-                lost.push(Kept { name: wanted.tag.name.clone(), digest, release, stands: true });
-            }
-        }
-        Ok(lost)
+        let lost = moved.iter().filter_map(|wanted| {
+            let above = self.highest_above(wanted.tag, &rivals)?;
+            let (digest, release) = (above.new, above.release.clone());
+            Some(Kept { name: wanted.tag.name.clone(), digest, release, stands: true })
+        });
+        Ok(lost.collect())
     }
 
     /// Whether a tag is where it belongs; if not, it is put there.
     async fn settle_one(&self, wanted: &Wanted<'_>, rivals: &[Found]) -> Result<bool, PushError> {
         let name = &wanted.tag.name;
         let standing = visible(self.registry.head(name).await)?.map(|standing| standing.digest);
-        let rightful = self.rightful(wanted.tag, rivals).await?;
-        let right = rightful.map_or(wanted.tag.new, |rightful| rightful.new);
+        let above = self.highest_above(wanted.tag, rivals);
+        let right = above.map_or(wanted.tag.new, |above| above.new);
         if standing == Some(right) {
             return Ok(true);
         }
-        match rightful {
-            Some(rightful) => {
-                let document = Document::read(self.registry, name, rightful.new).await?;
+        match above {
+            Some(above) => {
+                let document = Document::read(self.registry, name, above.new).await?;
                 self.put(name, &document).await?;
                 Ok(false)
             }
@@ -268,33 +254,6 @@ impl Tags<'_> {
         }
     }
 
-    /// Whose a tag is, if it is not this publication's.
-    async fn rightful<'f>(&self, tag: &Move, rivals: &'f [Found]) -> Result<Option<&'f Move>, PushError> {
-        match self.highest_above(tag, rivals) {
-            None => self.of_same(tag, rivals).await,
-            above => Ok(above),
-        }
-    }
-
-    /// What another build of the same version wants the tag to be, if the version's own tag is that one's.
-    async fn of_same<'f>(&self, tag: &Move, rivals: &'f [Found]) -> Result<Option<&'f Move>, PushError> {
-        for found in rivals {
-            let is_other = |rival: &&Move| {
-                rival.new != tag.new && rival.release.order(&tag.release) == Some(Ordering::Equal)
-            };
-            let others = || found.journal.moves_in(self.journals.repository()).filter(is_other);
-            let is_whole =
-                |rival: &&Move| is_version_tag(rival.name.tag().unwrap_or_default(), &rival.release);
-            let theirs = others().find(|rival| rival.name == tag.name && !rival.is_kept);
-            let Some((theirs, version)) = theirs.zip(others().find(is_whole)) else { continue };
-            let standing = visible(self.registry.head(&version.name).await)?;
-            if standing.is_some_and(|standing| standing.digest == version.new) {
-                return Ok(Some(theirs));
-            }
-        }
-        Ok(None)
-    }
-
     /// The highest of the versions above that want the same tag.
     fn highest_above<'f>(&self, tag: &Move, rivals: &'f [Found]) -> Option<&'f Move> {
         let moves = rivals.iter().flat_map(|found| found.journal.moves_in(self.journals.repository()));
@@ -310,12 +269,6 @@ impl Tags<'_> {
 fn is_above(name: &JournalName, release: &Release) -> bool {
     let (Some(named), Some(own)) = (&name.version, &release.version) else { return false };
     tagging::order(named, own).is_some_and(Ordering::is_gt)
-}
-
-/// Whether a journal's publication is of a version above, or of the same one.
-fn is_rival(name: &JournalName, release: &Release) -> bool {
-    let (Some(named), Some(own)) = (&name.version, &release.version) else { return false };
-    tagging::order(named, own).is_some_and(Ordering::is_ge)
 }
 
 /// The highest first.

@@ -4,7 +4,6 @@
 //! everywhere no tag has moved. Then the tags, versions before those that float, and last that it is over. What is cut
 //! after the journal is ended by whoever publishes next to one of the repositories (`resume`), to the same digests.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use tokio::sync::OnceCell;
 use super::PushSource;
 use super::about::About;
 use super::floating::{self, Kept, Tags, Wanted};
-use super::journal::{End, Journal, JournalName, Move};
+use super::journal::{End, Journal, Move};
 use super::journals::{Journals, Listed};
 use super::looks::TagLooks;
 use super::push::{
@@ -347,8 +346,7 @@ impl Publication<'_> {
             }
             return Err(error);
         }
-        let own = journal.name();
-        let floats = sides.values().map(|side| self.float(side, moves, &own));
+        let floats = sides.values().map(|side| self.float(side, moves));
         let kept: Vec<Kept> = try_join_all(floats).await?.into_iter().flatten().collect();
         for tag in &mut journal.moves {
             tag.is_kept = kept.iter().any(|kept| kept.name == tag.name);
@@ -375,12 +373,7 @@ impl Publication<'_> {
         }
     }
 
-    async fn float(
-        &self,
-        side: &Side<'_>,
-        moves: &[Planned],
-        own: &JournalName,
-    ) -> Result<Vec<Kept>, PushError> {
+    async fn float(&self, side: &Side<'_>, moves: &[Planned]) -> Result<Vec<Kept>, PushError> {
         let name = side.journals.repository().name();
         let here =
             moves.iter().filter(|planned| planned.tag.name.name() == name && !is_version(&planned.tag));
@@ -389,7 +382,7 @@ impl Publication<'_> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        self.tags(side).float(&wanted, &side.listed, own).await
+        self.tags(side).float(&wanted, &side.listed).await
     }
 
     fn tags<'s>(&'s self, side: &'s Side<'_>) -> Tags<'s> {
@@ -489,28 +482,13 @@ impl Publication<'_> {
     fn tell_of_kept(&self, moves: &[Planned], kept: &[Kept]) {
         for kept in kept {
             let own = moves.iter().find(|planned| planned.tag.name == kept.name);
-            let own = own.map(|planned| planned.tag.release.clone()).unwrap_or_default();
-            if own.order(&kept.release) == Some(Ordering::Equal) {
-                self.tell_of_another_build(kept);
-                continue;
-            }
+            let own = own.map(|planned| planned.tag.release.to_string()).unwrap_or_default();
             let stays = if kept.stands { "stays with" } else { "is left to" };
             let name = kept.name.familiar();
             let message = format!("`{name}` {stays} {}, which is newer than {own}", kept.release);
             let help = "`--allow-older-release` moves it back; `mab rollback` does for a release that is bad";
             self.notice(Problem::warning("publish::older-release", message).help(help));
         }
-    }
-
-    fn tell_of_another_build(&self, kept: &Kept) {
-        let Kept { name, digest, release, .. } = kept;
-        let name = name.familiar();
-        let message = format!(
-            "`{name}` leads to {digest}, another build of {release} that was published at the same time and has its tag"
-        );
-        self.notice(Problem::warning("publish::another-build", message).help(
-            "builds with `SOURCE_DATE_EPOCH` or `source-date-epoch` have the same digest on every machine",
-        ));
     }
 
     fn notice(&self, problem: Problem) {

@@ -141,7 +141,7 @@ impl Resume<'_> {
                 put => put?,
             }
         }
-        let kept = tags.float(&floating, listed, &found.journal.name()).await?;
+        let kept = tags.float(&floating, listed).await?;
         let is_kept = |tag: &Move| kept.iter().any(|kept| kept.name == tag.name);
         let mut ended = found.journal.clone();
         for tag in &mut ended.moves {
