@@ -17,6 +17,8 @@ pub enum EngineError {
     Dial(#[from] DialError),
     #[error("the Docker Engine at `{address}` does not do it: {cause}")]
     Refused { address: String, cause: String },
+    #[error("there is no image `{name}` in the Docker Engine at `{address}`")]
+    NoImage { address: String, name: String },
     #[error("there is no container `{name}` on the Docker Engine at `{address}`")]
     NoContainer { address: String, name: String },
     #[error("`{program}` does not run in container `{name}` on the Docker Engine at `{address}`: {cause}")]
@@ -39,6 +41,9 @@ impl EngineError {
             }
             Self::Dial(error) => return error.problem(),
             Self::Refused { .. } => (Kind::Remote, "docker::refused", "see the log of the Engine"),
+            Self::NoImage { .. } => {
+                (Kind::Remote, "docker::image", "`docker images` shows those that there are")
+            }
             Self::NoContainer { .. } => {
                 (Kind::Remote, "docker::container", "`docker ps` shows the containers that run there")
             }

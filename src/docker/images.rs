@@ -137,7 +137,12 @@ impl DockerEngine {
     pub fn save(&self, name: &str) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + 'static {
         let (engine, name) = (self.clone(), name.to_string());
         let chunks = self.api(WORKING).export_image(&name);
-        chunks.map_err(move |error| engine.error(&error))
+        chunks.map_err(move |error| match error {
+            bollard::errors::Error::DockerResponseServerError { status_code: 404, .. } => {
+                EngineError::NoImage { address: engine.address().text().into(), name: name.clone() }
+            }
+            error => engine.error(&error),
+        })
     }
 
     /// Takes a name from an image, and removes it where that was its last; whether it was there.

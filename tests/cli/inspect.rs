@@ -267,6 +267,8 @@ fn what_a_docker_engine_has_is_looked_into() {
         let mab = |arguments: &[&str]| project.mab(arguments).with_env("DOCKER_HOST", &engine.address);
         mab(&["bake", "app", "--load", "-o", "type=oci,dest=app.tar"]).run().succeeded();
         let there = format!("engine://{name}:1.4.0");
+        let nowhere = format!("there is no image `{name}:2` in the Docker Engine at");
+        mab(&["inspect", &format!("engine://{name}:2")]).run().failed(4).says(&nowhere);
         let ran = mab(&["inspect", &there, "--platform", &native(), "--json"]).run().succeeded();
         let value: Value = serde_json::from_str(&ran.stdout).expect("it is JSON");
         assert_eq!(value["platforms"], json!([native()]), "{}", engine.address);
