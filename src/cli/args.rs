@@ -7,7 +7,7 @@ use clap::{Args, Parser, ValueEnum};
 use super::build_file::BuildFileArguments;
 use super::lock::LockRules;
 use super::verb::Verb;
-use crate::base::Platform;
+use crate::base::{Platform, processors};
 use crate::command::bake::{BakeOptions, Publishing};
 use crate::command::list::{ListOptions, Listed};
 use crate::command::plan::{Format, PlanOptions, plain_request};
@@ -333,7 +333,6 @@ impl ProjectArguments {
 
 impl SessionArguments {
     pub fn options(&self) -> SessionOptions {
-        let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let jobs = self.jobs.map_or_else(processors, Into::into);
         SessionOptions { store: self.store.clone(), jobs, ..SessionOptions::default() }
     }

@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+use crate::base::processors;
 use crate::command::bake::{BakeOptions, Baked};
 use crate::command::plan::Document;
 use crate::command::{self, Failure};
@@ -321,6 +322,7 @@ fn surroundings(facts: &Facts) -> Surroundings {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(processors())
         .enable_all()
         .build()
         .expect("the system gives a program its first threads and an event queue")

@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 
 use super::compress::{BlockCompressor, Compression};
 use super::reuse::{KnownBlock, Piece};
-use crate::base::{Digest, HashState, Hasher};
+use crate::base::{Digest, HashState, Hasher, processors};
 
 type Bytes = Arc<Vec<u8>>;
 
@@ -44,7 +44,7 @@ pub(super) struct Written {
 }
 
 pub(super) fn default_workers() -> usize {
-    thread::available_parallelism().map_or(1, |count| count.get()).min(MAX_WORKERS)
+    processors().min(MAX_WORKERS)
 }
 
 pub(super) struct Pipeline {

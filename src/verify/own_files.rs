@@ -73,7 +73,7 @@ impl OwnFiles {
         if image.layers.iter().skip(image.first).any(Option::is_none) {
             return None;
         }
-        let mut paths = BTreeSet::new();
+        let mut paths = Vec::new();
         let tree = image.tree();
         for node in tree.walk(tree.root()) {
             let is_file = matches!(tree.entry(node).kind, EntryKind::File { .. } | EntryKind::Symlink { .. });
@@ -83,15 +83,17 @@ impl OwnFiles {
             }
             let path = String::from_utf8_lossy(tree.path(node));
             if is_compared(&path, &image.platform.architecture) && !allowed.has(tree.path(node)) {
-                paths.insert(format!("/{path}"));
+                paths.push(format!("/{path}"));
             }
             if paths.len() > MOST_FILES {
                 return None;
             }
         }
-        let (depth, paths) = folded(paths)?;
-        let neutral = neutral(&paths, &image.platform.architecture);
-        let names: Vec<&str> = neutral.iter().map(|(name, _)| name.as_str()).collect();
+        // Put in order all at once, as most are already.
+        let (depth, paths) = folded(paths.into_iter().collect())?;
+        let architecture = &image.platform.architecture;
+        let mut names: Vec<String> = paths.iter().map(|path| neutral_name(path, architecture)).collect();
+        names.sort_unstable();
         let paths: Vec<&str> = paths.iter().map(|path| path.trim_start_matches('/')).collect();
         Some(Self { digest: Digest::of(names.join("\n")), depth, paths: paths.join(BETWEEN) })
     }
@@ -174,8 +176,11 @@ fn to_depth(paths: &BTreeSet<String>, depth: usize) -> BTreeSet<String> {
 
 /// Names without architectures and without what tools make up from contents, and whose they are.
 fn neutral(paths: &BTreeSet<String>, architecture: &str) -> BTreeSet<(String, String)> {
-    let names = paths.iter().map(|path| (without_digests(&names::neutral(path, architecture)), path.clone()));
-    names.collect()
+    paths.iter().map(|path| (neutral_name(path, architecture), path.clone())).collect()
+}
+
+fn neutral_name(path: &str, architecture: &str) -> String {
+    without_digests(&names::neutral(path, architecture))
 }
 
 /// `app-3f2a91bc.js` is the same file as `app-90ff12ad.js`, made on another machine.
