@@ -22,6 +22,11 @@ pub fn is_certificate_error(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 
+/// The other side answered, and not in TLS.
+pub fn is_plain_answer(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
+}
+
 /// What is behind an error, outermost first. What an io::Error wraps is asked for itself, because its `source` is
 /// the wrapped error's.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {

@@ -8,7 +8,7 @@ mod pace;
 mod retry;
 mod roots;
 
-pub use cause::{innermost, is_certificate_error};
+pub use cause::{innermost, is_certificate_error, is_plain_answer};
 pub use client::{ClientOptions, Clients, is_loopback};
 pub use pace::Pace;
 pub use retry::{Attempts, Retries, Transient, parse_retry_after, retrying};

@@ -95,6 +95,7 @@ async fn probe(host: &Host, transport: &Transport, secure: Url) -> Result<Url, R
     };
     match ask(secure.clone()).await {
         Ok(_) => Ok(secure),
+        Err(RegistryError::Plain { .. }) => base_url(host, "http"),
         Err(RegistryError::Unreachable { .. } | RegistryError::Broken { .. }) => {
             let plain = base_url(host, "http")?;
             ask(plain.clone()).await.map(|_| plain)

@@ -38,6 +38,8 @@ pub enum RegistryError {
     Refused { host: String, what: String, status: u16, code: String, detail: String },
     #[error("`{host}` does not keep to the protocol: {detail}")]
     Protocol { host: String, detail: String },
+    #[error("`{host}` does not speak TLS")]
+    Plain { host: String },
     #[error("`{host}` shows a certificate that is not accepted: {cause}")]
     Certificate { host: String, cause: String },
     #[error("{what} has the digest {actual}, not {expected}")]
@@ -106,6 +108,7 @@ impl RegistryError {
             Self::Unavailable { .. } => "registry::unavailable",
             Self::Refused { .. } => "registry::refused",
             Self::Protocol { .. } => "registry::protocol",
+            Self::Plain { .. } => "registry::plain",
             Self::Certificate { .. } => "registry::certificate",
             Self::DigestMismatch { .. } => "registry::digest-mismatch",
             Self::SizeMismatch { .. } => "registry::size-mismatch",
@@ -118,9 +121,7 @@ impl RegistryError {
     fn help(&self) -> Option<String> {
         Some(match self {
             Self::Unreachable { host, .. } => {
-                format!(
-                    "check the name `{host}`, the network and HTTPS_PROXY; a registry without TLS must be named insecure"
-                )
+                format!("check the name `{host}`, the network and HTTPS_PROXY")
             }
             Self::Broken { .. } | Self::Unavailable { .. } => {
                 "run again; what was already transferred is not transferred again".to_string()
@@ -150,6 +151,9 @@ impl RegistryError {
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 "the content was changed on its way or in the registry; it was not used".to_string()
             }
+            Self::Plain { host } => format!(
+                "if it is meant to do without, say so in your own settings: `insecure = true` in `[registry.\"{host}\"]`"
+            ),
             Self::Certificate { host, .. } => format!(
                 "name the authority that made it in your own settings: `ca = \"FILE.pem\"` in `[registry.\"{host}\"]`"
             ),

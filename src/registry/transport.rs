@@ -25,7 +25,8 @@ use super::error::{RegistryError, parse_error_body};
 use super::host::Host;
 use super::push::OpenBlob;
 use crate::http::{
-    ClientOptions, Clients, Pace, innermost, is_certificate_error, is_loopback, parse_retry_after,
+    ClientOptions, Clients, Pace, innermost, is_certificate_error, is_loopback, is_plain_answer,
+    parse_retry_after,
 };
 
 const MOST_REDIRECTS: usize = 10;
@@ -351,6 +352,7 @@ impl Failure {
             Self::Http(error) if is_certificate_error(&error) => {
                 RegistryError::Certificate { host, cause: innermost(&error) }
             }
+            Self::Http(error) if is_plain_answer(&error) => RegistryError::Plain { host },
             Self::Http(error) if error.is_connect() => {
                 RegistryError::Unreachable { host, cause: innermost(&error) }
             }
