@@ -27,7 +27,7 @@ impl Access {
             let ask = || async {
                 let refusal = registry.begin_upload(repository).await.err();
                 if refusal.is_none() {
-                    begin_beside(registry, repository, more);
+                    registry.begin_uploads_beside(repository, more).await;
                 }
                 refusal.map(|error| error.problem())
             };
@@ -38,13 +38,5 @@ impl Access {
 
     fn of(&self, repository: String) -> Arc<OnceCell<Option<Problem>>> {
         self.tried.lock().unwrap_or_else(PoisonError::into_inner).entry(repository).or_default().clone()
-    }
-}
-
-/// Uploads without which the push would only take longer.
-fn begin_beside(registry: &Registry, repository: &Reference, count: usize) {
-    for _ in 0..count {
-        let (registry, repository) = (registry.clone(), repository.clone());
-        tokio::spawn(async move { registry.begin_upload(&repository).await });
     }
 }

@@ -192,7 +192,11 @@ impl Push<'_> {
     }
 
     async fn send(&self, begun: Option<Url>, upload: &mut Option<Upload>) -> Result<Pushed, RegistryError> {
-        let location = match begun.or_else(|| self.repository.uploads().take(self.repository.name())) {
+        let begun = match begun {
+            None => self.repository.uploads().take(self.repository.name()).await,
+            begun => begun,
+        };
+        let location = match begun {
             Some(location) => location,
             None => begin(self.repository, &self.what).await?,
         };

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, join_all};
 use reqwest::{Method, Url};
 
 use super::client::Registry;
@@ -27,18 +28,30 @@ const DROPPING: Duration = Duration::from_secs(5);
 pub struct BegunUploads(Mutex<BTreeMap<String, Vec<Begun>>>);
 
 struct Begun {
-    location: Url,
+    location: Location,
     since: Instant,
 }
 
+/// Where the bytes go, once the registry has said so.
+type Location = Shared<BoxFuture<'static, Result<Url, RegistryError>>>;
+
 impl BegunUploads {
-    fn keep(&self, repository: &str, location: Url) {
+    fn keep(&self, repository: &str, location: Location) {
         let begun = Begun { location, since: Instant::now() };
         self.all().entry(repository.to_string()).or_default().push(begun);
     }
 
-    /// One that is young enough to be gone on with.
-    pub(super) fn take(&self, repository: &str) -> Option<Url> {
+    /// One that is young enough to be gone on with. One that the registry has not answered yet is waited for.
+    pub(super) async fn take(&self, repository: &str) -> Option<Url> {
+        loop {
+            let location = self.take_any(repository)?;
+            if let Ok(location) = location.await {
+                return Some(location);
+            }
+        }
+    }
+
+    fn take_any(&self, repository: &str) -> Option<Location> {
         let mut all = self.all();
         let begun = all.get_mut(repository)?;
         let place = begun.iter().position(|begun| begun.since.elapsed() < LASTING)?;
@@ -55,10 +68,27 @@ impl Registry {
     pub async fn begin_upload(&self, name: &Reference) -> Result<(), RegistryError> {
         let repository = self.repository(name).await?;
         let _permit = repository.permit().await;
-        let what = format!("pushing to `{}`", name.name());
-        let location = retrying(self.retries(), || begin(&repository, &what)).await?;
-        repository.uploads().keep(repository.name(), location);
-        Ok(())
+        self.beginning(&repository).await.map(drop)
+    }
+
+    /// Begins a few more uploads without waiting for the registry's answers: whoever needs one does.
+    pub async fn begin_uploads_beside(&self, name: &Reference, count: usize) {
+        let Ok(repository) = self.repository(name).await else { return };
+        for _ in 0..count {
+            tokio::spawn(self.beginning(&repository));
+        }
+    }
+
+    /// An upload that begins now, and is kept. It waits for no permit: who has one may be waiting for it.
+    fn beginning(&self, repository: &Repository) -> Location {
+        let (registry, beginning) = (self.clone(), repository.clone());
+        let location = async move {
+            let what = format!("pushing to `{}/{}`", beginning.host(), beginning.name());
+            retrying(registry.retries(), || begin(&beginning, &what)).await
+        };
+        let location = location.boxed().shared();
+        repository.uploads().keep(repository.name(), location.clone());
+        location
     }
 
     /// Drops uploads that no blob came for. Not every registry can; those that cannot forget them after a while.
@@ -75,7 +105,8 @@ impl Registry {
     }
 }
 
-async fn drop_upload(repository: Repository, location: Url) {
+async fn drop_upload(repository: Repository, location: Location) {
+    let Ok(location) = location.await else { return };
     let what = format!("an upload to `{}`", repository.name());
     let _ = repository.send(call(Method::DELETE, location, vec![repository.scope(true)], &what)).await;
 }
