@@ -37,7 +37,7 @@ class Bench:
 
     def start_services(self):
         self.started = self.folder / "services"
-        command = [ROOT / "tests/services/start", self.started, "registry", "buildkit"]
+        command = [ROOT / "tests/services/start", self.started, "newest-registry", "buildkit"]
         text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         for line in text.splitlines():
             name, value = line.removeprefix("export ").split("=", 1)
