@@ -16,6 +16,7 @@ use mab::base::{Digest, Platform, Reference, Secret};
 use mab::http::Retries;
 use mab::oci::{Descriptor, Index, Manifest, media_type};
 use mab::publish::about::About;
+use mab::publish::early::EarlyBlobs;
 use mab::publish::journal::Action;
 use mab::publish::looks::TagLooks;
 use mab::publish::publication::publish;
@@ -593,7 +594,8 @@ async fn push_image(
     };
     let about = About::new(Action::Publish, jiff::Timestamp::UNIX_EPOCH);
     let looks = TagLooks::new(client.clone());
-    let pushed = publish(&looks, blobs, std::slice::from_ref(&push), &about, report).await?;
+    let pushed =
+        publish(&looks, &EarlyBlobs::default(), blobs, std::slice::from_ref(&push), &about, report).await?;
     Ok(pushed.into_iter().flatten().collect())
 }
 
@@ -896,7 +898,8 @@ async fn publish_looking_twice(
         asks_registry: false,
     };
     let about = About { fresh: Duration::ZERO, ..About::new(Action::Publish, jiff::Timestamp::UNIX_EPOCH) };
-    publish(&TagLooks::new(anybody()), blobs, std::slice::from_ref(&push), &about, &|_| {}).await.map(drop)
+    let (looks, early) = (TagLooks::new(anybody()), EarlyBlobs::default());
+    publish(&looks, &early, blobs, std::slice::from_ref(&push), &about, &|_| {}).await.map(drop)
 }
 
 #[tokio::test]
@@ -995,4 +998,42 @@ async fn a_journal_refers_to_its_image_where_registries_know_that_and_has_a_tag_
             assert_eq!(journal, Some(found[0].digest));
         }
     }
+}
+
+/// Speaks HTTP without TLS, has nothing, and notes what it is asked.
+fn plain_registry() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let noted = asked.clone();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut head = vec![0; 4096];
+            let length = client.read(&mut head).unwrap_or(0);
+            let text = String::from_utf8_lossy(&head[..length]);
+            let is_http = text.contains("HTTP/1.1");
+            if is_http {
+                noted.lock().unwrap().push(text.lines().next().unwrap_or_default().to_string());
+            }
+            let status = if is_http { "404 Not Found" } else { "400 Bad Request" };
+            let _ = write!(client, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test]
+async fn a_registry_without_tls_is_told_by_its_answer() {
+    let (port, asked) = plain_registry();
+    // A name of loopback that does not look like it.
+    let name: Reference = format!("127.1:{port}/app:1").parse().unwrap();
+    let problem = anybody().head(&name).await.unwrap_err().problem();
+    assert_eq!(problem.code, "registry::plain");
+    assert!(problem.help.unwrap().contains("`insecure = true` in `[registry."));
+    assert!(asked.lock().unwrap().is_empty(), "nothing is said without TLS");
+
+    let insecure = vec![format!("127.1:{port}")];
+    let client = Registry::new(RegistryOptions { insecure, ..RegistryOptions::default() });
+    assert_eq!(client.head(&name).await.unwrap(), None);
+    let asked = asked.lock().unwrap();
+    assert_eq!(*asked, ["HEAD /v2/app/manifests/1 HTTP/1.1"], "that it answers is known by then");
 }

@@ -175,6 +175,7 @@ pub async fn bake(
     if !problems.is_empty() {
         return Err(problems);
     }
+    worker.look_at_tags_here();
     for problem in unless_cancelled(&cancel, ask_workers(&engine, &worker, &plan)).await? {
         events.emit(Event::Notice { node: None, problem: Arc::new(problem) });
     }

@@ -68,6 +68,7 @@ pub async fn merge(
         supply(&worker, &store, folder, image).map_err(|problem| vec![*problem])?;
     }
     worker.look_at_tags();
+    worker.look_at_tags_here();
     let limits = Limits { jobs: bake.session.jobs, keep_going: bake.keep_going };
     let RunResult { end, failures } = run(&plan, worker.clone(), limits, events, cancel).await;
     worker.save().await.map_err(|problem| vec![*problem])?;

@@ -1,4 +1,4 @@
-//! Where tags point, looked at before it is known what they are to point to.
+//! Where tags point, and which manifests are there, looked at before it is known what is to be pushed.
 //!
 //! A look that was made a moment ago is not made again: it was made within the run, as one made now would be. It is
 //! forgotten soon, so that a build that takes its time does not go by what was before it.
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
+use super::PushSource;
+use super::standing::manifests;
 use crate::base::Reference;
 use crate::oci::Descriptor;
 use crate::registry::{Registry, RegistryError};
@@ -43,33 +45,46 @@ impl TagLooks {
         &self.registry
     }
 
-    /// Looks at tags that somebody will ask for, a few at a time. What goes wrong is told to whoever asks.
+    /// Looks at tags that somebody will ask for, a few at a time, or one where their registry takes processors from what
+    /// goes on beside. What goes wrong is told to whoever asks.
     pub async fn begin(&self, tags: Vec<Reference>) {
+        let is_here = tags.iter().any(Registry::is_on_this_machine);
+        let at_once = if is_here { 1 } else { BESIDE };
         let looking = tags.into_iter().map(|tag| async move {
             let _ = self.look(&tag).answer.await;
         });
-        stream::iter(looking.collect::<Vec<_>>()).buffer_unordered(BESIDE).collect::<()>().await;
+        stream::iter(looking.collect::<Vec<_>>()).buffer_unordered(at_once).collect::<()>().await;
     }
 
-    /// Where a tag points; `None` when it does not exist.
-    pub async fn at(&self, tag: &Reference) -> Answer {
-        let look = self.look(tag);
-        if look.since.elapsed() <= LASTING
-            && let Ok(found) = look.answer.await
-        {
-            return Ok(found);
+    /// Looks, before another image takes a tag, whether the manifests of the one that has it are still there, as far as
+    /// it is known here: what they have need not be pushed.
+    pub async fn begin_below(&self, blobs: &dyn PushSource, tag: &Reference) {
+        if let Ok(Some(image)) = self.at(tag).await {
+            let manifests = manifests(blobs, &image).into_iter().map(|(digest, _)| tag.with_digest(digest));
+            self.begin(manifests.collect()).await;
         }
-        // What failed beside the builds may be over.
-        self.registry.head(tag).await
     }
 
+    /// Where a tag points, or whether a digest is there; `None` when it does not exist.
+    pub async fn at(&self, tag: &Reference) -> Answer {
+        match self.look(tag).answer.await {
+            Ok(found) => Ok(found),
+            // What failed beside the builds may be over.
+            Err(_) => self.registry.head(tag).await,
+        }
+    }
+
+    /// The look that was begun a moment ago, or one that begins now.
     fn look(&self, tag: &Reference) -> Look {
-        let begin = || {
-            let (registry, tag) = (self.registry.clone(), tag.clone());
-            let answer = async move { registry.head(&tag).await }.boxed().shared();
-            Look { since: Instant::now(), answer }
-        };
-        self.looks().entry(tag.clone()).or_insert_with(begin).clone()
+        let mut looks = self.looks();
+        if let Some(look) = looks.get(tag).filter(|look| look.since.elapsed() <= LASTING) {
+            return look.clone();
+        }
+        let (registry, asked) = (self.registry.clone(), tag.clone());
+        let answer = async move { registry.head(&asked).await }.boxed().shared();
+        let look = Look { since: Instant::now(), answer };
+        looks.insert(tag.clone(), look.clone());
+        look
     }
 
     fn looks(&self) -> MutexGuard<'_, BTreeMap<Reference, Look>> {

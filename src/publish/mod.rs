@@ -2,6 +2,8 @@
 
 pub mod about;
 pub mod access;
+pub mod content;
+pub mod early;
 mod elsewhere;
 pub mod export;
 mod floating;
@@ -42,9 +44,9 @@ pub trait PushSource: BlobSource {
     /// Where it is known to be, so that a registry can take it from there.
     fn repositories_with(&self, digest: &Digest) -> Vec<Reference>;
 
-    /// Whether a manifest was made a moment ago, so that no registry has to be asked for it: hardly any has it.
-    fn is_new(&self, manifest: &Digest) -> bool {
-        let _ = manifest;
+    /// Whether a document or blob was made a moment ago, so that no registry has to be asked for it: hardly any has it.
+    fn is_new(&self, part: &Descriptor) -> bool {
+        let _ = part;
         false
     }
 }

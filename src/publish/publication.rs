@@ -13,13 +13,14 @@ use tokio::sync::OnceCell;
 
 use super::PushSource;
 use super::about::About;
+use super::content::{Content, Contents, Document};
+use super::early::EarlyBlobs;
 use super::floating::{self, Kept, Tags, Wanted};
 use super::journal::{End, Journal, Move};
 use super::journals::{Journals, Listed};
 use super::looks::TagLooks;
 use super::push::{
-    Content, Document, Filled, ImagePush, PushError, PushEvent, PushReport, PushedName, Work, staged, tag_of,
-    visible,
+    Filled, ImagePush, PushError, PushEvent, PushReport, PushedName, Work, staged, tag_of, visible,
 };
 use super::release::{Release, is_version_tag};
 use super::resume::{Resume, Resumed};
@@ -32,30 +33,27 @@ use crate::registry::{Registry, RegistryError};
 /// Publishes; the answer has one list per image, in the order given, with one entry per name.
 pub async fn publish(
     looks: &TagLooks,
+    early: &EarlyBlobs,
     blobs: &dyn PushSource,
     pushes: &[ImagePush<'_>],
     about: &About,
     report: PushReport<'_>,
 ) -> Result<Vec<Vec<PushedName>>, PushError> {
-    let registry = looks.registry();
-    let contents: Vec<Content> =
-        pushes.iter().map(|push| Content::read(blobs, push.image)).collect::<Result<_, _>>()?;
+    let (registry, contents) = (looks.registry(), Contents::new(blobs, pushes.iter().map(|push| push.image)));
     let asked: Vec<_> = pushes
         .iter()
         .map(|push| try_join_all(push.names.iter().map(|name| standing(looks, name))).shared())
         .collect();
     let filling = async {
         let mut filled: Vec<Filled<'_>> = Vec::new();
-        for ((push, content), asked) in pushes.iter().zip(&contents).zip(&asked) {
-            let standing = asked.clone().await?;
-            let is_right = |found: &Option<Descriptor>| is_right(found.as_ref(), push.image);
-            let standing: Vec<bool> = standing.iter().map(is_right).collect();
-            let work = Work { registry, blobs, content, report };
+        for image in in_turn(blobs, pushes, &mut filled, &contents) {
+            let (push, standing) = (&pushes[image], asked[image].clone().await?);
+            let work = Work { looks, early, blobs, contents: &contents, image, report };
             if !about.is_rehearsal {
                 work.push_missing(push, &standing, &filled).await?;
             }
             // What an image shares with the one it is built on need not travel twice.
-            filled.extend(push.names.iter().map(|name| Filled { name, content }));
+            filled.extend(push.names.iter().map(|name| Filled { name, contents: &contents, image }));
         }
         Ok::<_, PushError>(Instant::now())
     };
@@ -69,8 +67,27 @@ pub async fn publish(
         Ok((moves, sides))
     };
     let (standing, filled, (moves, sides)) = try_join3(asking, filling, surveying).await?;
-    let publication = Publication { registry, blobs, pushes, contents: &contents, about, report };
+    let publication = Publication { looks, blobs, pushes, contents: &contents, about, report };
     publication.finish(standing, moves, sides, filled).await
+}
+
+/// In which order images are pushed: those that were made a moment ago first, which their repositories are bound to lack,
+/// so that they are on their way while others are still asked about; each after what it may be built on.
+fn in_turn<'a>(
+    blobs: &dyn PushSource,
+    pushes: &'a [ImagePush<'_>],
+    filled: &mut Vec<Filled<'a>>,
+    contents: &'a Contents<'a>,
+) -> Vec<usize> {
+    let (new, others): (Vec<usize>, Vec<usize>) =
+        (0..pushes.len()).partition(|image| blobs.is_new(pushes[*image].image));
+    // What was there before the run most likely is where it was pushed to.
+    if !new.is_empty() {
+        let names =
+            others.iter().flat_map(|image| pushes[*image].names.iter().map(move |name| (name, *image)));
+        filled.extend(names.map(|(name, image)| Filled { name, contents, image }));
+    }
+    new.into_iter().chain(others).collect()
 }
 
 /// Where a name's tag leads.
@@ -175,7 +192,7 @@ fn check_platforms(
     moves: &[Planned],
     sides: &BTreeMap<String, Side<'_>>,
     pushes: &[ImagePush<'_>],
-    contents: &[Content],
+    contents: &Contents<'_>,
     about: &About,
 ) -> Result<(), PushError> {
     if about.allows_fewer_platforms {
@@ -183,7 +200,7 @@ fn check_platforms(
     }
     for planned in moves {
         let old = planned.tag.old.and_then(|old| sides.get(&planned.tag.name.name())?.standing.get(&old));
-        let own = platforms(pushes[planned.push].image, &contents[planned.push]);
+        let own = platforms(pushes[planned.push].image, contents.of(planned.push)?);
         let Some((old, own)) = old.zip(own) else { continue };
         let lost: Vec<Platform> =
             old.platforms.iter().filter(|platform| !own.contains(platform)).cloned().collect();
@@ -204,10 +221,10 @@ fn platforms(image: &Descriptor, content: &Content) -> Option<Vec<Platform>> {
 }
 
 struct Publication<'a> {
-    registry: &'a Registry,
+    looks: &'a TagLooks,
     blobs: &'a dyn PushSource,
     pushes: &'a [ImagePush<'a>],
-    contents: &'a [Content],
+    contents: &'a Contents<'a>,
     about: &'a About,
     report: PushReport<'a>,
 }
@@ -226,7 +243,7 @@ impl Publication<'_> {
             if !resumed.is_empty() {
                 standing = self.look_again().await?;
                 moves = self::moves(self.pushes, &standing, self.about);
-                sides = survey(self.registry, self.blobs, &moves).await?;
+                sides = survey(self.looks.registry(), self.blobs, &moves).await?;
                 check_platforms(&moves, &sides, self.pushes, self.contents, self.about)?;
                 kept = self.leave_to(&resumed, &mut moves);
                 sides.retain(|name, _| moves.iter().any(|planned| planned.tag.name.name() == *name));
@@ -249,7 +266,7 @@ impl Publication<'_> {
         // One after the other: a publication may be open in several of them.
         for side in sides.values().filter(|side| !side.listed.open.is_empty()) {
             let about = About { allows_older: false, ..self.about.clone() };
-            let resume = Resume { registry: self.registry, about: &about, hosts: hosts.clone() };
+            let resume = Resume { registry: self.looks.registry(), about: &about, hosts: hosts.clone() };
             let listed = if resumed.is_empty() { side.listed.clone() } else { side.journals.list().await? };
             resumed.extend(resume.all(&side.journals, &listed).await?);
         }
@@ -269,7 +286,7 @@ impl Publication<'_> {
         let looks = self.pushes.iter().map(|push| {
             try_join_all(push.names.iter().map(|name| async {
                 match tag_of(name) {
-                    Some(tag) => visible(self.registry.head(&tag).await),
+                    Some(tag) => visible(self.looks.registry().head(&tag).await),
                     None => Ok(None),
                 }
             }))
@@ -338,7 +355,7 @@ impl Publication<'_> {
         self.write(&journal, moves, sides, None).await?;
         let versions = moves.iter().filter(|planned| is_version(&planned.tag)).map(|planned| async {
             let side = &sides[&planned.tag.name.name()];
-            self.tags(side).put(&planned.tag.name, &self.document(planned)).await
+            self.tags(side).put(&planned.tag.name, &self.document(planned)?).await
         });
         if let Err(error) = try_join_all(versions).await {
             if matches!(error, PushError::Immutable { .. }) {
@@ -363,10 +380,11 @@ impl Publication<'_> {
         let images: BTreeMap<(String, usize), &Planned> =
             moves.iter().map(|planned| ((planned.tag.name.name(), planned.push), planned)).collect();
         for planned in images.into_values() {
-            let documents = self.contents[planned.push].documents.iter();
+            let Ok(content) = self.contents.of(planned.push) else { continue };
+            let documents = content.documents.iter();
             let documents: Vec<_> =
                 documents.map(|document| (&document.descriptor, document.bytes.as_slice())).collect();
-            let left = self.registry.drop_staged(&planned.tag.name, &documents).await;
+            let left = self.looks.registry().drop_staged(&planned.tag.name, &documents).await;
             if left > 0 {
                 self.notice(staged(&planned.tag.name, left));
             }
@@ -377,8 +395,8 @@ impl Publication<'_> {
         let name = side.journals.repository().name();
         let here =
             moves.iter().filter(|planned| planned.tag.name.name() == name && !is_version(&planned.tag));
-        let wanted: Vec<Wanted<'_>> =
-            here.map(|planned| Wanted { tag: &planned.tag, document: self.document(planned) }).collect();
+        let wanted = here.map(|planned| Ok(Wanted { tag: &planned.tag, document: self.document(planned)? }));
+        let wanted: Vec<Wanted<'_>> = wanted.collect::<Result<_, PushError>>()?;
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -387,7 +405,7 @@ impl Publication<'_> {
 
     fn tags<'s>(&'s self, side: &'s Side<'_>) -> Tags<'s> {
         Tags {
-            registry: self.registry,
+            registry: self.looks.registry(),
             journals: &side.journals,
             about: self.about,
             seen: Some(&side.standing),
@@ -395,9 +413,9 @@ impl Publication<'_> {
         }
     }
 
-    fn document(&self, planned: &Planned) -> floating::Document {
-        let root = self.contents[planned.push].root();
-        floating::Document { media_type: root.descriptor.media_type.clone(), bytes: root.bytes.clone() }
+    fn document(&self, planned: &Planned) -> Result<floating::Document, PushError> {
+        let Document { descriptor, bytes, .. } = self.contents.of(planned.push)?.root();
+        Ok(floating::Document { media_type: descriptor.media_type.clone(), bytes: bytes.clone() })
     }
 
     fn journal(&self, moves: &[Planned]) -> Journal {
@@ -421,7 +439,7 @@ impl Publication<'_> {
         let written = sides.iter().map(|(name, side)| async move {
             let mut members: Vec<Descriptor> = Vec::new();
             for planned in moves.iter().filter(|planned| planned.tag.name.name() == *name) {
-                let image = &self.contents[planned.push].root().descriptor;
+                let image = self.pushes[planned.push].image;
                 let new = Descriptor::new(&image.media_type, image.digest, image.size);
                 for image in [Some(new), planned.old.clone()].into_iter().flatten() {
                     if !members.iter().any(|known| known.digest == image.digest) {
@@ -439,7 +457,7 @@ impl Publication<'_> {
     async fn check_contents(&self, moves: &[Planned]) -> Result<(), PushError> {
         let mut looked = BTreeSet::new();
         for planned in moves {
-            let (content, name) = (&self.contents[planned.push], planned.tag.name.without_tag());
+            let (content, name) = (self.contents.of(planned.push)?, planned.tag.name.without_tag());
             if !looked.insert((planned.push, name.name())) {
                 continue;
             }
@@ -447,8 +465,12 @@ impl Publication<'_> {
             if lost.is_empty() {
                 continue;
             }
-            let work = Work { registry: self.registry, blobs: self.blobs, content, report: self.report };
-            work.push_documents(&name, lost.into_iter().map(|(document, _)| document).collect(), &[]).await?;
+            let Self { looks, blobs, contents, report, .. } = *self;
+            // What was sent before is lost with the rest.
+            let early = &EarlyBlobs::default();
+            let work = Work { looks, early, blobs, contents, image: planned.push, report };
+            let lost = lost.into_iter().map(|(document, _)| document).collect();
+            work.push_documents(&name, lost, &BTreeSet::new(), &[]).await?;
             if let Some((_, digest)) = self.lost(content, &name).await?.into_iter().next() {
                 return Err(PushError::Vanished { repository: name.familiar(), digest });
             }
@@ -465,12 +487,14 @@ impl Publication<'_> {
     ) -> Result<Vec<(&'c Document, Digest)>, PushError> {
         let looks = content.documents.iter().map(|document| async move {
             let digest = document.descriptor.digest;
-            let found = self.registry.head(&repository.with_digest(digest)).await;
+            let found = self.looks.registry().head(&repository.with_digest(digest)).await;
             if !is_there(found.map(|found| found.is_some()))? {
                 return Ok(Some((document, digest)));
             }
-            match document.config().filter(|_| !self.blobs.is_new(&digest)) {
-                Some(config) if !is_there(self.registry.has_blob(repository, config.digest).await)? => {
+            match document.config().filter(|_| !self.blobs.is_new(&document.descriptor)) {
+                Some(config)
+                    if !is_there(self.looks.registry().has_blob(repository, config.digest).await)? =>
+                {
                     Ok(Some((document, config.digest)))
                 }
                 _ => Ok::<_, PushError>(None),

@@ -4,17 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, try_join, try_join_all};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::PushSource;
+use super::content::{Content, Contents, Document};
+use super::early::EarlyBlobs;
+use super::looks::TagLooks;
 use super::release::Release;
+use super::standing::manifests;
 use crate::base::{Digest, Platform, Reference};
 use crate::diag::{Kind, Problem};
-use crate::oci::{Descriptor, Index, Manifest, media_type};
-use crate::registry::{OpenBlob, Pushed, Registry, RegistryError};
+use crate::oci::{Descriptor, Manifest, media_type};
+use crate::registry::{OpenBlob, Pushed, RegistryError};
 
 /// What goes where.
 pub struct ImagePush<'a> {
@@ -107,21 +111,26 @@ pub fn staged(repository: &Reference, left: usize) -> Problem {
 /// Takes reports, from any thread.
 pub type PushReport<'a> = &'a (dyn Fn(PushEvent) + Send + Sync);
 
-const LARGEST_DOCUMENT: u64 = 4 * 1024 * 1024;
-/// An index of indexes is rare, more is an attack.
-const DEEPEST: usize = 4;
-/// Blobs of this size take about as long to send as to ask for.
-const SMALL: u64 = 16 * 1024;
+/// What was made a moment ago and is no larger is sent without a question: hardly any registry has it, and sending takes
+/// little longer than asking.
+pub const UNASKED: u64 = 2 * 1024 * 1024;
 /// How many blobs of a repository are under way; the client bounds the exchanges with a registry besides.
 const PARALLEL_BLOBS: usize = 8;
 /// More neighbours are not asked for a blob: each refusal begins an upload at the registry.
 const MOST_NEIGHBOURS: usize = 3;
 
-/// A repository that has an image of this push.
+/// A repository that has an image of this push, or most likely has it.
 #[derive(Clone, Copy)]
 pub struct Filled<'a> {
     pub name: &'a Reference,
-    pub content: &'a Content,
+    pub contents: &'a Contents<'a>,
+    pub image: usize,
+}
+
+impl Filled<'_> {
+    fn has(&self, blob: &Digest) -> bool {
+        self.contents.of(self.image).is_ok_and(|content| content.has(blob))
+    }
 }
 
 /// What may be seen. A registry that does not let look may still let push, so only pushing decides about access.
@@ -139,27 +148,36 @@ pub fn tag_of(name: &Reference) -> Option<Reference> {
 
 /// One push under way.
 pub struct Work<'a> {
-    pub registry: &'a Registry,
+    pub looks: &'a TagLooks,
+    pub early: &'a EarlyBlobs,
     pub blobs: &'a dyn PushSource,
-    pub content: &'a Content,
+    pub contents: &'a Contents<'a>,
+    /// Which of them is pushed.
+    pub image: usize,
     pub report: PushReport<'a>,
 }
 
 impl Work<'_> {
-    /// Fills every repository whose tags do not stand yet, registries side by side.
+    /// Fills every repository whose tags do not lead to the image yet, registries side by side. `standing` is what they
+    /// lead to, by name.
     pub async fn push_missing(
         &self,
         push: &ImagePush<'_>,
-        standing: &[bool],
+        standing: &[Option<Descriptor>],
         filled: &[Filled<'_>],
     ) -> Result<(), PushError> {
-        let mut registries: BTreeMap<&str, BTreeMap<&str, &Reference>> = BTreeMap::new();
-        for (name, _) in push.names.iter().zip(standing).filter(|(_, stands)| !**stands) {
-            registries.entry(name.registry()).or_default().insert(name.repository(), name);
+        let mut registries: BTreeMap<&str, BTreeMap<&str, Side<'_>>> = BTreeMap::new();
+        let names = push.names.iter().zip(standing);
+        for (name, old) in
+            names.filter(|(_, old)| old.as_ref().is_none_or(|old| old.digest != push.image.digest))
+        {
+            let sides = registries.entry(name.registry()).or_default();
+            let side = sides.entry(name.repository()).or_insert_with(|| Side { name, old: Vec::new() });
+            side.old.extend(old);
         }
-        let sides = registries.iter().map(|(host, repositories)| {
-            let neighbours = filled.iter().copied().filter(|filled| filled.name.registry() == *host);
-            self.push_registry(repositories.values().copied(), neighbours.collect())
+        let sides = registries.into_iter().map(|(host, repositories)| {
+            let neighbours = filled.iter().copied().filter(|filled| filled.name.registry() == host);
+            self.push_registry(repositories.into_values(), neighbours.collect())
         });
         try_join_all(sides).await.map(drop)
     }
@@ -167,41 +185,61 @@ impl Work<'_> {
     /// One repository after the other, so that the later ones mount what the first received.
     async fn push_registry<'f>(
         &'f self,
-        repositories: impl Iterator<Item = &'f Reference>,
+        repositories: impl Iterator<Item = Side<'f>>,
         mut filled: Vec<Filled<'f>>,
     ) -> Result<(), PushError> {
-        for repository in repositories {
-            self.push_content(repository, &filled).await?;
-            filled.insert(0, Filled { name: repository, content: self.content });
+        for side in repositories {
+            self.push_content(&side, &filled).await?;
+            filled.insert(0, Filled { name: side.name, contents: self.contents, image: self.image });
         }
         Ok(())
     }
 
-    pub async fn push_content(&self, repository: &Reference, filled: &[Filled<'_>]) -> Result<(), PushError> {
-        let asked = self.content.documents.iter().map(|document| async move {
+    async fn push_content(&self, side: &Side<'_>, filled: &[Filled<'_>]) -> Result<(), PushError> {
+        let repository = side.name;
+        let content = self.contents.of(self.image)?;
+        let asked = content.documents.iter().map(|document| async move {
             // An index does not prove that its children are still there, a manifest does for its blobs.
             let is_known = !media_type::is_index(&document.descriptor.media_type)
-                && !self.blobs.is_new(&document.descriptor.digest)
-                && visible(self.registry.head(&repository.with_digest(document.descriptor.digest)).await)?
-                    .is_some();
+                && !self.blobs.is_new(&document.descriptor)
+                && self.has_manifest(repository, document.descriptor.digest).await?;
             Ok::<_, PushError>((document, is_known))
         });
-        let missing = try_join_all(asked)
-            .await?
-            .into_iter()
-            .filter(|(_, is_known)| !is_known)
-            .map(|(document, _)| document);
-        self.push_documents(repository, missing.collect(), filled).await
+        let (asked, held) = try_join(try_join_all(asked), self.held(side, content)).await?;
+        let missing = asked.into_iter().filter(|(_, is_known)| !is_known).map(|(document, _)| document);
+        self.push_documents(repository, missing.collect(), &held, filled).await
     }
 
-    /// Brings these to a repository with all that they need, whatever of it may be there.
+    async fn has_manifest(&self, repository: &Reference, digest: Digest) -> Result<bool, PushError> {
+        Ok(visible(self.looks.at(&repository.with_digest(digest)).await)?.is_some())
+    }
+
+    /// Blobs that the image has in common with what the repository's tags lead to, where that is known here: one
+    /// question about each manifest of it, in place of one about each blob.
+    async fn held(&self, side: &Side<'_>, content: &Content) -> Result<BTreeSet<Digest>, PushError> {
+        let wanted: BTreeSet<Digest> = content.blobs().map(|blob| blob.digest).collect();
+        let earlier = side.old.iter().flat_map(|old| manifests(self.blobs, old));
+        let looks = earlier.map(|(digest, manifest)| {
+            let Manifest { config, layers, .. } = manifest;
+            let blobs = layers.into_iter().chain([config]).map(|blob| blob.digest);
+            let shared: Vec<Digest> = blobs.filter(|blob| wanted.contains(blob)).collect();
+            async move {
+                let is_there = !shared.is_empty() && self.has_manifest(side.name, digest).await?;
+                Ok::<_, PushError>(if is_there { shared } else { Vec::new() })
+            }
+        });
+        Ok(try_join_all(looks).await?.into_iter().flatten().collect())
+    }
+
+    /// Brings these to a repository with all that they need but what it is known to hold.
     pub async fn push_documents(
         &self,
         repository: &Reference,
         missing: Vec<&Document>,
+        held: &BTreeSet<Digest>,
         filled: &[Filled<'_>],
     ) -> Result<(), PushError> {
-        let mut seen = BTreeSet::new();
+        let mut seen = held.clone();
         let blobs: Vec<&Descriptor> = missing
             .iter()
             .flat_map(|document| &document.blobs)
@@ -221,7 +259,7 @@ impl Work<'_> {
 
     async fn push_document(&self, repository: &Reference, document: &Document) -> Result<(), PushError> {
         let Document { descriptor, bytes, .. } = document;
-        Ok(self.registry.place_manifest(repository, descriptor, bytes).await?)
+        Ok(self.looks.registry().place_manifest(repository, descriptor, bytes).await?)
     }
 
     async fn push_blob(
@@ -230,34 +268,48 @@ impl Work<'_> {
         blob: &Descriptor,
         filled: &[Filled<'_>],
     ) -> Result<(), PushError> {
-        let (name, digest) = (repository.name(), blob.digest);
-        let open = Brought { blobs: self.blobs, blob };
-        let known = self.blobs.repositories_with(&digest);
-        let filled = filled.iter().filter(|filled| filled.content.has(&digest)).map(|filled| filled.name);
-        let mut mount_from: Vec<String> = Vec::new();
-        for holder in known.iter().chain(filled).filter(|holder| holder.registry() == repository.registry()) {
-            let name = holder.repository();
-            if name != repository.repository() && !mount_from.iter().any(|known| known == name) {
-                mount_from.push(name.to_string());
-            }
+        let (name, digest, registry) = (repository.name(), blob.digest, self.looks.registry());
+        if self.early.has(repository, &digest).await {
+            (self.report)(PushEvent::Blob { repository: name, digest, how: Pushed::Uploaded });
+            return Ok(());
         }
-        mount_from.truncate(MOST_NEIGHBOURS);
+        let open = Brought { blobs: self.blobs, blob };
+        let is_new = self.blobs.is_new(blob);
+        let mount_from = self.holders(repository, &digest, if is_new { &[] } else { filled });
         let progress = |done, total| {
             (self.report)(PushEvent::Transfer { repository: name.clone(), digest, done, total });
         };
-        let how = match mount_from.is_empty() && is_small_config(blob) {
-            true => self.registry.send_blob(repository, blob, &open, &progress).await?,
-            false => self.registry.push_blob(repository, blob, &open, &mount_from, &progress).await?,
+        let how = match mount_from.is_empty() && is_new && blob.size <= UNASKED {
+            true => registry.send_blob(repository, blob, &open, &progress).await?,
+            false => registry.push_blob(repository, blob, &open, &mount_from, &progress).await?,
         };
         (self.report)(PushEvent::Blob { repository: name.clone(), digest, how });
         Ok(())
     }
+
+    /// Neighbouring repositories that are known to have a blob, the likeliest first.
+    fn holders(&self, repository: &Reference, blob: &Digest, filled: &[Filled<'_>]) -> Vec<String> {
+        let known = self.blobs.repositories_with(blob);
+        let filled = filled.iter().filter(|filled| filled.has(blob)).map(|filled| filled.name);
+        let mut names: Vec<String> = Vec::new();
+        for holder in known.iter().chain(filled).filter(|holder| holder.registry() == repository.registry()) {
+            let name = holder.repository();
+            if name != repository.repository() && !names.iter().any(|known| known == name) {
+                names.push(name.to_string());
+            }
+            if names.len() == MOST_NEIGHBOURS {
+                break;
+            }
+        }
+        names
+    }
 }
 
-/// Whether it is the config of an image. Where the image's manifest is not, it hardly ever is there.
-fn is_small_config(blob: &Descriptor) -> bool {
-    blob.size <= SMALL
-        && matches!(blob.media_type.as_str(), media_type::OCI_CONFIG | media_type::DOCKER_CONFIG)
+/// A repository to be filled.
+struct Side<'a> {
+    name: &'a Reference,
+    /// What its tags lead to that are to move.
+    old: Vec<&'a Descriptor>,
 }
 
 /// A blob that comes here when it has to be sent.
@@ -273,83 +325,4 @@ impl OpenBlob for Brought<'_> {
             self.blobs.open(&self.blob.digest)
         })
     }
-}
-
-/// Everything an image consists of.
-pub struct Content {
-    /// Children before the index that names them; the last one is the image itself.
-    pub documents: Vec<Document>,
-}
-
-/// A manifest or index.
-pub struct Document {
-    pub descriptor: Descriptor,
-    pub bytes: Vec<u8>,
-    /// What a manifest needs besides itself.
-    blobs: Vec<Descriptor>,
-}
-
-impl Document {
-    /// Of a manifest.
-    pub fn config(&self) -> Option<&Descriptor> {
-        self.blobs.first()
-    }
-}
-
-impl Content {
-    pub fn read(source: &dyn PushSource, image: &Descriptor) -> Result<Self, PushError> {
-        let mut content = Self { documents: Vec::new() };
-        content.add(source, image, DEEPEST)?;
-        Ok(content)
-    }
-
-    /// Whether a layer or config is part of the image.
-    fn has(&self, blob: &Digest) -> bool {
-        self.documents.iter().flat_map(|document| &document.blobs).any(|part| part.digest == *blob)
-    }
-
-    pub fn root(&self) -> &Document {
-        self.documents.last().expect("reading an image ends with its own document")
-    }
-
-    fn add(
-        &mut self,
-        source: &dyn PushSource,
-        descriptor: &Descriptor,
-        depth: usize,
-    ) -> Result<(), PushError> {
-        if self.documents.iter().any(|document| document.descriptor.digest == descriptor.digest) {
-            return Ok(());
-        }
-        let failed = |cause: String| PushError::Document { digest: descriptor.digest, cause };
-        let bytes = read_document(source, descriptor).map_err(|cause| failed(cause.to_string()))?;
-        let mut blobs = Vec::new();
-        if media_type::is_index(&descriptor.media_type) {
-            let deeper = depth.checked_sub(1).ok_or_else(|| failed("indexes are nested too deep".into()))?;
-            for child in &Index::parse(&bytes).map_err(|cause| failed(cause.to_string()))?.manifests {
-                self.add(source, child, deeper)?;
-            }
-        } else if media_type::is_manifest(&descriptor.media_type) {
-            let manifest = Manifest::parse(&bytes).map_err(|cause| failed(cause.to_string()))?;
-            blobs.push(manifest.config);
-            // Layers with addresses of their own (Windows base layers) are not distributed with an image.
-            blobs.extend(manifest.layers.into_iter().filter(|layer| layer.urls.is_empty()));
-        } else {
-            return Err(failed(format!("`{}` is neither a manifest nor an index", descriptor.media_type)));
-        }
-        self.documents.push(Document { descriptor: descriptor.clone(), bytes, blobs });
-        Ok(())
-    }
-}
-
-pub(super) fn read_document(source: &dyn PushSource, descriptor: &Descriptor) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.open(&descriptor.digest)?.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_DOCUMENT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than registries accept"));
-    }
-    if Digest::of(&bytes) != descriptor.digest {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its bytes have another digest"));
-    }
-    Ok(bytes)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::about::About;
+use super::early::EarlyBlobs;
 use super::elsewhere::Elsewhere;
 use super::journal::{Journal, Move};
 use super::journals::Journals;
@@ -39,7 +40,8 @@ pub async fn promote(
         asks_registry: false,
     };
     let looks = TagLooks::new(registry.clone());
-    let pushed = publish(&looks, &blobs, std::slice::from_ref(&push), about, report).await?;
+    let pushed =
+        publish(&looks, &EarlyBlobs::default(), &blobs, std::slice::from_ref(&push), about, report).await?;
     Ok(pushed.into_iter().flatten().collect())
 }
 
@@ -121,6 +123,6 @@ pub async fn back(
         .collect();
     let about = About { allows_fewer_platforms: true, allows_older: true, ..about.clone() };
     let looks = TagLooks::new(registry.clone());
-    let pushed = publish(&looks, &blobs, &pushes, &about, report).await?;
+    let pushed = publish(&looks, &EarlyBlobs::default(), &blobs, &pushes, &about, report).await?;
     Ok(pushed.into_iter().flatten().collect())
 }

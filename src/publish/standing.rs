@@ -1,9 +1,10 @@
 //! What a tag leads to now: which release, for which platforms.
 
 use super::PushSource;
-use super::push::{read_document, visible};
+use super::content::read_document;
+use super::push::visible;
 use super::release::Release;
-use crate::base::{Platform, Reference};
+use crate::base::{Digest, Platform, Reference};
 use crate::oci::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use crate::registry::{Registry, RegistryError, Resolved};
 
@@ -67,4 +68,17 @@ impl Standing {
         let release = if annotated.is_known() { annotated } else { Release::of(&labels) };
         Ok(Self { descriptor, platforms, release })
     }
+}
+
+/// The manifests of an image, as far as they are here.
+pub fn manifests(blobs: &dyn PushSource, image: &Descriptor) -> Vec<(Digest, Manifest)> {
+    let manifest = |descriptor: &Descriptor| {
+        let bytes = read_document(blobs, descriptor).ok()?;
+        Some((descriptor.digest, Manifest::parse(&bytes).ok()?))
+    };
+    if !media_type::is_index(&image.media_type) {
+        return manifest(image).into_iter().collect();
+    }
+    let index = read_document(blobs, image).ok().and_then(|bytes| Index::parse(&bytes).ok());
+    index.iter().flat_map(|index| &index.manifests).filter_map(manifest).collect()
 }

@@ -111,6 +111,11 @@ impl Registry {
         mirrored.chain([reference.clone()]).collect()
     }
 
+    /// Whether the registry of `reference` is on this machine, and so shares its processors.
+    pub fn is_on_this_machine(reference: &Reference) -> bool {
+        Host::of(reference.registry()).is_loopback()
+    }
+
     /// Finds out how the registry of `reference` is spoken to, so that it is known when it is needed. What goes wrong
     /// is told to whoever needs it.
     pub async fn approach(&self, reference: &Reference) {

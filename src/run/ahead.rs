@@ -15,13 +15,14 @@ use futures_util::future::join_all;
 use super::build::{Prepared, wanted};
 use super::verify;
 use super::worker::PlanWorker;
-use crate::base::{Digest, NodeId};
+use crate::base::{Digest, NodeId, processors};
 use crate::context::{Context, Wanted};
 use crate::diag::Problem;
 use crate::engine::selection::{context_name, remembered_digests};
 use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::model;
 use crate::plan::{BuildNode, Node, Plan};
+use crate::publish::export::ExportedImage;
 use crate::steps::{BaseImage, Lowered, Op, Setting, lower_assuming};
 
 /// A node as far as it was found out before its turn.
@@ -29,6 +30,10 @@ pub(super) struct Ahead {
     pub prepared: Prepared,
     /// As [`PlanWorker::known`] gives it.
     pub known: Result<Option<(BuildOutcome, i64)>, Box<Problem>>,
+    /// The known image in the form that the node's first output asks for, where it has that as it is.
+    pub exported: Option<ExportedImage>,
+    /// The next run knows of it already.
+    pub is_noted: bool,
 }
 
 /// Nodes begin after this time, however much is still to be walked.
@@ -37,9 +42,8 @@ const LONGEST: Duration = Duration::from_millis(100);
 impl<E: Engine> PlanWorker<E> {
     /// Begins to walk, and waits a moment for the end. Errors are those of whoever needs the context.
     pub async fn walk_ahead(self: &Arc<Self>) {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (next, targets) = (Arc::new(AtomicUsize::new(0)), Arc::new(by_target(&self.plan)));
-        let walks = (0..threads).map(|_| {
+        let walks = (0..processors()).map(|_| {
             let (this, next, targets) = (self.clone(), next.clone(), targets.clone());
             blocking(move || {
                 // Targets are taken one by one, as other threads do, until there are no more.
@@ -89,10 +93,25 @@ impl<E: Engine> PlanWorker<E> {
         }
         let Some(Ok(prepared)) = self.prepare(node).now_or_never() else { return };
         let known = self.known(&prepared);
+        let (mut exported, mut is_noted) = (None, false);
         if let Ok(Some((image, _))) = &known {
+            exported = self.exported_as_it_is(image, &node.export).ok().flatten();
+            is_noted = self.is_noted(node, &prepared);
             verify::look_ahead(self, id, image, &prepared.lowered);
         }
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Ahead { prepared, known });
+        let found = Ahead { prepared, known, exported, is_noted };
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, found);
+    }
+
+    /// Whether all nodes of a target were found out ahead, and have their images.
+    pub(super) fn is_known_ahead(&self, target: &str) -> bool {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        self.plan.nodes().all(|(id, node)| match node {
+            Node::Build(node) if node.target == target => {
+                ahead.get(&id).is_some_and(|ahead| matches!(ahead.known, Ok(Some(_))))
+            }
+            _ => true,
+        })
     }
 
     /// What was found out of a node ahead of its turn, once.

@@ -14,7 +14,7 @@ use crate::engine::base::{Base, Origin, fetch_blob};
 use crate::engine::{JobEvents, blocking, io_problem};
 use crate::event::Transfer;
 use crate::layer::LayerError;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, media_type};
 use crate::publish::merge::read_manifest;
 use crate::publish::{BlobSource, PushSource};
 use crate::registry::Registry;
@@ -54,6 +54,11 @@ impl RunBlobs {
     /// Whether it is a layer of a base, which others keep.
     pub fn is_of_base(&self, digest: &Digest) -> bool {
         self.origins().contains_key(digest)
+    }
+
+    /// Whether it came into the store in this run, and is of no base.
+    pub fn is_new(&self, digest: &Digest) -> bool {
+        self.store.blobs().is_new(digest) && !self.is_of_base(digest)
     }
 
     pub fn has(&self, digest: &Digest) -> bool {
@@ -128,7 +133,7 @@ impl RunBlobs {
 pub(super) struct Pushed<'a> {
     pub blobs: &'a RunBlobs,
     pub events: JobEvents,
-    /// The manifests that were made in this run.
+    /// The manifests and indexes of the images that were made in this run.
     pub made: HashSet<Digest>,
 }
 
@@ -149,7 +154,12 @@ impl PushSource for Pushed<'_> {
     fn repositories_with(&self, digest: &Digest) -> Vec<Reference> {
         self.blobs.repositories_with(digest)
     }
-    fn is_new(&self, manifest: &Digest) -> bool {
-        self.made.contains(manifest)
+
+    fn is_new(&self, part: &Descriptor) -> bool {
+        // Documents of what another machine made were written here, too.
+        if media_type::is_manifest(&part.media_type) || media_type::is_index(&part.media_type) {
+            return self.made.contains(&part.digest);
+        }
+        self.blobs.is_new(&part.digest)
     }
 }

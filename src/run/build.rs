@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::ahead::Ahead;
@@ -20,7 +21,7 @@ use crate::event::Event;
 use crate::model;
 use crate::oci::{ImageConfig, Manifest};
 use crate::plan::{BuildNode, Node, NodeKeyInputs, base_source, node_key};
-use crate::publish::export::preferred_compression;
+use crate::publish::export::{ExportedImage, preferred_compression};
 use crate::publish::merge::read_manifest;
 use crate::source::SourceAuth;
 use crate::steps::{BaseImage, BaseImages, BaseRequest, LowerError, Lowered, Op, Setting, Step, lower};
@@ -61,18 +62,20 @@ type Bases = BTreeMap<(String, Platform), Base>;
 impl<E: Engine> PlanWorker<E> {
     pub(super) async fn build(&self, id: NodeId, node: &BuildNode) -> Result<Outcome, Box<Problem>> {
         let turn = self.turns.acquire().await;
-        let (prepared, known) = match self.found_ahead(id) {
-            Some(Ahead { prepared, known }) => (prepared, known?),
+        let found = match self.found_ahead(id) {
+            Some(found) => found,
             None => {
                 let prepared = self.prepare(node).await?;
-                let known = self.known(&prepared)?;
-                (prepared, known)
+                let known = self.known(&prepared);
+                Ahead { prepared, known, exported: None, is_noted: false }
             }
         };
-        let known = match known {
+        let Ahead { prepared, known, exported, is_noted } = found;
+        let known = match known? {
             Some((image, _)) if !self.can_be_had(id, node, &image).await? => None,
             known => known,
         };
+        let exported = exported.filter(|_| known.is_some());
         let shared = match (&known, &prepared.is_forced) {
             (None, None) => self.shared(id, node, &prepared).await?,
             _ => None,
@@ -89,9 +92,15 @@ impl<E: Engine> PlanWorker<E> {
         let is_news = self.is_news(node, &prepared)?;
         let known = known.map(|(image, _)| image).or(shared.map(|shared| shared.image));
         if let Some(image) = known.filter(|_| !is_news) {
-            self.note(node, &prepared);
+            if !is_noted {
+                self.note(node, &prepared);
+            }
             self.offer(node, &prepared.key, &image)?;
-            return self.image_done(id, node, &prepared.lowered, image, false).await;
+            let exported = match exported {
+                Some(exported) => exported,
+                None => self.export(&image, &node.export).await?,
+            };
+            return Ok(self.image_done(id, node, &prepared.lowered, image, exported, false));
         }
         if node.variant.emulate == model::Emulate::Warn && !prepared.emulators.is_empty() {
             let problem = Arc::new(emulation_warning(prepared.emulators.keys()));
@@ -104,15 +113,34 @@ impl<E: Engine> PlanWorker<E> {
             self.check_access().await?;
             self.make(id, node, prepared).await?
         } else {
-            // Files are soon copied, and so is a build of them that a refusal cuts off soon lost.
-            tokio::try_join!(self.make(id, node, prepared), self.check_access())?.0
+            // Files are soon copied: nobody is waited for, and what is refused later is told by the publication.
+            self.make_unless_refused(id, node, prepared).await?
         };
         self.set_key(node, prepared.key);
         let _turn = self.turns.acquire().await;
+        let exported = self.export(&image, &node.export).await?;
+        self.send_early(&node.target, &exported.manifest)?;
         self.record(node, &prepared, &image)?;
         self.offer(node, &prepared.key, &image)?;
         self.note(node, &prepared);
-        self.image_done(id, node, &prepared.lowered, image, true).await
+        Ok(self.image_done(id, node, &prepared.lowered, image, exported, true))
+    }
+
+    /// Builds the node's image; a refusal of a repository that comes meanwhile cuts it off.
+    async fn make_unless_refused(
+        &self,
+        id: NodeId,
+        node: &BuildNode,
+        prepared: Prepared,
+    ) -> Result<(Prepared, BuildOutcome), Box<Problem>> {
+        let mut making = pin!(self.make(id, node, prepared));
+        tokio::select! {
+            made = &mut making => made,
+            checked = self.check_access_in_turn() => {
+                checked?;
+                making.await
+            }
+        }
     }
 
     /// Builds the node's image. What a cache promised and does not give is built, too.
@@ -259,15 +287,15 @@ impl<E: Engine> PlanWorker<E> {
     }
 
     /// Keeps the image for whoever needs it, and tells of it in the form in which it is wanted.
-    async fn image_done(
+    fn image_done(
         &self,
         id: NodeId,
         node: &BuildNode,
         lowered: &Arc<Lowered>,
         image: BuildOutcome,
+        exported: ExportedImage,
         is_made: bool,
-    ) -> Result<Outcome, Box<Problem>> {
-        let exported = self.export(&image, &node.export).await?;
+    ) -> Outcome {
         let summary = ImageSummary {
             platform: node.platform.clone(),
             manifest: exported.manifest.digest,
@@ -279,7 +307,7 @@ impl<E: Engine> PlanWorker<E> {
         let is_sent = image.worker.as_ref().is_some_and(|worker| worker.endpoint.is_some());
         let is_reused = image.counts.built == 0 && !is_sent;
         self.set_image(node, image, exported, lowered.clone(), is_made);
-        Ok(if is_reused { Outcome::Reused } else { Outcome::Built })
+        if is_reused { Outcome::Reused } else { Outcome::Built }
     }
 
     /// Lowers the node, asking for base images until nothing more is missing.

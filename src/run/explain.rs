@@ -216,12 +216,17 @@ impl<E: Engine> PlanWorker<E> {
         parts.digest()
     }
 
+    /// Whether the next run will know of it without being told.
+    pub(super) fn is_noted(&self, node: &BuildNode, prepared: &Prepared) -> bool {
+        self.explainer.is_written(&self.explainer.subject(node), &prepared.key)
+    }
+
     /// For the next run.
     pub(super) fn note(&self, node: &BuildNode, prepared: &Prepared) {
-        let subject = self.explainer.subject(node);
-        if self.explainer.is_written(&subject, &prepared.key) {
+        if self.is_noted(node, prepared) {
             return;
         }
+        let subject = self.explainer.subject(node);
         let (account, lists) = (self.account(node, prepared), self.lists(node, prepared));
         self.explainer.note(Noted { subject, key: prepared.key, account, lists });
     }

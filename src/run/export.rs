@@ -16,12 +16,20 @@ impl<E: Engine> PlanWorker<E> {
         image: &BuildOutcome,
         options: &ExportOptions,
     ) -> Result<ExportedImage, Box<Problem>> {
-        let image = BuiltImage { manifest: image.manifest.clone(), compressions: image.compressions.clone() };
-        if let Some(exported) = as_it_is(&self.tools.store, &image, options)? {
+        if let Some(exported) = self.exported_as_it_is(image, options)? {
             return Ok(exported);
         }
-        let (store, options) = (self.tools.store.clone(), options.clone());
+        let (store, image, options) = (self.tools.store.clone(), built(image), options.clone());
         blocking(move || export_image(&store, &image, &options)).await
+    }
+
+    /// The same of an image that has that form.
+    pub(super) fn exported_as_it_is(
+        &self,
+        image: &BuildOutcome,
+        options: &ExportOptions,
+    ) -> Result<Option<ExportedImage>, Box<Problem>> {
+        as_it_is(&self.tools.store, &built(image), options)
     }
 
     /// All platforms of a target whose builds are done.
@@ -67,4 +75,8 @@ impl<E: Engine> PlanWorker<E> {
             | Node::Publish(_) => None,
         })
     }
+}
+
+fn built(image: &BuildOutcome) -> BuiltImage {
+    BuiltImage { manifest: image.manifest.clone(), compressions: image.compressions.clone() }
 }

@@ -7,32 +7,57 @@ use futures_util::future::join_all;
 
 use super::blobs::Pushed;
 use super::build::joined;
-use super::worker::PlanWorker;
+use super::worker::{PlanWorker, Tools};
 use crate::base::payload::Outcome;
 use crate::base::{NodeId, Reference};
 use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
+use crate::oci::{Descriptor, Manifest};
 use crate::plan::{Node, PublishNode, PublishTarget};
+use crate::publish::merge::read_manifest;
 use crate::publish::publication::publish;
-use crate::publish::push::{ImagePush, PushEvent, PushedName, tag_of};
+use crate::publish::push::{ImagePush, PushError, PushEvent, PushedName, UNASKED, tag_of};
 use crate::publish::release::Release;
+use crate::registry::Registry;
 
 impl<E: Engine> PlanWorker<E> {
-    /// Looks at the tags that the run will publish, beside the builds, and so makes acquaintance with their registries.
+    /// Looks at the tags that the run will publish, beside all that comes before, and so makes acquaintance with their
+    /// registries. One on this machine would take processors from whoever walks, and is asked by
+    /// [`Self::look_at_tags_here`].
     pub fn look_at_tags(&self) {
-        let names: Vec<&Reference> =
-            self.published().into_iter().flat_map(|published| &published.names).collect();
-        let tags: Vec<Reference> = names.iter().filter_map(|name| tag_of(name)).collect();
-        let untagged = names.iter().filter(|name| name.tag().is_none());
-        let registries: BTreeMap<&str, &Reference> = untagged.map(|name| (name.registry(), *name)).collect();
-        if !tags.is_empty() {
-            let looks = self.looks.clone();
-            tokio::spawn(async move { looks.begin(tags).await });
-        }
+        let names = self.published().into_iter().flat_map(|published| &published.names);
+        let (here, elsewhere): (Vec<&Reference>, Vec<&Reference>) =
+            names.partition(|name| Registry::is_on_this_machine(name));
+        let tags = elsewhere.iter().filter_map(|name| tag_of(name)).collect();
+        self.begin_looks(tags);
+        let untagged = elsewhere.into_iter().filter(|name| name.tag().is_none());
+        let registries: BTreeMap<&str, &Reference> =
+            untagged.chain(here).map(|name| (name.registry(), name)).collect();
         for name in registries.into_values() {
             let (registry, name) = (self.tools.registry.clone(), name.clone());
             tokio::spawn(async move { registry.approach(&name).await });
+        }
+    }
+
+    /// Looks at tags in registries on this machine, once contexts are walked; first at those of targets that are to be
+    /// built, as far as that is known.
+    pub fn look_at_tags_here(&self) {
+        let is_built = |published: &&&PublishTarget| !self.is_known_ahead(&published.target);
+        let all = self.published();
+        let (built, known): (Vec<&PublishTarget>, Vec<&PublishTarget>) = (
+            all.iter().filter(is_built).copied().collect(),
+            all.iter().filter(|published| !is_built(published)).copied().collect(),
+        );
+        let names = built.into_iter().chain(known).flat_map(|published| &published.names);
+        let here = names.filter(|name| Registry::is_on_this_machine(name));
+        self.begin_looks(here.filter_map(tag_of).collect());
+    }
+
+    fn begin_looks(&self, tags: Vec<Reference>) {
+        if !tags.is_empty() {
+            let looks = self.looks.clone();
+            tokio::spawn(async move { looks.begin(tags).await });
         }
     }
 
@@ -42,6 +67,10 @@ impl<E: Engine> PlanWorker<E> {
         // Besides the one that is tried: what a changed layer brings with it is a config for each platform.
         let is_built = |node: &Node| matches!(node, Node::Build(node) if node.target == target);
         let configs = self.plan.nodes().filter(|(_, node)| is_built(node)).count();
+        for tag in names.iter().filter_map(|name| tag_of(name)) {
+            let (looks, store) = (self.looks.clone(), self.tools.store.clone());
+            tokio::spawn(async move { looks.begin_below(&store, &tag).await });
+        }
         self.try_access(&names, configs).await
     }
 
@@ -54,12 +83,41 @@ impl<E: Engine> PlanWorker<E> {
         self.try_access(&names, 0).await
     }
 
+    /// The same beside what takes a processor, and so with one question at a time.
+    pub(super) async fn check_access_in_turn(&self) -> Result<(), Box<Problem>> {
+        let mut names = Vec::new();
+        for name in self.published().into_iter().flat_map(|published| &published.names) {
+            names.extend(self.lacks(name).await.then_some(name));
+        }
+        self.try_access(&names, 0).await
+    }
+
     async fn try_access(&self, names: &[&Reference], more: usize) -> Result<(), Box<Problem>> {
         if self.tools.publication.is_rehearsal {
             return Ok(());
         }
         let refusals = self.access.refusals(&self.tools.registry, names, more).await;
         if refusals.is_empty() { Ok(()) } else { Err(joined(refusals)) }
+    }
+
+    /// Sends what is new in an image that was just made to where it goes, as far as it is small: it arrives while the
+    /// image is verified. Of several repositories of a registry the others take it from the first.
+    pub(super) fn send_early(&self, target: &str, image: &Descriptor) -> Result<(), Box<Problem>> {
+        let mut repositories: BTreeMap<&str, &Reference> = BTreeMap::new();
+        for name in self.names_of(target) {
+            let first = repositories.entry(name.registry()).or_insert(name);
+            *first = std::cmp::min_by_key(*first, name, |name| name.repository());
+        }
+        if repositories.is_empty() || self.tools.publication.is_rehearsal {
+            return Ok(());
+        }
+        let Tools { store, registry, .. } = &self.tools;
+        let Manifest { config, layers, .. } = read_manifest(store, image)?;
+        let is_sent = |blob: &Descriptor| blob.size <= UNASKED && self.blobs.is_new(&blob.digest);
+        for blob in layers.iter().chain([&config]).filter(|blob| is_sent(blob)) {
+            repositories.values().for_each(|repository| self.early.send(registry, store, repository, blob));
+        }
+        Ok(())
     }
 
     /// What the target's image is called where it goes.
@@ -117,10 +175,19 @@ pub(super) async fn work<E: Engine>(
         }
         PushEvent::Blob { .. } | PushEvent::Name(_) => {}
     };
-    let blobs = Pushed { blobs: &worker.blobs, events: worker.job_events(id), made: worker.made_manifests() };
-    let pushing = publish(&worker.looks, &blobs, &pushes, &worker.tools.publication, &report);
+    let made = node.targets.iter().zip(&images).flat_map(|(target, image)| {
+        let manifests = worker.made_manifests(&target.target);
+        let index = (!manifests.is_empty()).then_some(image.digest);
+        manifests.into_iter().chain(index)
+    });
+    let blobs = Pushed { blobs: &worker.blobs, events: worker.job_events(id), made: made.collect() };
+    let pushing = publish(&worker.looks, &worker.early, &blobs, &pushes, &worker.tools.publication, &report);
     // All is built: while it travels, it is made to last.
     let (pushed, saved) = tokio::join!(pushing, worker.save());
+    if let Err(PushError::Registry(_)) = &pushed {
+        // A push ends with the first refusal; all of them are told at once.
+        worker.check_access().await?;
+    }
     let pushed = pushed.map_err(|error| Box::new(error.problem()))?;
     if worker.tools.publication.is_rehearsal {
         let names: Vec<PushedName> = pushed.into_iter().flatten().collect();

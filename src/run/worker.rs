@@ -1,6 +1,6 @@
 //! What each kind of node does.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +29,7 @@ use crate::lock::Pins;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
 use crate::publish::about::About;
 use crate::publish::access::Access;
+use crate::publish::early::EarlyBlobs;
 use crate::publish::export::ExportedImage;
 use crate::publish::looks::TagLooks;
 use crate::publish::merge::Merged;
@@ -83,6 +84,8 @@ pub struct PlanWorker<E> {
     pub(super) turns: Semaphore,
     /// What repositories have against being pushed to.
     pub(super) access: Access,
+    /// What is on its way to them before it is published.
+    pub(super) early: EarlyBlobs,
     /// Where tags would move.
     pub(super) rehearsed: OnceCell<Vec<PushedName>>,
     /// What came of tests.
@@ -131,6 +134,7 @@ impl<E: Engine> PlanWorker<E> {
             looks,
             turns,
             access,
+            early: EarlyBlobs::default(),
             rehearsed,
             tests,
             images,
@@ -218,10 +222,11 @@ impl<E: Engine> PlanWorker<E> {
         self.rehearsed.get().map(Vec::as_slice)
     }
 
-    /// The manifests of the images that were made in this run.
-    pub(super) fn made_manifests(&self) -> HashSet<Digest> {
+    /// The manifests of a target's images that were made in this run.
+    pub(super) fn made_manifests(&self, target: &str) -> Vec<Digest> {
         let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.values().filter(|built| built.is_made).map(|built| built.exported.manifest.digest).collect()
+        let own = images.iter().filter(|((name, _), built)| name == target && built.is_made);
+        own.map(|(_, built)| built.exported.manifest.digest).collect()
     }
 
     pub(super) fn foresee_image(&self, target: &str, platform: &Platform, image: BuildOutcome) {

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::composed::{self, Composition};
 use super::leases::Item;
+use super::lock::locked;
 use super::{Inner, StoreError};
 use crate::base::{Digest, HashingReader};
 
@@ -129,6 +130,11 @@ impl<'a> Blobs<'a> {
         Ok(BlobWriter { store: self.store, path, file })
     }
 
+    /// Whether the blob was written here since the store was opened, and not before.
+    pub fn is_new(&self, digest: &Digest) -> bool {
+        locked(&self.store.written).contains(digest)
+    }
+
     fn protect(&self, digest: &Digest) -> Result<(), StoreError> {
         self.store.protect(&[Item::Blob(*digest)])
     }
@@ -157,7 +163,10 @@ impl BlobWriter<'_> {
         let hex = digest.hex();
         self.store.protect(&[Item::Blob(*digest)])?;
         self.store.unsynced.mark(&hex)?;
-        rename_new(&self.path, &self.store.path.join("blobs/sha256").join(hex)).map_err(failed)
+        if rename_new(&self.path, &self.store.path.join("blobs/sha256").join(hex)).map_err(failed)? {
+            locked(&self.store.written).insert(*digest);
+        }
+        Ok(())
     }
 }
 
@@ -202,7 +211,9 @@ impl BlobWriter<'_> {
         store.unsynced.mark_composition(digest)?;
         let temporary = store.temporary()?;
         let failed = |source: io::Error| StoreError::io("write", &temporary, source);
-        composition.write(&temporary, &store.path, digest).map_err(failed)
+        composition.write(&temporary, &store.path, digest).map_err(failed)?;
+        locked(&store.written).insert(*digest);
+        Ok(())
     }
 
     /// Digest and length of what was written.
@@ -232,14 +243,15 @@ impl Drop for BlobWriter<'_> {
     }
 }
 
-/// Renames unless the target exists: replacing a synced blob by an equal unsynced one would lose its
+/// Renames unless the target exists, which is the answer: replacing a synced blob by an equal unsynced one would lose its
 /// durability, because its mark may be cleared already.
-fn rename_new(from: &PathBuf, to: &PathBuf) -> io::Result<()> {
+fn rename_new(from: &PathBuf, to: &PathBuf) -> io::Result<bool> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
         // File systems that do not know the flag.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if to.exists() => Ok(()),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::rename(from, to),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if to.exists() => Ok(false),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::rename(from, to).map(|()| true),
         Err(error) => Err(error.into()),
     }
 }

@@ -46,12 +46,12 @@ mod stat_cache;
 mod unsynced;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::Digest;
@@ -136,6 +136,8 @@ struct Inner {
     unsynced: Unsynced,
     /// Blobs that did not survive the last stop of the machine.
     dropped: usize,
+    /// Blobs that this process wrote.
+    written: Mutex<HashSet<Digest>>,
 }
 
 impl Store {
@@ -155,7 +157,9 @@ impl Store {
         let dropped = unsynced.sweep_earlier_boots(&path, &gate)?;
         let lease = Lease::new(&path)?;
         let environment = environment.clone();
-        Ok(Self { inner: Arc::new(Inner { path, environment, database, gate, lease, unsynced, dropped }) })
+        let written = Mutex::default();
+        let inner = Inner { path, environment, database, gate, lease, unsynced, dropped, written };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub fn path(&self) -> &Path {

@@ -87,6 +87,14 @@ fn a_changed_image_moves_its_tag_and_sends_what_is_new() {
     let second = requests.iter().filter(|request| request.starts_with("POST")).count();
     let read = position(&requests, |request| request.starts_with("GET") && request.contains("/manifests/"));
     assert!(read.is_empty(), "what the tag led to is in the store: {requests:#?}");
+    let asked =
+        |part: &str| position(&requests, |request| request.starts_with("HEAD") && request.contains(part));
+    assert_eq!(
+        asked("/manifests/sha256:").len(),
+        2,
+        "what the tag led to holds what is not new: {requests:#?}"
+    );
+    assert!(asked("/blobs/").is_empty(), "so no layer is asked about: {requests:#?}");
     let (after, _) = registry.index(&name, "1.4.0");
     assert_ne!(before, after);
     assert_eq!(second, 3, "the access is tried, and only two configs are new, after {first} uploads");
@@ -95,6 +103,28 @@ fn a_changed_image_moves_its_tag_and_sends_what_is_new() {
         "web",
         "the old one stays"
     );
+}
+
+#[test]
+fn a_tag_whose_manifests_are_gone_vouches_for_no_layer() {
+    let (Some(base), Some(registry)) = (base(), Registry::of_this_run()) else { return };
+    let name = registry.repository("app");
+    let output = format!("type=image,name={name}:1,push=true");
+    let project = Project::app(&base, "FROM busybox\nCOPY file /file\n");
+    project.write("file", "one\n");
+    project.bake(&["app", "-o", &output]);
+    project.write("file", "two\n");
+    registry.requests();
+    // As where what has no tag of its own is cleaned away.
+    registry.refuse(&format!("HEAD {}/manifests/sha256:", registry.url_path(&name)), 404, "");
+    project.bake(&["app", "-o", &output]);
+    let requests = registry.requests();
+    let asked = position(&requests, |request| request.starts_with("HEAD") && request.contains("/blobs/"));
+    assert_eq!(asked.len(), 2, "the base's layer for each platform: {requests:#?}");
+    registry.mend();
+    for architecture in ["amd64", "arm64"] {
+        assert_eq!(registry.image(&name, "1", architecture).text("file"), "two\n");
+    }
 }
 
 #[test]
