@@ -82,6 +82,12 @@ fn listed(platforms: &[Platform]) -> String {
 }
 
 impl PushError {
+    /// A registry does not let push.
+    pub fn is_refusal(&self) -> bool {
+        use RegistryError::{Denied, Refused, Unauthorized};
+        matches!(self, Self::Registry(Denied { .. } | Refused { .. } | Unauthorized { .. }))
+    }
+
     pub fn problem(&self) -> Problem {
         let problem = |kind, code| Problem::new(kind, code, self.to_string());
         match self {

@@ -43,12 +43,8 @@ impl<E: Engine> PlanWorker<E> {
     /// Looks at tags in registries on this machine, once contexts are walked; first at those of targets that are to be
     /// built, as far as that is known.
     pub fn look_at_tags_here(&self) {
-        let is_built = |published: &&&PublishTarget| !self.is_known_ahead(&published.target);
-        let all = self.published();
-        let (built, known): (Vec<&PublishTarget>, Vec<&PublishTarget>) = (
-            all.iter().filter(is_built).copied().collect(),
-            all.iter().filter(|published| !is_built(published)).copied().collect(),
-        );
+        let (known, built): (Vec<&PublishTarget>, Vec<&PublishTarget>) =
+            self.published().into_iter().partition(|published| self.is_known_ahead(&published.target));
         let names = built.into_iter().chain(known).flat_map(|published| &published.names);
         let here = names.filter(|name| Registry::is_on_this_machine(name));
         self.begin_looks(here.filter_map(tag_of).collect());
@@ -184,8 +180,8 @@ pub(super) async fn work<E: Engine>(
     let pushing = publish(&worker.looks, &worker.early, &blobs, &pushes, &worker.tools.publication, &report);
     // All is built: while it travels, it is made to last.
     let (pushed, saved) = tokio::join!(pushing, worker.save());
-    if let Err(PushError::Registry(_)) = &pushed {
-        // A push ends with the first refusal; all of them are told at once.
+    if pushed.as_ref().is_err_and(PushError::is_refusal) {
+        // A push ends with the first one; all of them are told at once.
         worker.check_access().await?;
     }
     let pushed = pushed.map_err(|error| Box::new(error.problem()))?;
