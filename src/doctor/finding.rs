@@ -176,6 +176,7 @@ pub fn explaining(code: &str) -> Option<Check> {
         | "registry::unauthorized"
         | "registry::denied"
         | "registry::certificate"
+        | "registry::plain"
         | "registry::credentials" => Check::Registry,
         "builder::unreachable" | "builder::no-match" | "builder::no-worker" | "builder::lost" => {
             Check::Builder

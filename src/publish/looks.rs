@@ -11,8 +11,9 @@ use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use super::PushSource;
+use super::push::visible;
 use super::standing::manifests;
-use crate::base::Reference;
+use crate::base::{Digest, Reference};
 use crate::oci::Descriptor;
 use crate::registry::{Registry, RegistryError};
 
@@ -60,9 +61,14 @@ impl TagLooks {
     /// it is known here: what they have need not be pushed.
     pub async fn begin_below(&self, blobs: &dyn PushSource, tag: &Reference) {
         if let Ok(Some(image)) = self.at(tag).await {
-            let manifests = manifests(blobs, &image).into_iter().map(|(digest, _)| tag.with_digest(digest));
-            self.begin(manifests.collect()).await;
+            let manifests = manifests(blobs, &image).into_iter();
+            self.begin(manifests.map(|(digest, _)| manifest(tag, digest)).collect()).await;
         }
+    }
+
+    /// Whether a repository has a manifest.
+    pub async fn has(&self, repository: &Reference, digest: Digest) -> Result<bool, RegistryError> {
+        Ok(visible(self.at(&manifest(repository, digest)).await)?.is_some())
     }
 
     /// Where a tag points, or whether a digest is there; `None` when it does not exist.
@@ -90,4 +96,9 @@ impl TagLooks {
     fn looks(&self) -> MutexGuard<'_, BTreeMap<Reference, Look>> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The name that a look at a manifest is kept under, whatever tag of the repository it is asked about for.
+fn manifest(repository: &Reference, digest: Digest) -> Reference {
+    repository.without_tag().with_digest(digest)
 }

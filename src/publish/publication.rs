@@ -45,8 +45,8 @@ pub async fn publish(
         .map(|push| try_join_all(push.names.iter().map(|name| standing(looks, name))).shared())
         .collect();
     let filling = async {
-        let mut filled: Vec<Filled<'_>> = Vec::new();
-        for image in in_turn(blobs, pushes, &mut filled, &contents) {
+        let (images, mut filled) = in_turn(blobs, pushes, &contents);
+        for image in images {
             let (push, standing) = (&pushes[image], asked[image].clone().await?);
             let work = Work { looks, early, blobs, contents: &contents, image, report };
             if !about.is_rehearsal {
@@ -71,23 +71,20 @@ pub async fn publish(
     publication.finish(standing, moves, sides, filled).await
 }
 
-/// In which order images are pushed: those that were made a moment ago first, which their repositories are bound to lack,
-/// so that they are on their way while others are still asked about; each after what it may be built on.
+/// In which order images are pushed, and which repositories are taken to be filled before: those that were made a moment
+/// ago go first, which their repositories are bound to lack, so that they are on their way while others are still asked
+/// about. What was there before the run most likely is where it was pushed to.
 fn in_turn<'a>(
     blobs: &dyn PushSource,
     pushes: &'a [ImagePush<'_>],
-    filled: &mut Vec<Filled<'a>>,
     contents: &'a Contents<'a>,
-) -> Vec<usize> {
+) -> (Vec<usize>, Vec<Filled<'a>>) {
     let (new, others): (Vec<usize>, Vec<usize>) =
         (0..pushes.len()).partition(|image| blobs.is_new(pushes[*image].image));
-    // What was there before the run most likely is where it was pushed to.
-    if !new.is_empty() {
-        let names =
-            others.iter().flat_map(|image| pushes[*image].names.iter().map(move |name| (name, *image)));
-        filled.extend(names.map(|(name, image)| Filled { name, contents, image }));
-    }
-    new.into_iter().chain(others).collect()
+    let names = others.iter().flat_map(|image| pushes[*image].names.iter().map(move |name| (name, *image)));
+    let filled = names.map(|(name, image)| Filled { name, contents, image });
+    let filled = if new.is_empty() { Vec::new() } else { filled.collect() };
+    (new.into_iter().chain(others).collect(), filled)
 }
 
 /// Where a name's tag leads.

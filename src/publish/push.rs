@@ -208,16 +208,12 @@ impl Work<'_> {
             // An index does not prove that its children are still there, a manifest does for its blobs.
             let is_known = !media_type::is_index(&document.descriptor.media_type)
                 && !self.blobs.is_new(&document.descriptor)
-                && self.has_manifest(repository, document.descriptor.digest).await?;
+                && self.looks.has(repository, document.descriptor.digest).await?;
             Ok::<_, PushError>((document, is_known))
         });
         let (asked, held) = try_join(try_join_all(asked), self.held(side, content)).await?;
         let missing = asked.into_iter().filter(|(_, is_known)| !is_known).map(|(document, _)| document);
         self.push_documents(repository, missing.collect(), &held, filled).await
-    }
-
-    async fn has_manifest(&self, repository: &Reference, digest: Digest) -> Result<bool, PushError> {
-        Ok(visible(self.looks.at(&repository.with_digest(digest)).await)?.is_some())
     }
 
     /// Blobs that the image has in common with what the repository's tags lead to, where that is known here: one
@@ -230,7 +226,7 @@ impl Work<'_> {
             let blobs = layers.into_iter().chain([config]).map(|blob| blob.digest);
             let shared: Vec<Digest> = blobs.filter(|blob| wanted.contains(blob)).collect();
             async move {
-                let is_there = !shared.is_empty() && self.has_manifest(side.name, digest).await?;
+                let is_there = !shared.is_empty() && self.looks.has(side.name, digest).await?;
                 Ok::<_, PushError>(if is_there { shared } else { Vec::new() })
             }
         });

@@ -106,6 +106,27 @@ fn a_changed_image_moves_its_tag_and_sends_what_is_new() {
 }
 
 #[test]
+fn several_tags_of_a_repository_are_one_question_about_each_manifest() {
+    let (Some(base), Some(registry)) = (base(), Registry::of_this_run()) else { return };
+    let name = registry.repository("app");
+    let project = Project::of(&format!(
+        "[target.app]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\ntags = [\"{name}:1\", \"{name}:2\", \"{name}:3\"]\n\
+         contexts = {{ busybox = \"oci-layout://{}\" }}\n",
+        base.display()
+    ));
+    project.write("Dockerfile", "FROM busybox\nCOPY file /file\n");
+    project.write("file", "one\n");
+    project.bake(&["app", "--push"]);
+    project.write("file", "two\n");
+    registry.requests();
+    project.bake(&["app", "--push"]);
+    let requests = registry.requests();
+    let asked =
+        position(&requests, |request| request.starts_with("HEAD") && request.contains("/manifests/sha256:"));
+    assert_eq!(asked.len(), 2, "one for each platform: {requests:#?}");
+}
+
+#[test]
 fn a_tag_whose_manifests_are_gone_vouches_for_no_layer() {
     let (Some(base), Some(registry)) = (base(), Registry::of_this_run()) else { return };
     let name = registry.repository("app");
