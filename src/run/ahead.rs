@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -43,12 +43,19 @@ impl<E: Engine> PlanWorker<E> {
     /// Begins to walk, and waits a moment for the end. Errors are those of whoever needs the context.
     pub async fn walk_ahead(self: &Arc<Self>) {
         let (next, targets) = (Arc::new(AtomicUsize::new(0)), Arc::new(by_target(&self.plan)));
+        let later = Arc::new(Mutex::new(Vec::new()));
         let walks = (0..processors()).map(|_| {
-            let (this, next, targets) = (self.clone(), next.clone(), targets.clone());
+            let (this, next, targets, later) = (self.clone(), next.clone(), targets.clone(), later.clone());
             blocking(move || {
+                let later = || later.lock().unwrap_or_else(PoisonError::into_inner);
                 // Targets are taken one by one, as other threads do, until there are no more.
                 while let Some(nodes) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    this.walk_for(nodes);
+                    let waiting = this.walk_for(nodes);
+                    later().extend(waiting);
+                }
+                loop {
+                    let Some(node) = later().pop() else { break };
+                    this.prepare_ahead(node);
                 }
             })
         });
@@ -56,22 +63,23 @@ impl<E: Engine> PlanWorker<E> {
     }
 
     /// Walks for the first node of a target: its other platforms mostly read the same, and those that do not walk by
-    /// themselves.
-    fn walk_for(&self, nodes: &[NodeId]) {
-        let Some(Node::Build(first)) = nodes.first().map(|id| self.plan.node(*id)) else { return };
+    /// themselves. Gives the nodes that are to be looked up once more, since what they stand on is being found out.
+    fn walk_for(&self, nodes: &[NodeId]) -> Vec<NodeId> {
+        let Some(Node::Build(first)) = nodes.first().map(|id| self.plan.node(*id)) else { return Vec::new() };
         let setting = Setting::new(&first.dockerfile, &first.variant, &self.tools.build_platform);
         let nothing = Digest::of("");
         let assume = |_: &_| BaseImage::new(nothing, Arc::default());
-        let Some(lowered) = lower_assuming(&setting, assume) else { return };
+        let Some(lowered) = lower_assuming(&setting, assume) else { return Vec::new() };
         let bound = bound_to_read(first, &lowered);
         let mut contexts = BTreeMap::new();
         for (name, wanted) in bound.directories {
-            let Ok(context) = self.builder.contexts.get(&wanted) else { return };
+            let Ok(context) = self.builder.contexts.get(&wanted) else { return Vec::new() };
             contexts.insert(name, context);
         }
-        if bound.is_all && self.remembers(&lowered, &contexts) {
-            nodes.iter().for_each(|id| self.prepare_ahead(*id));
+        if !(bound.is_all && self.remembers(&lowered, &contexts)) {
+            return Vec::new();
         }
+        nodes.iter().copied().filter(|id| !self.prepare_ahead(*id)).collect()
     }
 
     /// Whether no file has to be read to know what the steps read.
@@ -79,9 +87,9 @@ impl<E: Engine> PlanWorker<E> {
         matches!(remembered_digests(&self.builder.selections, lowered, contexts, &[]), Ok(Some(_)))
     }
 
-    /// What is wrong with a node is told when its turn comes.
-    fn prepare_ahead(&self, id: NodeId) {
-        let Node::Build(node) = self.plan.node(id) else { return };
+    /// Whether nothing had to be waited for. What is wrong with a node is told when its turn comes.
+    fn prepare_ahead(&self, id: NodeId) -> bool {
+        let Node::Build(node) = self.plan.node(id) else { return true };
         let is_known = |needed| match self.plan.node(needed) {
             Node::Resolve(base) => {
                 base.wanted.iter().all(|(platform, _)| self.bases.is_known(&base.source, platform))
@@ -89,9 +97,10 @@ impl<E: Engine> PlanWorker<E> {
             Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => false,
         };
         if !self.plan.dependencies(id).into_iter().all(is_known) {
-            return;
+            return false;
         }
-        let Some(Ok(prepared)) = self.prepare(node).now_or_never() else { return };
+        let Some(prepared) = self.prepare(node).now_or_never() else { return false };
+        let Ok(prepared) = prepared else { return true };
         let known = self.known(&prepared);
         let (mut exported, mut is_noted) = (None, false);
         if let Ok(Some((image, _))) = &known {
@@ -101,6 +110,7 @@ impl<E: Engine> PlanWorker<E> {
         }
         let found = Ahead { prepared, known, exported, is_noted };
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, found);
+        true
     }
 
     /// Whether all nodes of a target were found out ahead, and have their images.

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
 use crate::base::{Digest, Platform, Reference};
 use crate::diag::{Kind, Place, Problem};
@@ -55,13 +55,13 @@ impl Bases {
             _ => problem,
         };
         let key = (source.clone(), platform.clone());
-        let cell = self.images.lock().await.entry(key).or_default().clone();
+        let cell = locked(&self.images).entry(key).or_default().clone();
         cell.get_or_try_init(|| self.find_base(source, platform)).await.map_err(at).cloned()
     }
 
     /// Whether the image is known, and asks for nothing that no Dockerfile names. Does not wait.
     pub fn is_known(&self, source: &BaseSource, platform: &Platform) -> bool {
-        let Ok(images) = self.images.try_lock() else { return false };
+        let images = locked(&self.images);
         let base = images.get(&(source.clone(), platform.clone())).and_then(|base| base.get());
         base.is_some_and(|base| base.config.config.on_build.as_ref().is_none_or(Vec::is_empty))
     }
@@ -151,7 +151,7 @@ impl Bases {
     }
 
     pub(super) async fn root(&self, source: &BaseSource) -> Result<Arc<Root>, Box<Problem>> {
-        let cell = self.known.lock().await.entry(source.clone()).or_default().clone();
+        let cell = locked(&self.known).entry(source.clone()).or_default().clone();
         cell.get_or_try_init(|| async { self.find_root(source).await.map(Arc::new) }).await.cloned()
     }
 
@@ -399,4 +399,8 @@ fn missing_platform(source: &BaseSource, platform: &Platform, found: &[Platform]
     Box::new(Problem::input("base::platform", format!("`{source}` has no image for `{platform}`")).help(
         format!("it has: {}; choose another base, or drop the platform from the target", found.join(", ")),
     ))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
