@@ -110,6 +110,7 @@ pub async fn bake(
 ) -> Result<Baked, Failure> {
     let events: Arc<dyn EventSink> = Arc::new(SaidOnce::new(events));
     let session = Session::new(&options.session);
+    session.open_store_ahead(facts);
     // What is elsewhere is fetched for it.
     let planning = project::plan(&options.project, &options.request, options.call, facts, &session);
     let planned = unless_cancelled(&cancel, planning).await?;

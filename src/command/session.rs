@@ -1,7 +1,7 @@
 //! The one place that chooses engine, store and clients.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::engines::Engines;
@@ -46,6 +46,7 @@ impl Default for SessionOptions {
 /// What commands share. The store is opened when the first of them needs it.
 pub struct Session<'a> {
     options: &'a SessionOptions,
+    store: Arc<OnceLock<Result<Store, Box<Problem>>>>,
     sources: OnceLock<Sources>,
     pins: OnceLock<Pins>,
     builder: OnceLock<(String, Builder)>,
@@ -53,7 +54,8 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub fn new(options: &'a SessionOptions) -> Self {
-        Self { options, sources: OnceLock::new(), pins: OnceLock::new(), builder: OnceLock::new() }
+        let (store, sources, pins, builder) = Default::default();
+        Self { options, store, sources, pins, builder }
     }
 
     /// What the lock says. To be called before anything else is asked for.
@@ -81,12 +83,28 @@ impl<'a> Session<'a> {
         self.options
     }
 
+    /// Begins to open the store beside what comes before it is needed. One that is not there yet waits for that: it may
+    /// be that nothing comes of it. What is wrong is told to whoever needs it. To be called where there is a runtime.
+    pub fn open_store_ahead(&self, facts: &Facts) {
+        if let Ok(path) = store_path(self.options, facts)
+            && Store::is_at(&path)
+        {
+            let store = self.store.clone();
+            tokio::task::spawn_blocking(move || store.get_or_init(|| open_at(&path)).is_ok());
+        }
+    }
+
+    fn store(&self, facts: &Facts) -> Result<Store, Box<Problem>> {
+        let path = store_path(self.options, facts)?;
+        self.store.get_or_init(|| open_at(&path)).clone()
+    }
+
     /// What contexts and ADD take from elsewhere.
     pub fn sources(&self, facts: &Facts) -> Result<Sources, Box<Problem>> {
         if let Some(sources) = self.sources.get() {
             return Ok(sources.clone());
         }
-        let store = open_store(self.options, facts)?;
+        let store = self.store(facts)?;
         let git = GitEnvironment::of(&facts.environment);
         let (pins, is_offline) = (self.pins().clone(), self.options.is_offline);
         let options = SourceOptions { git, pins, is_offline, ..SourceOptions::default() };
@@ -189,7 +207,11 @@ fn user_config(facts: &Facts) -> Result<UserConfig, Box<Problem>> {
 }
 
 pub fn open_store(options: &SessionOptions, facts: &Facts) -> Result<Store, Box<Problem>> {
-    Store::open(&store_path(options, facts)?).map_err(|error| Box::new(error.problem()))
+    open_at(&store_path(options, facts)?)
+}
+
+fn open_at(path: &Path) -> Result<Store, Box<Problem>> {
+    Store::open(path).map_err(|error| Box::new(error.problem()))
 }
 
 /// The store of `--store` or `MAB_STORE`, of the user's configuration, or the usual one.

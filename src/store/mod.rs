@@ -146,8 +146,13 @@ impl Store {
         Self::open_in(path, &Environment::of_host())
     }
 
+    /// Whether there is one already, which [`Self::open`] would otherwise make.
+    pub fn is_at(path: &Path) -> bool {
+        path.join("oci-layout").is_file()
+    }
+
     pub fn open_in(path: &Path, environment: &Environment) -> Result<Self, StoreError> {
-        if !path.join("oci-layout").is_file() {
+        if !Self::is_at(path) {
             create_layout(path)?;
         }
         let path = fs::canonicalize(path).map_err(|source| StoreError::unusable(path, source))?;
