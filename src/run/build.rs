@@ -107,40 +107,46 @@ impl<E: Engine> PlanWorker<E> {
             self.tools.events.emit(Event::Notice { node: None, problem });
         }
         drop(turn);
-        self.check_access_of(&node.target).await?;
         let runs = prepared.lowered.steps.iter().any(|step| matches!(step.op, Op::Run(_)));
         let (prepared, image) = if runs {
+            self.check_access_of(&node.target).await?;
             self.check_access().await?;
             self.make(id, node, prepared).await?
         } else {
-            // Files are soon copied: nobody is waited for, and what is refused later is told by the publication.
+            // Files are soon copied, which nobody is waited for with.
             self.make_unless_refused(id, node, prepared).await?
         };
         self.set_key(node, prepared.key);
         let _turn = self.turns.acquire().await;
         let exported = self.export(&image, &node.export).await?;
         self.send_early(&node.target, &exported.manifest)?;
+        self.look_at_other_tags_here();
         self.record(node, &prepared, &image)?;
         self.offer(node, &prepared.key, &image)?;
         self.note(node, &prepared);
         Ok(self.image_done(id, node, &prepared.lowered, image, exported, true))
     }
 
-    /// Builds the node's image; a refusal of a repository that comes meanwhile cuts it off.
+    /// Builds the node's image while its repositories are asked, and, if it takes its time, those of all others: a refusal
+    /// cuts it off. Whoever publishes is told what others refuse later.
     async fn make_unless_refused(
         &self,
         id: NodeId,
         node: &BuildNode,
         prepared: Prepared,
     ) -> Result<(Prepared, BuildOutcome), Box<Problem>> {
-        let mut making = pin!(self.make(id, node, prepared));
-        tokio::select! {
-            made = &mut making => made,
-            checked = self.check_access_in_turn() => {
-                checked?;
-                making.await
+        let making = async {
+            let mut making = pin!(self.make(id, node, prepared));
+            tokio::select! {
+                made = &mut making => made,
+                checked = self.check_access_in_turn() => {
+                    checked?;
+                    making.await
+                }
             }
-        }
+        };
+        let (made, ()) = tokio::try_join!(making, self.check_access_of(&node.target))?;
+        Ok(made)
     }
 
     /// Builds the node's image. What a cache promised and does not give is built, too.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -20,6 +21,9 @@ use crate::publish::publication::publish;
 use crate::publish::push::{ImagePush, PushError, PushEvent, PushedName, UNASKED, tag_of};
 use crate::publish::release::Release;
 use crate::registry::Registry;
+
+/// What is built within this time is not worth asking repositories about that it does not go to.
+const SOON: Duration = Duration::from_millis(100);
 
 impl<E: Engine> PlanWorker<E> {
     /// Looks at the tags that the run will publish, beside all that comes before, and so makes acquaintance with their
@@ -40,12 +44,23 @@ impl<E: Engine> PlanWorker<E> {
         }
     }
 
-    /// Looks at tags in registries on this machine, once contexts are walked; first at those of targets that are to be
-    /// built, as far as that is known.
+    /// Looks at tags in registries on this machine, once contexts are walked: those of targets that are to be built, as
+    /// far as that is known, or all, where nothing is.
     pub fn look_at_tags_here(&self) {
         let (known, built): (Vec<&PublishTarget>, Vec<&PublishTarget>) =
             self.published().into_iter().partition(|published| self.is_known_ahead(&published.target));
-        let names = built.into_iter().chain(known).flat_map(|published| &published.names);
+        let wanted = if built.is_empty() { known } else { built };
+        self.begin_looks_here(wanted);
+    }
+
+    /// Looks at all other tags in registries on this machine, once the first image is made: while that travels, nobody
+    /// misses the processors.
+    pub(super) fn look_at_other_tags_here(&self) {
+        self.other_looks.call_once(|| self.begin_looks_here(self.published()));
+    }
+
+    fn begin_looks_here(&self, published: Vec<&PublishTarget>) {
+        let names = published.into_iter().flat_map(|published| &published.names);
         let here = names.filter(|name| Registry::is_on_this_machine(name));
         self.begin_looks(here.filter_map(tag_of).collect());
     }
@@ -57,7 +72,7 @@ impl<E: Engine> PlanWorker<E> {
         }
     }
 
-    /// Tries, before a target is built, whether its repositories let push.
+    /// Tries, for a target that is built, whether its repositories let push.
     pub(super) async fn check_access_of(&self, target: &str) -> Result<(), Box<Problem>> {
         let names = self.names_of(target);
         // Besides the one that is tried: what a changed layer brings with it is a config for each platform.
@@ -79,8 +94,9 @@ impl<E: Engine> PlanWorker<E> {
         self.try_access(&names, 0).await
     }
 
-    /// The same beside what takes a processor, and so with one question at a time.
+    /// The same beside what takes a processor, and so with one question at a time, and none beside what is soon over.
     pub(super) async fn check_access_in_turn(&self) -> Result<(), Box<Problem>> {
+        tokio::time::sleep(SOON).await;
         let mut names = Vec::new();
         for name in self.published().into_iter().flat_map(|published| &published.names) {
             names.extend(self.lacks(name).await.then_some(name));

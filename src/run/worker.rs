@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -80,6 +80,8 @@ pub struct PlanWorker<E> {
     pub(super) blobs: RunBlobs,
     pub(super) explainer: Arc<Explainer>,
     pub(super) looks: TagLooks,
+    /// The tags that nobody waited for are being looked at.
+    pub(super) other_looks: Once,
     /// Turns at what this machine does itself for a node; while a worker builds, the turn is somebody else's.
     pub(super) turns: Semaphore,
     /// What repositories have against being pushed to.
@@ -132,6 +134,7 @@ impl<E: Engine> PlanWorker<E> {
             blobs,
             explainer,
             looks,
+            other_looks: Once::new(),
             turns,
             access,
             early: EarlyBlobs::default(),
