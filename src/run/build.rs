@@ -107,13 +107,13 @@ impl<E: Engine> PlanWorker<E> {
             self.tools.events.emit(Event::Notice { node: None, problem });
         }
         drop(turn);
+        self.check_access_of(&node.target).await?;
         let runs = prepared.lowered.steps.iter().any(|step| matches!(step.op, Op::Run(_)));
         let (prepared, image) = if runs {
-            self.check_access_of(&node.target).await?;
             self.check_access().await?;
             self.make(id, node, prepared).await?
         } else {
-            // Files are soon copied, which nobody is waited for with.
+            // Files are soon copied: nobody else is waited for.
             self.make_unless_refused(id, node, prepared).await?
         };
         self.set_key(node, prepared.key);
@@ -127,26 +127,22 @@ impl<E: Engine> PlanWorker<E> {
         Ok(self.image_done(id, node, &prepared.lowered, image, exported, true))
     }
 
-    /// Builds the node's image while its repositories are asked, and, if it takes its time, those of all others: a refusal
-    /// cuts it off. Whoever publishes is told what others refuse later.
+    /// Builds the node's image; if that takes its time, a refusal of another target's repository cuts it off. What is
+    /// refused later is told by the publication.
     async fn make_unless_refused(
         &self,
         id: NodeId,
         node: &BuildNode,
         prepared: Prepared,
     ) -> Result<(Prepared, BuildOutcome), Box<Problem>> {
-        let making = async {
-            let mut making = pin!(self.make(id, node, prepared));
-            tokio::select! {
-                made = &mut making => made,
-                checked = self.check_access_in_turn() => {
-                    checked?;
-                    making.await
-                }
+        let mut making = pin!(self.make(id, node, prepared));
+        tokio::select! {
+            made = &mut making => made,
+            checked = self.check_access_in_turn() => {
+                checked?;
+                making.await
             }
-        };
-        let (made, ()) = tokio::try_join!(making, self.check_access_of(&node.target))?;
-        Ok(made)
+        }
     }
 
     /// Builds the node's image. What a cache promised and does not give is built, too.

@@ -72,7 +72,7 @@ impl<E: Engine> PlanWorker<E> {
         }
     }
 
-    /// Tries, for a target that is built, whether its repositories let push.
+    /// Tries, before a target is built, whether its repositories let push.
     pub(super) async fn check_access_of(&self, target: &str) -> Result<(), Box<Problem>> {
         let names = self.names_of(target);
         // Besides the one that is tried: what a changed layer brings with it is a config for each platform.
