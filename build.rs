@@ -3,8 +3,8 @@
 use std::env;
 
 /// A release program for glibc stands at a fixed address, as those of other tools of the field do, which are written in
-/// Go. Where it may stand anywhere, 50,000 addresses in it are put right at every start, which takes longer than to read
-/// the build file. Everything that is loaded beside it, and all memory it asks for, still lies where nobody can foresee.
+/// Go. Where it may stand anywhere, 50,000 addresses in it are put right at every start, a tenth of an unchanged bake.
+/// The price: its own code and data are where everybody can foresee. Libraries, stacks and heaps are not.
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);

@@ -43,7 +43,7 @@ impl Default for SessionOptions {
     }
 }
 
-/// What commands share. The store is opened when the first of them needs it.
+/// What commands share. The store is opened when the first of them needs it, or somewhat ahead of that.
 pub struct Session<'a> {
     options: &'a SessionOptions,
     store: Arc<OnceLock<Result<Store, Box<Problem>>>>,
