@@ -8,11 +8,13 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::compress::BLOCK_BYTES;
 use super::decompress::Decompressor;
 use super::extents::Extents;
 use super::index::Index;
-use crate::base::Digest;
+use crate::base::{Digest, processors};
 use crate::oci::media_type;
 
 /// The contents that lie within one block of a layer.
@@ -22,8 +24,10 @@ pub struct FormerContents {
     index: Index,
     /// Entries with content of known digest, by their paths.
     positions: HashMap<Vec<u8>, usize>,
-    /// The block that was decompressed last: entries come in the order that they had.
-    block: Option<(usize, Vec<u8>)>,
+    /// The number of the first block in `read`.
+    first: usize,
+    /// The blocks that were read last, several since entries come in the order that they had; `None` for a damaged one.
+    read: Vec<Option<Vec<u8>>>,
 }
 
 impl FormerContents {
@@ -31,7 +35,7 @@ impl FormerContents {
         let entries = index.entries.iter().enumerate();
         let known = entries.filter(|(_, entry)| entry.content.is_some() && entry.entry.size() > 0);
         let positions = known.map(|(position, entry)| (entry.entry.path.clone(), position)).collect();
-        Self { blob, media_type, index, positions, block: None }
+        Self { blob, media_type, index, positions, first: 0, read: Vec::new() }
     }
 
     /// What is at `path`, if that is content of this digest and size, and whole in one block.
@@ -47,11 +51,16 @@ impl FormerContents {
         if within.end > BLOCK_BYTES {
             return None;
         }
-        if self.block.as_ref().is_none_or(|(known, _)| *known != number) {
-            self.block = Some((number, self.read(number).ok()?));
+        self.block(number)?.get(within).filter(|content| Digest::of(content) == *digest)
+    }
+
+    fn block(&mut self, number: usize) -> Option<&[u8]> {
+        if !(self.first..self.first + self.read.len()).contains(&number) {
+            let next = number..(number + processors()).min(self.index.blocks.len());
+            self.read = next.into_par_iter().map(|number| self.read(number).ok()).collect();
+            self.first = number;
         }
-        let (_, bytes) = self.block.as_ref()?;
-        bytes.get(within).filter(|content| Digest::of(content) == *digest)
+        self.read[number - self.first].as_deref()
     }
 
     fn read(&self, number: usize) -> io::Result<Vec<u8>> {
@@ -92,7 +101,7 @@ mod tests {
         let options = LayerOptions { compression, ..LayerOptions::default() };
         let mut writer = LayerWriter::create(blob.try_clone().unwrap(), options).unwrap();
         let large = vec![7; 3 << 20];
-        for (path, content) in FILES.iter().copied().chain([("large", &large[..])]) {
+        for (path, content) in FILES.iter().copied().chain([("large", &large[..]), ("z", b"last")]) {
             let kind = EntryKind::File { size: content.len() as u64 };
             let entry = Entry::new(path.as_bytes().to_vec(), kind, 0o644);
             writer.append_with_digest(&entry, &mut &content[..], Digest::of(content)).unwrap();
@@ -123,6 +132,8 @@ mod tests {
             assert_eq!(former.find(b"d", &first, 5), None);
             let large = vec![7; 3 << 20];
             assert_eq!(former.find(b"large", &Digest::of(&large), 3 << 20), None, "it is in several blocks");
+            assert_eq!(former.find(b"z", &Digest::of("last"), 4), Some(&b"last"[..]));
+            assert_eq!(former.find(b"a", &first, 5), Some(&b"first"[..]), "it is before that");
         }
     }
 
