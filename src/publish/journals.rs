@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
+
 use super::journal::{End, Journal, JournalName, PREFIX};
 use super::push::visible;
 use crate::base::Reference;
 use crate::oci::{Descriptor, Index};
 use crate::registry::{Registry, RegistryError};
 
-/// How many publications without a version a repository remembers.
+/// How many publications without a version a repository remembers at least.
 const REMEMBERED: usize = 50;
-/// How many are forgotten at a time.
-const FORGOTTEN: usize = 4;
+/// So many more are forgotten together: few publications wait for that.
+const TOGETHER: usize = 10;
+/// How many are forgotten at a time, where more were left.
+const MOST_FORGOTTEN: usize = 50;
 
 pub struct Journals<'a> {
     registry: &'a Registry,
@@ -104,13 +108,17 @@ impl<'a> Journals<'a> {
     /// Removes what of the oldest publications is more than is kept, where the registry lets it. Those of versions stay:
     /// they are what guards later ones, and what one goes back to.
     pub async fn forget_oldest(&self, listed: &Listed) {
-        for name in oldest(&listed.done) {
-            for is_done in [false, true] {
-                if self.remove(&self.tag(name, is_done)).await.is_err() {
-                    return;
-                }
-            }
+        let mut oldest = oldest(&listed.done);
+        let Some(first) = oldest.next() else { return };
+        // Many registries remove nothing: one of them is asked once.
+        if self.forget(first).await.is_ok() {
+            join_all(oldest.map(|name| self.forget(name))).await;
         }
+    }
+
+    async fn forget(&self, name: &JournalName) -> Result<(), RegistryError> {
+        self.remove(&self.tag(name, false)).await?;
+        self.remove(&self.tag(name, true)).await
     }
 
     async fn remove(&self, tag: &Reference) -> Result<(), RegistryError> {
@@ -125,7 +133,9 @@ impl<'a> Journals<'a> {
     }
 }
 
+/// What is forgotten now, the oldest first.
 fn oldest(done: &BTreeSet<JournalName>) -> impl Iterator<Item = &JournalName> {
     let unversioned = || done.iter().filter(|name| name.version.is_none());
-    unversioned().take(unversioned().count().saturating_sub(REMEMBERED).min(FORGOTTEN))
+    let more = unversioned().count().saturating_sub(REMEMBERED);
+    unversioned().take(if more.is_multiple_of(TOGETHER) { more.min(MOST_FORGOTTEN) } else { 0 })
 }
