@@ -201,16 +201,14 @@ pub async fn bake(
         }
         _ => None,
     };
-    let is_built = |node: &BuildNode| {
-        worker.image(&node.target, &node.platform).is_some_and(|image| image.counts.built > 0)
-    };
+    let counts = |node: &BuildNode| worker.counts(&node.target, &node.platform);
+    let is_built = |node: &BuildNode| counts(node).is_some_and(|counts| counts.built > 0);
     let advice = advice::count(&plan, &project.lint, &build, is_built)?;
     let pruned = match end {
         RunEnd::Succeeded => prune::prune_by_itself(&store, facts).await,
         RunEnd::Failed | RunEnd::Interrupted => None,
     };
     let late = store.notices().into_iter().filter(|notice| !told.contains(notice));
-    let counts = |node: &BuildNode| Some(worker.image(&node.target, &node.platform)?.counts);
     let afterwards = late.map(|notice| notice.problem()).chain(emulation::advice(&plan, counts)).collect();
     let rehearsed = worker.rehearsed().map(release::moves_text);
     Ok(Baked {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{join_all, try_join_all, try_join3};
+use futures_util::future::{join_all, try_join, try_join_all, try_join3};
 use tokio::sync::OnceCell;
 
 use super::PushSource;
@@ -58,15 +58,14 @@ pub async fn publish(
         Ok::<_, PushError>(Instant::now())
     };
     // The first contents are on their way while later tags are still looked at.
-    let asking = async { Ok(try_join_all(asked.iter().cloned()).await?) };
     let surveying = async {
         let standing = try_join_all(asked.iter().cloned()).await?;
         let moves = moves(pushes, &standing, about);
         let sides = survey(registry, blobs, &moves).await?;
         check_platforms(&moves, &sides, pushes, &contents, about)?;
-        Ok((moves, sides))
+        Ok((standing, moves, sides))
     };
-    let (standing, filled, (moves, sides)) = try_join3(asking, filling, surveying).await?;
+    let (filled, (standing, moves, sides)) = try_join(filling, surveying).await?;
     let publication = Publication { looks, blobs, pushes, contents: &contents, about, report };
     publication.finish(standing, moves, sides, filled).await
 }

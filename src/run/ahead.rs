@@ -2,12 +2,12 @@
 //!
 //! Nodes come one after the other, and each would wait for its own walk: where nothing changed, waking each other would
 //! take longer than the walks. What is walked ahead is what a build is bound to read, by its Dockerfile alone. A node is
-//! looked up ahead where nothing of it has to be waited for, as is so where nothing changed.
+//! looked up ahead where nothing of it has to be waited for but files that changed, if there are few.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -18,7 +18,7 @@ use super::worker::PlanWorker;
 use crate::base::{Digest, NodeId, processors};
 use crate::context::{Context, Wanted};
 use crate::diag::Problem;
-use crate::engine::selection::{context_name, remembered_digests};
+use crate::engine::selection::{context_name, remembered_digests, selection_digests};
 use crate::engine::{BuildOutcome, Engine, blocking};
 use crate::model;
 use crate::plan::{BuildNode, Node, Plan};
@@ -44,13 +44,14 @@ impl<E: Engine> PlanWorker<E> {
     pub async fn walk_ahead(self: &Arc<Self>) {
         let (next, targets) = (Arc::new(AtomicUsize::new(0)), Arc::new(by_target(&self.plan)));
         let later = Arc::new(Mutex::new(Vec::new()));
+        let until = Instant::now() + LONGEST;
         let walks = (0..processors()).map(|_| {
             let (this, next, targets, later) = (self.clone(), next.clone(), targets.clone(), later.clone());
             blocking(move || {
                 let later = || later.lock().unwrap_or_else(PoisonError::into_inner);
                 // Targets are taken one by one, as other threads do, until there are no more.
                 while let Some(nodes) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let waiting = this.walk_for(nodes);
+                    let waiting = this.walk_for(nodes, until);
                     later().extend(waiting);
                 }
                 loop {
@@ -59,12 +60,12 @@ impl<E: Engine> PlanWorker<E> {
                 }
             })
         });
-        let _ = tokio::time::timeout(LONGEST, join_all(walks)).await;
+        let _ = tokio::time::timeout_at(until.into(), join_all(walks)).await;
     }
 
     /// Walks for the first node of a target: its other platforms mostly read the same, and those that do not walk by
     /// themselves. Gives the nodes that are to be looked up once more, since what they stand on is being found out.
-    fn walk_for(&self, nodes: &[NodeId]) -> Vec<NodeId> {
+    fn walk_for(self: &Arc<Self>, nodes: &[NodeId], until: Instant) -> Vec<NodeId> {
         let Some(Node::Build(first)) = nodes.first().map(|id| self.plan.node(*id)) else { return Vec::new() };
         let setting = Setting::new(&first.dockerfile, &first.variant, &self.tools.build_platform);
         let nothing = Digest::of("");
@@ -76,19 +77,31 @@ impl<E: Engine> PlanWorker<E> {
             let Ok(context) = self.builder.contexts.get(&wanted) else { return Vec::new() };
             contexts.insert(name, context);
         }
-        if !(bound.is_all && self.remembers(&lowered, &contexts)) {
+        if !(bound.is_all && self.knows_content(&lowered, &contexts, until)) {
             return Vec::new();
         }
         nodes.iter().copied().filter(|id| !self.prepare_ahead(*id)).collect()
     }
 
-    /// Whether no file has to be read to know what the steps read.
-    fn remembers(&self, lowered: &Lowered, contexts: &BTreeMap<Option<String>, Arc<Context>>) -> bool {
-        matches!(remembered_digests(&self.builder.selections, lowered, contexts, &[]), Ok(Some(_)))
+    /// Whether it is known what the steps read. Files that changed are read for that, unless it takes too long already.
+    fn knows_content(
+        &self,
+        lowered: &Lowered,
+        contexts: &BTreeMap<Option<String>, Arc<Context>>,
+        until: Instant,
+    ) -> bool {
+        let selections = &self.builder.selections;
+        match remembered_digests(selections, lowered, contexts, &[]) {
+            Ok(Some(_)) => true,
+            Ok(None) if Instant::now() < until => {
+                selection_digests(selections, lowered, contexts, &[]).is_ok()
+            }
+            Ok(None) | Err(_) => false,
+        }
     }
 
     /// Whether nothing had to be waited for. What is wrong with a node is told when its turn comes.
-    fn prepare_ahead(&self, id: NodeId) -> bool {
+    fn prepare_ahead(self: &Arc<Self>, id: NodeId) -> bool {
         let Node::Build(node) = self.plan.node(id) else { return true };
         let is_known = |needed| match self.plan.node(needed) {
             Node::Resolve(base) => {
@@ -103,10 +116,14 @@ impl<E: Engine> PlanWorker<E> {
         let Ok(prepared) = prepared else { return true };
         let known = self.known(&prepared);
         let (mut exported, mut is_noted) = (None, false);
-        if let Ok(Some((image, _))) = &known {
-            exported = self.exported_as_it_is(image, &node.export).ok().flatten();
-            is_noted = self.is_noted(node, &prepared);
-            verify::look_ahead(self, id, image, &prepared.lowered);
+        match &known {
+            Ok(Some((image, _))) => {
+                exported = self.exported_as_it_is(image, &node.export).ok().flatten();
+                is_noted = self.is_noted(node, &prepared);
+                verify::look_ahead(self, id, image, &prepared.lowered);
+            }
+            Ok(None) => self.try_access_ahead(node),
+            Err(_) => {}
         }
         let found = Ahead { prepared, known, exported, is_noted };
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, found);

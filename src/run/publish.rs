@@ -15,7 +15,7 @@ use crate::diag::Problem;
 use crate::engine::Engine;
 use crate::event::{Event, Transfer};
 use crate::oci::{Descriptor, Manifest};
-use crate::plan::{Node, PublishNode, PublishTarget};
+use crate::plan::{BuildNode, Node, PublishNode, PublishTarget};
 use crate::publish::merge::read_manifest;
 use crate::publish::publication::publish;
 use crate::publish::push::{ImagePush, PushError, PushEvent, PushedName, UNASKED, tag_of};
@@ -69,6 +69,18 @@ impl<E: Engine> PlanWorker<E> {
         if !tags.is_empty() {
             let looks = self.looks.clone();
             tokio::spawn(async move { looks.begin(tags).await });
+        }
+    }
+
+    /// Begins to try whether repositories let push, of the first target that is bound to be built: while other contexts
+    /// are walked, they answer.
+    pub(super) fn try_access_ahead(self: &Arc<Self>, node: &BuildNode) {
+        if self.access(node).is_ok_and(|access| !access.reads()) {
+            self.first_try.call_once(|| {
+                let (this, target) = (self.clone(), node.target.clone());
+                // A refusal is told by the build.
+                tokio::spawn(async move { this.check_access_of(&target).await });
+            });
         }
     }
 

@@ -16,7 +16,7 @@ use super::supplied::Supplied;
 use super::test::{self, TestResults};
 use super::verify::{Surfaces, Verdicts};
 use super::{Worker, merge, publish, verify};
-use crate::base::payload::Outcome;
+use crate::base::payload::{Outcome, StepCounts};
 use crate::base::{Digest, NodeId, Platform};
 use crate::cache::Caches;
 use crate::diag::Problem;
@@ -82,6 +82,8 @@ pub struct PlanWorker<E> {
     pub(super) looks: TagLooks,
     /// The tags that nobody waited for are being looked at.
     pub(super) other_looks: Once,
+    /// The repositories of a target that is to be built are being tried.
+    pub(super) first_try: Once,
     /// Turns at what this machine does itself for a node; while a worker builds, the turn is somebody else's.
     pub(super) turns: Semaphore,
     /// What repositories have against being pushed to.
@@ -135,6 +137,7 @@ impl<E: Engine> PlanWorker<E> {
             explainer,
             looks,
             other_looks: Once::new(),
+            first_try: Once::new(),
             turns,
             access,
             early: EarlyBlobs::default(),
@@ -157,6 +160,12 @@ impl<E: Engine> PlanWorker<E> {
         let key = (target.to_string(), platform.clone());
         let foreseen = || self.foreseen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         images.get(&key).map(|built| built.image.clone()).or_else(foreseen)
+    }
+
+    /// What was done for that image, once its node is done.
+    pub fn counts(&self, target: &str, platform: &Platform) -> Option<StepCounts> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.get(&(target.to_string(), platform.clone())).map(|built| built.image.counts)
     }
 
     /// The caches that the build file declares.
