@@ -13,7 +13,7 @@ use clap::builder::TypedValueParser as _;
 use super::args::{ProgressArgument, SessionArguments, progress_of};
 use super::build_file::BuildFileArguments;
 use super::lock::LockRules;
-use super::{LAST_WORK, end_of, failed, print_text, runtime, signals, surroundings};
+use super::{end_of, failed, print_text, runtime, shut_down, signals, surroundings};
 use crate::command::WrittenPart;
 use crate::command::bake::{BakeOptions, Publishing};
 use crate::command::merge::{self, MergeOptions};
@@ -99,7 +99,7 @@ pub fn merge(arguments: &MergeArguments, user: &UserConfig, facts: &mut Facts) -
         let ui = Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())));
         merge::merge(&options, facts, ui, cancel).await
     });
-    runtime.shutdown_timeout(LAST_WORK);
+    shut_down(runtime, &merged);
     end_of(merged, facts, progress)
 }
 

@@ -162,10 +162,17 @@ fn bake(arguments: &BakeArguments, user: &UserConfig, facts: &mut Facts) -> Exit
         let cancel = signals::cancel_on_signals();
         bake_once(&options, facts, progress, cancel).await
     });
-    // After an interruption blocking work may go on, such as waiting for another process's step: its result
-    // is not wanted any more, and the end of the program ends it.
-    runtime.shutdown_timeout(LAST_WORK);
+    shut_down(runtime, &baked);
     end_of(baked, facts, progress)
+}
+
+/// After a failure or an interruption blocking work may go on, such as waiting for another process's step: its result is
+/// not wanted any more, and the end of the program ends it, after a moment. After all is done there is none.
+fn shut_down(runtime: tokio::runtime::Runtime, baked: &Result<Baked, Failure>) {
+    match baked {
+        Ok(Baked { end: Some(RunEnd::Succeeded), .. }) => runtime.shutdown_background(),
+        _ => runtime.shutdown_timeout(LAST_WORK),
+    }
 }
 
 async fn bake_once(

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::args::{ProgressArgument, ProjectArguments, SessionArguments};
 use super::lock::LockRules;
-use super::{end_of, failed, print_text, runtime, signals, surroundings};
+use super::{end_of, failed, print_text, runtime, shut_down, signals, surroundings};
 use crate::command;
 use crate::command::plan::plain_request;
 use crate::command::test::{TestOptions, test as answer};
@@ -78,7 +78,7 @@ pub fn test(arguments: &TestArguments, user: &UserConfig, facts: &mut Facts) -> 
         let ui = Arc::new(Ui::new(progress, &surroundings(facts), Box::new(std::io::stderr())));
         answer(&options, facts, ui, cancel).await
     });
-    runtime.shutdown_timeout(super::LAST_WORK);
+    shut_down(runtime, &tested);
     if let Ok(baked) = &tested {
         let text = match arguments.json {
             true => format!("{:#}\n", test_results::json(&baked.tests)),
