@@ -84,7 +84,8 @@ impl<E: Engine> PlanWorker<E> {
         }
     }
 
-    /// Tries, before a target is built, whether its repositories let push.
+    /// Tries, before a target is built, whether its repositories let push. A refusal tells of all others as well, so that
+    /// access is asked for once.
     pub(super) async fn check_access_of(&self, target: &str) -> Result<(), Box<Problem>> {
         let names = self.names_of(target);
         // Besides the one that is tried: what a changed layer brings with it is a config for each platform.
@@ -94,16 +95,17 @@ impl<E: Engine> PlanWorker<E> {
             let (looks, store) = (self.looks.clone(), self.tools.store.clone());
             tokio::spawn(async move { looks.begin_below(&store, &tag).await });
         }
-        self.try_access(&names, configs).await
+        if self.try_access(&names, configs).await.is_ok() {
+            return Ok(());
+        }
+        let names = [names, self.lacking().await].concat();
+        self.try_access(&names, 0).await
     }
 
     /// The same of all repositories that are bound to get something since they lack a tag. One whose tags stand may stay
     /// as it is.
     pub(super) async fn check_access(&self) -> Result<(), Box<Problem>> {
-        let asked = self.published().into_iter().flat_map(|published| &published.names);
-        let asked = asked.map(|name| async move { self.lacks(name).await.then_some(name) });
-        let names: Vec<&Reference> = join_all(asked).await.into_iter().flatten().collect();
-        self.try_access(&names, 0).await
+        self.try_access(&self.lacking().await, 0).await
     }
 
     /// The same beside what takes a processor, and so with one question at a time, and none beside what is soon over.
@@ -156,6 +158,12 @@ impl<E: Engine> PlanWorker<E> {
             Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) => None,
         });
         nodes.flatten().collect()
+    }
+
+    async fn lacking(&self) -> Vec<&Reference> {
+        let asked = self.published().into_iter().flat_map(|published| &published.names);
+        let asked = asked.map(|name| async move { self.lacks(name).await.then_some(name) });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     async fn lacks(&self, name: &Reference) -> bool {
