@@ -60,8 +60,13 @@ pub struct BuildJob {
     pub destination: Option<Reference>,
     /// What steps may use of the user's own.
     pub forwarded: Forwarded,
+    /// Told of the last layer of the image if it is made here: it may travel while the rest is written down.
+    pub last_layer: Option<ToldOfLayer>,
     pub events: JobEvents,
 }
+
+/// Whoever does something with a layer as soon as it is in the store.
+pub type ToldOfLayer = Arc<dyn Fn(&Descriptor) + Send + Sync>;
 
 /// The caches of a target as its file has them.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +130,7 @@ impl BuildJob {
             step_caches: Arc::default(),
             destination: None,
             forwarded: Forwarded::default(),
+            last_layer: None,
             events: events.clone(),
         }
     }

@@ -15,7 +15,7 @@ mod run_command;
 mod run_job;
 pub mod selection;
 
-pub use job::{BuildJob, BuildOutcome, JobContext, JobEvents, SEMANTICS, StepCache, StepCaches};
+pub use job::{BuildJob, BuildOutcome, JobContext, JobEvents, SEMANTICS, StepCache, StepCaches, ToldOfLayer};
 pub use machine::{blocking, io_problem};
 pub use recipe::Recipe;
 pub use run_command::{Overrides, RunCommand, stop_signal};

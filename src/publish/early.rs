@@ -3,7 +3,7 @@
 //! Nothing leads to them until its manifest stands, so a run that fails after all has published nothing.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
@@ -14,9 +14,9 @@ use crate::registry::Registry;
 use crate::store::Store;
 
 /// Blobs on their way, by repository.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct EarlyBlobs {
-    sent: Mutex<BTreeMap<(String, Digest), Sent>>,
+    sent: Arc<Mutex<BTreeMap<(String, Digest), Sent>>>,
 }
 
 /// Whether it arrived, in the end.

@@ -272,6 +272,7 @@ impl<E: Engine> PlanWorker<E> {
             step_caches: Arc::new(self.step_caches(node)),
             destination: self.destination(id, node),
             forwarded: prepared.forwarded.clone(),
+            last_layer: self.sending_early(&node.target),
             events: self.job_events(id),
         })
     }

@@ -8,11 +8,11 @@ use futures_util::future::join_all;
 
 use super::blobs::Pushed;
 use super::build::joined;
-use super::worker::{PlanWorker, Tools};
+use super::worker::PlanWorker;
 use crate::base::payload::Outcome;
 use crate::base::{NodeId, Reference};
 use crate::diag::Problem;
-use crate::engine::Engine;
+use crate::engine::{Engine, ToldOfLayer};
 use crate::event::{Event, Transfer};
 use crate::oci::{Descriptor, Manifest};
 use crate::plan::{BuildNode, Node, PublishNode, PublishTarget};
@@ -129,21 +129,31 @@ impl<E: Engine> PlanWorker<E> {
     /// Sends what is new in an image that was just made to where it goes, as far as it is small: it arrives while the
     /// image is verified. Of several repositories of a registry the others take it from the first.
     pub(super) fn send_early(&self, target: &str, image: &Descriptor) -> Result<(), Box<Problem>> {
+        let Some(send) = self.sending_early(target) else { return Ok(()) };
+        let Manifest { config, layers, .. } = read_manifest(&self.tools.store, image)?;
+        let blobs = layers.iter().chain([&config]);
+        blobs.filter(|blob| !self.blobs.is_of_base(&blob.digest)).for_each(|blob| send(blob));
+        Ok(())
+    }
+
+    /// What sends a blob to where a target's image goes, if it is new in this run and small.
+    pub(super) fn sending_early(&self, target: &str) -> Option<ToldOfLayer> {
         let mut repositories: BTreeMap<&str, &Reference> = BTreeMap::new();
         for name in self.names_of(target) {
             let first = repositories.entry(name.registry()).or_insert(name);
             *first = std::cmp::min_by_key(*first, name, |name| name.repository());
         }
         if repositories.is_empty() || self.tools.publication.is_rehearsal {
-            return Ok(());
+            return None;
         }
-        let Tools { store, registry, .. } = &self.tools;
-        let Manifest { config, layers, .. } = read_manifest(store, image)?;
-        let is_sent = |blob: &Descriptor| blob.size <= UNASKED && self.blobs.is_new(&blob.digest);
-        for blob in layers.iter().chain([&config]).filter(|blob| is_sent(blob)) {
-            repositories.values().for_each(|repository| self.early.send(registry, store, repository, blob));
-        }
-        Ok(())
+        let repositories: Vec<Reference> = repositories.into_values().cloned().collect();
+        let (store, registry) = (self.tools.store.clone(), self.tools.registry.clone());
+        let early = self.early.clone();
+        Some(Arc::new(move |blob: &Descriptor| {
+            if blob.size <= UNASKED && store.blobs().is_new(&blob.digest) {
+                repositories.iter().for_each(|repository| early.send(&registry, &store, repository, blob));
+            }
+        }))
     }
 
     /// What the target's image is called where it goes.

@@ -174,6 +174,11 @@ impl Embedded {
         committed.map_err(|error| error.problem())?;
         self.layers.remember(finished.digest, finished.index).map_err(|problem| *problem)?;
         let blob = Descriptor::new(finished.media_type, finished.digest, finished.size);
+        if task.step.id == task.job.steps.result
+            && let Some(tell) = &task.job.last_layer
+        {
+            tell(&blob);
+        }
         let compression = Some(self.layer_options(task).compression);
         Ok(Layer { diff_id: finished.diff_id, blob, compression, base: None, created: task.job.now })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use super::{Embedded, EmbeddedOptions};
@@ -16,7 +16,7 @@ use crate::diag::Source;
 use crate::dockerfile::Dockerfile;
 use crate::engine::forwarded::Forwarded;
 use crate::engine::selection::{Selections, selection_digests};
-use crate::engine::{BuildJob, BuildOutcome, Engine as _, JobEvents, Recipe};
+use crate::engine::{BuildJob, BuildOutcome, Engine as _, JobEvents, Recipe, ToldOfLayer};
 use crate::event::{Event, EventSink};
 use crate::layer::{Compression, EntryKind, Index};
 use crate::model::{Emulate, Network};
@@ -110,6 +110,7 @@ impl Place {
             step_caches: Arc::default(),
             destination: None,
             forwarded: Forwarded::default(),
+            last_layer: None,
             events: JobEvents { node: NodeId(0), sink: Arc::new(Silent) },
         }
     }
@@ -170,6 +171,24 @@ async fn only_what_changed_is_built_again() {
     let mut job = place.job(TEXT, 400);
     job.no_cache = true;
     assert_eq!(counts(&place.engine().build(job).await.unwrap()), (3, 0));
+}
+
+#[tokio::test]
+async fn a_last_layer_is_told_of_if_it_is_made() {
+    let place = place(&[("a", "1"), ("b", "2")]);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let build = async |text: &str| {
+        let told = told.clone();
+        let last_layer: ToldOfLayer = Arc::new(move |layer| told.lock().unwrap().push(layer.digest));
+        let job = BuildJob { last_layer: Some(last_layer), ..place.job(text, 0) };
+        place.manifest(&place.engine().build(job).await.unwrap())
+    };
+    let last = build(TEXT).await.layers.pop().unwrap().digest;
+    assert_eq!(*told.lock().unwrap(), [last], "of three layers that are made");
+    build(TEXT).await;
+    assert_eq!(told.lock().unwrap().len(), 1, "what is found again is told of to nobody");
+    let last = build("FROM scratch AS s\nCOPY a /new\nFROM scratch\nCOPY --from=s /new /\nCOPY b /y/").await;
+    assert_eq!(told.lock().unwrap()[1..], [last.layers[1].digest], "a stage of its own is none of the image");
 }
 
 #[tokio::test]
