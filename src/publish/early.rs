@@ -1,4 +1,5 @@
-//! Blobs that travel before their image is published: while it is verified and others are built, they arrive.
+//! Blobs that travel before their image is published: while it is written down and verified and others are built, they
+//! arrive.
 //!
 //! Nothing leads to them until its manifest stands, so a run that fails after all has published nothing.
 

@@ -110,7 +110,7 @@ impl<'a> Journals<'a> {
     pub async fn forget_oldest(&self, listed: &Listed) {
         let mut oldest = oldest(&listed.done);
         let Some(first) = oldest.next() else { return };
-        // Many registries remove nothing: one of them is asked once.
+        // Many registries let nothing be removed: such a one refuses once, not ten times.
         if self.forget(first).await.is_ok() {
             join_all(oldest.map(|name| self.forget(name))).await;
         }
@@ -137,5 +137,30 @@ impl<'a> Journals<'a> {
 fn oldest(done: &BTreeSet<JournalName>) -> impl Iterator<Item = &JournalName> {
     let unversioned = || done.iter().filter(|name| name.version.is_none());
     let more = unversioned().count().saturating_sub(REMEMBERED);
-    unversioned().take(if more.is_multiple_of(TOGETHER) { more.min(MOST_FORGOTTEN) } else { 0 })
+    unversioned().take(if more >= TOGETHER { more.min(MOST_FORGOTTEN) } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_without_a_version_go_together_however_many_came_at_once() {
+        let forgotten = |publications: usize| {
+            let name = |number: usize, version: Option<&str>| JournalName {
+                time: format!("20260301T120000{number:03}Z"),
+                version: version.map(str::to_string),
+                key: "key".to_string(),
+            };
+            let mut done: BTreeSet<JournalName> =
+                (1..=publications).map(|number| name(number, None)).collect();
+            done.insert(name(0, Some("1.0.0")));
+            let names: Vec<JournalName> = oldest(&done).cloned().collect();
+            assert!(names.iter().eq(done.iter().skip(1).take(names.len())), "the oldest, and no version");
+            names.len()
+        };
+        assert_eq!([1, 50, 59].map(forgotten), [0, 0, 0]);
+        assert_eq!([60, 61, 75].map(forgotten), [10, 11, 25]);
+        assert_eq!(forgotten(200), 50, "the rest is left to later publications");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nodes come one after the other, and each would wait for its own walk: where nothing changed, waking each other would
 //! take longer than the walks. What is walked ahead is what a build is bound to read, by its Dockerfile alone. A node is
-//! looked up ahead where nothing of it has to be waited for but files that changed, if there are few.
+//! looked up ahead where nothing of it has to be waited for but files that changed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
