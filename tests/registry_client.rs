@@ -142,6 +142,29 @@ async fn manifests_are_resolved_and_checked() {
 }
 
 #[tokio::test]
+async fn a_tag_that_leads_where_it_is_expected_is_not_read() {
+    let registry = FaultyRegistry::start(Access::Everybody).await;
+    let bytes = br#"{"schemaVersion":2,"manifests":[]}"#;
+    registry.put_manifest("app", "1", media_type::OCI_INDEX, bytes);
+    let (client, tag) = (anybody(), registry.reference("app:1"));
+    let standing = Descriptor::of(media_type::OCI_INDEX, bytes);
+    assert_eq!(client.head_expecting(&tag, &standing).await, Ok(Some(standing.clone())));
+    assert_eq!(registry.not_modified(), 1);
+
+    let other = layer();
+    assert_eq!(client.head_expecting(&tag, &other).await, Ok(Some(standing.clone())));
+    assert_eq!(client.head_expecting(&registry.reference("app:2"), &standing).await, Ok(None));
+    assert_eq!(registry.not_modified(), 1, "it leads elsewhere, or nowhere");
+
+    let gone = tag.without_tag().with_digest(other.digest);
+    assert_eq!(
+        client.head_expecting(&gone, &other).await,
+        Ok(None),
+        "a digest says nothing about what is there"
+    );
+}
+
+#[tokio::test]
 async fn answers_are_bounded() {
     let registry = FaultyRegistry::start(Access::Everybody).await;
     registry.put_manifest("app", "1", media_type::OCI_MANIFEST, &vec![b' '; 4 * 1024 * 1024 + 1]);
@@ -647,9 +670,10 @@ async fn tags_move_last_and_only_when_all_is_there() {
     assert_eq!(uploads, 5, "five distinct blobs are uploaded once and mounted into the second repository");
     assert!(matches!(events.last(), Some(PushEvent::Name(PushedName { unchanged: false, .. }))));
 
-    let before = registry.requests("").len();
+    let (before, unread) = (registry.requests("").len(), registry.not_modified());
     let (unchanged, _) = push(&second, &blobs, &image, &names).await.unwrap();
     assert_eq!(unchanged, [true, true, true]);
+    assert_eq!(registry.not_modified() - unread, 3, "of a tag that stays no manifest is read");
     let asked = &registry.requests("")[before..];
     assert!(asked.len() == 3 && asked.iter().all(|line| line.starts_with("HEAD")), "{asked:?}");
 }

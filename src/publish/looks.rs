@@ -29,6 +29,8 @@ type Answer = Result<Option<Descriptor>, RegistryError>;
 pub struct TagLooks {
     registry: Registry,
     looks: Arc<Mutex<BTreeMap<Reference, Look>>>,
+    /// Where tags are to lead to when the run is over.
+    expected: Arc<Mutex<BTreeMap<Reference, Descriptor>>>,
 }
 
 #[derive(Clone)]
@@ -39,11 +41,16 @@ struct Look {
 
 impl TagLooks {
     pub fn new(registry: Registry) -> Self {
-        Self { registry, looks: Arc::default() }
+        Self { registry, looks: Arc::default(), expected: Arc::default() }
     }
 
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What a tag is to lead to, and so most likely does, where nothing changed.
+    pub fn expect(&self, tag: Reference, image: &Descriptor) {
+        locked(&self.expected).insert(tag, image.clone());
     }
 
     /// Looks at tags that somebody will ask for, a few at a time, or one where their registry takes processors from what
@@ -82,20 +89,27 @@ impl TagLooks {
 
     /// The look that was begun a moment ago, or one that begins now.
     fn look(&self, tag: &Reference) -> Look {
-        let mut looks = self.looks();
+        let mut looks = locked(&self.looks);
         if let Some(look) = looks.get(tag).filter(|look| look.since.elapsed() <= LASTING) {
             return look.clone();
         }
-        let (registry, asked) = (self.registry.clone(), tag.clone());
-        let answer = async move { registry.head(&asked).await }.boxed().shared();
+        let (registry, asked, expected) = (self.registry.clone(), tag.clone(), self.expected.clone());
+        let answer = async move {
+            let expected = locked(&expected).get(&asked).cloned();
+            match expected {
+                Some(expected) => registry.head_expecting(&asked, &expected).await,
+                None => registry.head(&asked).await,
+            }
+        };
+        let answer = answer.boxed().shared();
         let look = Look { since: Instant::now(), answer };
         looks.insert(tag.clone(), look.clone());
         look
     }
+}
 
-    fn looks(&self) -> MutexGuard<'_, BTreeMap<Reference, Look>> {
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The name that a look at a manifest is kept under, whatever tag of the repository it is asked about for.

@@ -42,7 +42,7 @@ pub async fn publish(
     let (registry, contents) = (looks.registry(), Contents::new(blobs, pushes.iter().map(|push| push.image)));
     let asked: Vec<_> = pushes
         .iter()
-        .map(|push| try_join_all(push.names.iter().map(|name| standing(looks, name))).shared())
+        .map(|push| try_join_all(push.names.iter().map(|name| standing(looks, name, push.image))).shared())
         .collect();
     let filling = async {
         let (images, mut filled) = in_turn(blobs, pushes, &contents);
@@ -87,11 +87,14 @@ fn in_turn<'a>(
 }
 
 /// Where a name's tag leads.
-async fn standing(looks: &TagLooks, name: &Reference) -> Result<Option<Descriptor>, RegistryError> {
-    match tag_of(name) {
-        Some(tag) => visible(looks.at(&tag).await),
-        None => Ok(None),
-    }
+async fn standing(
+    looks: &TagLooks,
+    name: &Reference,
+    image: &Descriptor,
+) -> Result<Option<Descriptor>, RegistryError> {
+    let Some(tag) = tag_of(name) else { return Ok(None) };
+    looks.expect(tag.clone(), image);
+    visible(looks.at(&tag).await)
 }
 
 fn is_right(found: Option<&Descriptor>, image: &Descriptor) -> bool {

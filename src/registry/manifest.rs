@@ -1,8 +1,8 @@
 //! Manifests, indexes and tags of a repository.
 
 use bytes::Bytes;
-use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_NONE_MATCH};
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::client::Registry;
@@ -34,7 +34,21 @@ impl Registry {
     pub async fn head(&self, reference: &Reference) -> Result<Option<Descriptor>, RegistryError> {
         let repository = self.repository(reference).await?;
         let _permit = repository.permit().await;
-        retrying(self.retries(), || head_once(&repository, reference)).await
+        retrying(self.retries(), || head_once(&repository, reference, None)).await
+    }
+
+    /// The same of a tag that most likely leads to `expected`. A registry whose entity tags are digests need not read
+    /// the manifest to say so (RFC 9110, section 13.1.2); others answer as ever.
+    pub async fn head_expecting(
+        &self,
+        tag: &Reference,
+        expected: &Descriptor,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        // Whether a digest is there can only be told by looking.
+        let expected = Some(expected).filter(|_| tag.digest().is_none());
+        let repository = self.repository(tag).await?;
+        let _permit = repository.permit().await;
+        retrying(self.retries(), || head_once(&repository, tag, expected)).await
     }
 
     /// The manifest or index a reference names; a digest in it goes before its tag.
@@ -161,9 +175,12 @@ pub(super) fn call<'a>(
 async fn head_once(
     repository: &Repository,
     reference: &Reference,
+    expected: Option<&Descriptor>,
 ) -> Result<Option<Descriptor>, RegistryError> {
     let what = format!("`{reference}`");
-    let response = match repository.send(call(repository, Method::HEAD, reference, &what)?).await {
+    let mut call = call(repository, Method::HEAD, reference, &what)?;
+    call.headers.extend(expected.map(|expected| (IF_NONE_MATCH, format!("\"{}\"", expected.digest))));
+    let response = match repository.send(call).await {
         Ok(response) => response,
         Err(RegistryError::NotFound { .. }) => return Ok(None),
         // Registries that do not know HEAD here answer GET.
@@ -172,6 +189,9 @@ async fn head_once(
         }
         Err(error) => return Err(error),
     };
+    if let Some(expected) = expected.filter(|_| response.status() == StatusCode::NOT_MODIFIED) {
+        return Ok(Some(Descriptor::new(&expected.media_type, expected.digest, expected.size)));
+    }
     let told = (told_digest(repository, &response)?.or(reference.digest()), response.content_length());
     match (told, response.header(CONTENT_TYPE.as_str()).and_then(manifest_type)) {
         ((Some(digest), Some(size)), Some(media_type)) => {

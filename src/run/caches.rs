@@ -39,7 +39,7 @@ impl<E: Engine> PlanWorker<E> {
         let mut caches = StepCaches {
             from: named.clone().filter(may_read).map(|cache| step_cache(&cache.entry, true)).collect(),
             to: named.map(|cache| step_cache(&cache.entry, true)).collect(),
-            images: self.names_of(&node.target).into_iter().cloned().collect(),
+            images: self.names_of(&node.target).to_vec(),
         };
         let plain = |entry: &Located<CacheEntry>| step_cache(&entry.value, false);
         caches.from.extend(node.caches.from.iter().filter(|_| !self.is_release()).map(plain));
@@ -154,7 +154,7 @@ impl<E: Engine> PlanWorker<E> {
 
     /// The repositories that the target's image goes to.
     pub(super) fn destinations(&self, node: &BuildNode) -> Vec<Reference> {
-        let names = self.names_of(&node.target).into_iter();
+        let names = self.names_of(&node.target).iter();
         let mut repositories: Vec<Reference> = names.map(Reference::without_tag).collect();
         repositories.sort();
         repositories.dedup();

@@ -38,6 +38,7 @@ pub(super) async fn work<E: Engine>(
     for output in &node.outputs {
         wrote |= write(worker, id, node, output).await?;
     }
+    worker.expect_tags(&node.target, &merged.root);
     worker.set_merged(&node.target, merged);
     Ok(if wrote { Outcome::Built } else { Outcome::Reused })
 }

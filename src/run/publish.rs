@@ -15,7 +15,7 @@ use crate::diag::Problem;
 use crate::engine::{Engine, ToldOfLayer};
 use crate::event::{Event, Transfer};
 use crate::oci::{Descriptor, Manifest};
-use crate::plan::{BuildNode, Node, PublishNode, PublishTarget};
+use crate::plan::{BuildNode, Node, Plan, PublishNode, PublishTarget};
 use crate::publish::merge::read_manifest;
 use crate::publish::publication::publish;
 use crate::publish::push::{ImagePush, PushError, PushEvent, PushedName, UNASKED, tag_of};
@@ -59,6 +59,12 @@ impl<E: Engine> PlanWorker<E> {
         self.other_looks.call_once(|| self.begin_looks_here(self.published()));
     }
 
+    /// Where a target's tags lead to unless it changed.
+    pub(super) fn expect_tags(&self, target: &str, image: &Descriptor) {
+        let tags = self.names_of(target).iter().filter_map(tag_of);
+        tags.for_each(|tag| self.looks.expect(tag, image));
+    }
+
     fn begin_looks_here(&self, published: Vec<&PublishTarget>) {
         let names = published.into_iter().flat_map(|published| &published.names);
         let here = names.filter(|name| Registry::is_on_this_machine(name));
@@ -87,7 +93,7 @@ impl<E: Engine> PlanWorker<E> {
     /// Tries, before a target is built, whether its repositories let push. A refusal tells of all others as well, so that
     /// access is asked for once.
     pub(super) async fn check_access_of(&self, target: &str) -> Result<(), Box<Problem>> {
-        let names = self.names_of(target);
+        let names: Vec<&Reference> = self.names_of(target).iter().collect();
         // Besides the one that is tried: what a changed layer brings with it is a config for each platform.
         let is_built = |node: &Node| matches!(node, Node::Build(node) if node.target == target);
         let configs = self.plan.nodes().filter(|(_, node)| is_built(node)).count();
@@ -157,17 +163,12 @@ impl<E: Engine> PlanWorker<E> {
     }
 
     /// What the target's image is called where it goes.
-    pub(super) fn names_of(&self, target: &str) -> Vec<&Reference> {
-        let own = self.published().into_iter().filter(|published| published.target == target);
-        own.flat_map(|published| &published.names).collect()
+    pub(super) fn names_of(&self, target: &str) -> &[Reference] {
+        self.names.get(target).map_or(&[], Vec::as_slice)
     }
 
     fn published(&self) -> Vec<&PublishTarget> {
-        let nodes = self.plan.nodes().filter_map(|(_, node)| match node {
-            Node::Publish(node) => Some(&node.targets),
-            Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) => None,
-        });
-        nodes.flatten().collect()
+        published(&self.plan).collect()
     }
 
     async fn lacking(&self) -> Vec<&Reference> {
@@ -182,6 +183,15 @@ impl<E: Engine> PlanWorker<E> {
             None => true,
         }
     }
+}
+
+/// Everything that a plan publishes.
+pub(super) fn published(plan: &Plan) -> impl Iterator<Item = &PublishTarget> {
+    let nodes = plan.nodes().filter_map(|(_, node)| match node {
+        Node::Publish(node) => Some(&node.targets),
+        Node::Resolve(_) | Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) => None,
+    });
+    nodes.flatten()
 }
 
 pub(super) async fn work<E: Engine>(

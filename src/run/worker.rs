@@ -17,7 +17,7 @@ use super::test::{self, TestResults};
 use super::verify::{Surfaces, Verdicts};
 use super::{Worker, merge, publish, verify};
 use crate::base::payload::{Outcome, StepCounts};
-use crate::base::{Digest, NodeId, Platform};
+use crate::base::{Digest, NodeId, Platform, Reference};
 use crate::cache::Caches;
 use crate::diag::Problem;
 use crate::docker::{EngineAddress, EngineError};
@@ -80,6 +80,8 @@ pub struct PlanWorker<E> {
     pub(super) blobs: RunBlobs,
     pub(super) explainer: Arc<Explainer>,
     pub(super) looks: TagLooks,
+    /// What images are called where they go, by target.
+    pub(super) names: BTreeMap<String, Vec<Reference>>,
     /// The tags that nobody waited for are being looked at.
     pub(super) other_looks: Once,
     /// The repositories of a target that is to be built are being tried.
@@ -125,6 +127,10 @@ impl<E: Engine> PlanWorker<E> {
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
         let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
         let looks = TagLooks::new(tools.registry.clone());
+        let mut names: BTreeMap<String, Vec<Reference>> = BTreeMap::new();
+        for published in publish::published(&plan) {
+            names.entry(published.target.clone()).or_default().extend(published.names.iter().cloned());
+        }
         let (access, rehearsed, tests, images, merged, surfaces, foreseen, keys, ahead) = Default::default();
         let verdicts = Verdicts::default();
         let turns = Semaphore::new(tools.jobs.clamp(1, Semaphore::MAX_PERMITS));
@@ -136,6 +142,7 @@ impl<E: Engine> PlanWorker<E> {
             blobs,
             explainer,
             looks,
+            names,
             other_looks: Once::new(),
             first_try: Once::new(),
             turns,

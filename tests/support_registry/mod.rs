@@ -74,6 +74,8 @@ struct State {
     forgets_uploads: bool,
     received: usize,
     greetings: usize,
+    /// How often a manifest was not told of, since who asked knew it.
+    not_modified: usize,
 }
 
 #[derive(Clone)]
@@ -195,6 +197,10 @@ impl FaultyRegistry {
         self.state().greetings
     }
 
+    pub fn not_modified(&self) -> usize {
+        self.state().not_modified
+    }
+
     pub fn authorizations(&self) -> Vec<Option<String>> {
         self.state().authorizations.clone()
     }
@@ -288,7 +294,7 @@ impl FaultyRegistry {
                 let digest = self.put_manifest(repository, name, media_type, &request.body);
                 answer(201, &[("docker-content-digest", &digest.to_string())], "")
             }
-            Some((repository, name)) => self.manifest_answer(repository, name),
+            Some((repository, name)) => self.manifest_answer(request, repository, name),
             None if self.state().knows_referrers && path.contains("/referrers/") => {
                 let (repository, subject) = path.split_once("/referrers/").expect("it was just found");
                 self.referrers_answer(repository, subject)
@@ -441,7 +447,14 @@ impl FaultyRegistry {
         }
     }
 
-    fn manifest_answer(&self, repository: &str, name: &str) -> Answer {
+    /// As in Docker's registry, what is asked about by a digest that is known already is not even looked for.
+    fn manifest_answer(&self, request: &Request, repository: &str, name: &str) -> Answer {
+        let known = request.headers.get("if-none-match").map(|known| known.trim_matches('"'));
+        let digest = if name.contains(':') { name.parse().ok() } else { self.tag(repository, name) };
+        if digest.is_some_and(|digest: Digest| known == Some(&digest.to_string())) {
+            self.state().not_modified += 1;
+            return answer(304, &[], "");
+        }
         match self.state().manifests.get(&(repository.to_string(), name.to_string())) {
             Some((media_type, bytes)) => {
                 let digest = Digest::of(bytes).to_string();
