@@ -29,7 +29,7 @@ use crate::steps::{BaseImage, Lowered, Op, Setting, lower_assuming};
 pub(super) struct Ahead {
     pub prepared: Prepared,
     /// As [`PlanWorker::known`] gives it.
-    pub known: Result<Option<(BuildOutcome, i64)>, Box<Problem>>,
+    pub known: Option<(BuildOutcome, i64)>,
     /// The known image in the form that the node's first output asks for, where it has that as it is.
     pub exported: Option<ExportedImage>,
     /// The next run knows of it already.
@@ -56,7 +56,7 @@ impl<E: Engine> PlanWorker<E> {
                 }
                 loop {
                     let Some(node) = later().pop() else { break };
-                    this.prepare_ahead(node);
+                    this.prepare_ahead(&[node]);
                 }
             })
         });
@@ -80,7 +80,7 @@ impl<E: Engine> PlanWorker<E> {
         if !(bound.is_all && self.knows_content(&lowered, &contexts, until)) {
             return Vec::new();
         }
-        nodes.iter().copied().filter(|id| !self.prepare_ahead(*id)).collect()
+        self.prepare_ahead(nodes)
     }
 
     /// Whether it is known what the steps read. Files that changed are read for that, unless it takes too long already.
@@ -100,34 +100,47 @@ impl<E: Engine> PlanWorker<E> {
         }
     }
 
-    /// Whether nothing had to be waited for. What is wrong with a node is told when its turn comes.
-    fn prepare_ahead(self: &Arc<Self>, id: NodeId) -> bool {
-        let Node::Build(node) = self.plan.node(id) else { return true };
+    /// Looks nodes up, as far as nothing has to be waited for, and gives the others. What is wrong with a node is told
+    /// when its turn comes.
+    fn prepare_ahead(self: &Arc<Self>, ids: &[NodeId]) -> Vec<NodeId> {
+        let (mut nodes, mut waiting) = (Vec::with_capacity(ids.len()), Vec::new());
+        for id in ids {
+            let Node::Build(node) = self.plan.node(*id) else { continue };
+            match self.prepared_ahead(*id, node) {
+                Some(Ok(prepared)) => nodes.push((*id, node, prepared)),
+                Some(Err(_)) => {}
+                None => waiting.push(*id),
+            }
+        }
+        let Ok(known) = self.known(nodes.iter().map(|(_, _, prepared)| prepared)) else { return waiting };
+        let images = nodes.iter().zip(&known);
+        let images =
+            images.filter_map(|((id, _, prepared), known)| Some((*id, &known.as_ref()?.0, prepared)));
+        verify::look_ahead(self, images.map(|(id, image, prepared)| (id, image, &*prepared.lowered)));
+        for ((id, node, prepared), known) in nodes.into_iter().zip(known) {
+            let (mut exported, mut is_noted) = (None, false);
+            match &known {
+                Some((image, _)) => {
+                    exported = self.exported_as_it_is(image, &node.export).ok().flatten();
+                    is_noted = self.is_noted(node, &prepared);
+                }
+                None => self.try_access_ahead(node),
+            }
+            let found = Ahead { prepared, known, exported, is_noted };
+            self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, found);
+        }
+        waiting
+    }
+
+    /// `None` where something has to be waited for.
+    fn prepared_ahead(&self, id: NodeId, node: &BuildNode) -> Option<Result<Prepared, Box<Problem>>> {
         let is_known = |needed| match self.plan.node(needed) {
             Node::Resolve(base) => {
                 base.wanted.iter().all(|(platform, _)| self.bases.is_known(&base.source, platform))
             }
             Node::Build(_) | Node::Verify(_) | Node::Test(_) | Node::Merge(_) | Node::Publish(_) => false,
         };
-        if !self.plan.dependencies(id).into_iter().all(is_known) {
-            return false;
-        }
-        let Some(prepared) = self.prepare(node).now_or_never() else { return false };
-        let Ok(prepared) = prepared else { return true };
-        let known = self.known(&prepared);
-        let (mut exported, mut is_noted) = (None, false);
-        match &known {
-            Ok(Some((image, _))) => {
-                exported = self.exported_as_it_is(image, &node.export).ok().flatten();
-                is_noted = self.is_noted(node, &prepared);
-                verify::look_ahead(self, id, image, &prepared.lowered);
-            }
-            Ok(None) => self.try_access_ahead(node),
-            Err(_) => {}
-        }
-        let found = Ahead { prepared, known, exported, is_noted };
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, found);
-        true
+        self.plan.dependencies(id).into_iter().all(is_known).then(|| self.prepare(node).now_or_never())?
     }
 
     /// Whether all nodes of a target were found out ahead, and have their images.
@@ -135,7 +148,7 @@ impl<E: Engine> PlanWorker<E> {
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         self.plan.nodes().all(|(id, node)| match node {
             Node::Build(node) if node.target == target => {
-                ahead.get(&id).is_some_and(|ahead| matches!(ahead.known, Ok(Some(_))))
+                ahead.get(&id).is_some_and(|ahead| ahead.known.is_some())
             }
             _ => true,
         })

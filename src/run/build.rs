@@ -66,12 +66,12 @@ impl<E: Engine> PlanWorker<E> {
             Some(found) => found,
             None => {
                 let prepared = self.prepare(node).await?;
-                let known = self.known(&prepared);
+                let known = self.known([&prepared])?.pop().flatten();
                 Ahead { prepared, known, exported: None, is_noted: false }
             }
         };
         let Ahead { prepared, known, exported, is_noted } = found;
-        let known = match known? {
+        let known = match known {
             Some((image, _)) if !self.can_be_had(id, node, &image).await? => None,
             known => known,
         };
@@ -279,14 +279,6 @@ impl<E: Engine> PlanWorker<E> {
 
     pub(super) fn job_events(&self, node: NodeId) -> JobEvents {
         JobEvents { node, sink: self.tools.events.clone() }
-    }
-
-    /// The image of an earlier run, and when it was made, unless it is to be made again.
-    pub(super) fn known(&self, prepared: &Prepared) -> Result<Option<(BuildOutcome, i64)>, Box<Problem>> {
-        match prepared.is_forced {
-            Some(_) => Ok(None),
-            None => self.known_image(&prepared.key, &prepared.lowered),
-        }
     }
 
     /// Keeps the image for whoever needs it, and tells of it in the form in which it is wanted.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use crate::engine::{Engine, blocking};
 use crate::event::Event;
 use crate::lock::{FILE_NAME, ImagePin};
 use crate::model;
-use crate::plan::{Account, BaseSource, BuildNode, Node, ResolveNode, shared_parts, why};
+use crate::plan::{Account, BaseSource, BuildNode, Node, Plan, ResolveNode, shared_parts, why};
 use crate::steps::{CopyOp, Op, selection_parts};
 use crate::store::{KeyKind, NewRecord, Record, Store, StoreError};
 
@@ -42,6 +42,10 @@ const VERSION: u32 = 2;
 pub(super) struct Explainer {
     store: Store,
     project: PathBuf,
+    /// Whatever the run may note.
+    subjects: Vec<String>,
+    /// What is written of them, once somebody asked.
+    written: OnceLock<BTreeMap<String, Record>>,
     noted: Mutex<Vec<Noted>>,
 }
 
@@ -80,13 +84,22 @@ struct Earlier {
     nearest: Nearest,
 }
 
+fn subject(node: &BuildNode, project: &Path) -> String {
+    format!("{} {} {}", node.target, node.platform, project.display())
+}
+
 impl Explainer {
-    pub fn new(store: Store, project: PathBuf) -> Self {
-        Self { store, project, noted: Mutex::default() }
+    pub fn new(store: Store, project: PathBuf, plan: &Plan) -> Self {
+        let subjects = plan.nodes().filter_map(|(_, node)| {
+            let Node::Build(node) = node else { return None };
+            Some(subject(node, &project))
+        });
+        let subjects = subjects.collect();
+        Self { store, project, subjects, written: OnceLock::new(), noted: Mutex::default() }
     }
 
     fn subject(&self, node: &BuildNode) -> String {
-        format!("{} {} {}", node.target, node.platform, self.project.display())
+        subject(node, &self.project)
     }
 
     fn note(&self, noted: Noted) {
@@ -113,11 +126,15 @@ impl Explainer {
     /// Whether the account of a node with this key is the last that was written, and not long ago.
     fn is_written(&self, subject: &str, key: &Digest) -> bool {
         let keys = self.store.keys();
-        let is_fresh = |record: &Record| {
+        let written = self.written.get_or_init(|| {
+            // What cannot be read is written again.
+            let latest = keys.latest_of(KeyKind::Account, &self.subjects).unwrap_or_default();
+            latest.into_iter().flatten().map(|record| (record.subject.clone(), record)).collect()
+        });
+        written.get(subject).is_some_and(|record| {
             record.value.starts_with(key.as_bytes())
                 && record.last_used > keys.now().saturating_sub(RENEWED_EVERY_SECONDS)
-        };
-        keys.latest(KeyKind::Account, subject).ok().flatten().as_ref().is_some_and(is_fresh)
+        })
     }
 
     fn save_list(&self, subject: &str, list: &List) -> Result<(), StoreError> {

@@ -88,19 +88,24 @@ impl NodeRecord {
 }
 
 impl<E: Engine> PlanWorker<E> {
-    /// The image of an earlier run with the same key, and when it was made, if all of it is still here.
-    pub(super) fn known_image(
+    /// The images of earlier runs with the same keys, and when they were made, if all of them is still here; in the order
+    /// of the nodes. None is known that is to be made again.
+    pub(super) fn known<'p>(
         &self,
-        key: &Digest,
-        lowered: &Lowered,
-    ) -> Result<Option<(BuildOutcome, i64)>, Box<Problem>> {
-        let record = self.tools.store.keys().get(KeyKind::Node, key);
-        let record = record.map_err(|error| Box::new(error.problem()))?;
-        // A record that cannot be read is one of another version: a miss.
-        Ok(record.and_then(|record| {
+        nodes: impl IntoIterator<Item = &'p Prepared, IntoIter: Clone>,
+    ) -> Result<Vec<Option<(BuildOutcome, i64)>>, Box<Problem>> {
+        let nodes = nodes.into_iter();
+        let wanted = nodes.clone().filter(|node| node.is_forced.is_none());
+        let keys: Vec<Digest> = wanted.map(|node| node.key).collect();
+        let records = self.tools.store.keys().get_many(KeyKind::Node, &keys);
+        let mut records = records.map_err(|error| Box::new(error.problem()))?.into_iter();
+        let known = nodes.map(|node| {
+            let record = if node.is_forced.is_none() { records.next()?? } else { return None };
+            // A record that cannot be read is one of another version: a miss.
             let decoded = serde_json::from_slice::<NodeRecord>(&record.value).ok()?;
-            Some((decoded.image(lowered)?, record.created))
-        }))
+            Some((decoded.image(&node.lowered)?, record.created))
+        });
+        Ok(known.collect())
     }
 
     /// The image that a cache has for the node's key, once it is certain that whoever needs its bytes gets them.

@@ -48,7 +48,7 @@ impl<E: Engine> PlanWorker<E> {
             return Ok(Outlook::Waits(waits_for));
         }
         let prepared = self.prepare(node).await?;
-        if let Some((image, made)) = self.known(&prepared)? {
+        if let Some((image, made)) = self.known([&prepared])?.pop().flatten() {
             self.foresee_image(&node.target, &node.platform, image);
             return Ok(Outlook::Known { place: "this store".to_string(), made });
         }

@@ -67,7 +67,10 @@ pub(super) async fn work<E: Engine>(
     let key = key(node, &image, &lowered);
     let ahead = worker.verdicts.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     let known = match ahead {
-        None => recorded(&worker.tools.store, &key).map_err(|error| Box::new(error.problem()))?,
+        None => {
+            let recorded = recorded(&worker.tools.store, &[key]);
+            recorded.map_err(|error| Box::new(error.problem()))?.pop().flatten()
+        }
         known => known,
     };
     let outcome = if known.is_some() { Outcome::Reused } else { Outcome::Built };
@@ -92,27 +95,30 @@ pub(super) async fn work<E: Engine>(
     Ok(outcome)
 }
 
-/// Looks for the verdict of a build node's image before its own node's turn comes.
-pub(super) fn look_ahead<E: Engine>(
+/// Looks for the verdicts of build nodes' images before their own nodes' turns come.
+pub(super) fn look_ahead<'i, E: Engine>(
     worker: &PlanWorker<E>,
-    build: NodeId,
-    image: &BuildOutcome,
-    lowered: &Lowered,
+    images: impl Iterator<Item = (NodeId, &'i BuildOutcome, &'i Lowered)>,
 ) {
-    for dependent in worker.plan.dependents(build) {
-        let Node::Verify(node) = worker.plan.node(dependent) else { continue };
-        let key = key(node, image, lowered);
-        // What is wrong with the store is told when the turn has come.
-        if let Ok(Some(verdict)) = recorded(&worker.tools.store, &key) {
-            worker.verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, verdict);
-        }
-    }
+    let keys: Vec<Digest> = images
+        .flat_map(|(build, image, lowered)| {
+            let dependents = worker.plan.dependents(build).into_iter();
+            dependents.filter_map(move |dependent| {
+                let Node::Verify(node) = worker.plan.node(dependent) else { return None };
+                Some(key(node, image, lowered))
+            })
+        })
+        .collect();
+    // What is wrong with the store is told when the turn has come.
+    let Ok(recorded) = recorded(&worker.tools.store, &keys) else { return };
+    let known = keys.into_iter().zip(recorded).filter_map(|(key, verdict)| Some((key, verdict?)));
+    worker.verdicts.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
 }
 
-/// A verdict that cannot be read is one of another version.
-fn recorded(store: &Store, key: &Digest) -> Result<Option<Verdict>, StoreError> {
-    let record = store.keys().get(KeyKind::Verdict, key)?;
-    Ok(record.and_then(|record| serde_json::from_slice(&record.value).ok()))
+/// In the order of the keys. A verdict that cannot be read is one of another version.
+fn recorded(store: &Store, keys: &[Digest]) -> Result<Vec<Option<Verdict>>, StoreError> {
+    let records = store.keys().get_many(KeyKind::Verdict, keys)?.into_iter();
+    Ok(records.map(|record| serde_json::from_slice(&record?.value).ok()).collect())
 }
 
 /// The build node whose image is judged.

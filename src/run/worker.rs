@@ -125,7 +125,7 @@ impl<E: Engine> PlanWorker<E> {
         let bases = Bases::new(tools.store.clone(), tools.registry.clone(), tools.pins.clone());
         let builder = Builder::new(tools.store.clone());
         let blobs = RunBlobs::new(tools.store.clone(), tools.registry.clone(), tools.caches.clone());
-        let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone()));
+        let explainer = Arc::new(Explainer::new(tools.store.clone(), tools.project.clone(), &plan));
         let looks = TagLooks::new(tools.registry.clone());
         let mut names: BTreeMap<String, Vec<Reference>> = BTreeMap::new();
         for published in publish::published(&plan) {

@@ -67,7 +67,17 @@ pub fn lower_assuming(setting: &Setting<'_>, assume: impl Fn(&BaseRequest) -> Ba
 
 /// The value that a global ARG has by what it stands on alone, if the Dockerfile declares it.
 pub fn global_value(setting: &Setting<'_>, name: &str) -> Option<String> {
+    if !setting.dockerfile.global_args.iter().any(|instruction| declares(instruction, name)) {
+        return None;
+    }
     Lowerer::new(setting, &BaseImages::new()).ok()?.globals.get(name)
+}
+
+fn declares(instruction: &Instruction, name: &str) -> bool {
+    match &instruction.kind {
+        InstructionKind::Arg(arg) => arg.declarations.iter().any(|declaration| declaration.name == name),
+        _ => false,
+    }
 }
 
 /// The images that the Dockerfile alone says are needed.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 
 use super::composed::has_blob;
 use super::kind::Kind;
@@ -184,12 +184,25 @@ impl<'a> Keys<'a> {
     /// The newest record of a subject, whatever its key: what "why did this run" compares with. Its blobs
     /// may be gone.
     pub fn latest(&self, kind: KeyKind, subject: &str) -> Result<Option<Record>, StoreError> {
+        Ok(self.latest_of(kind, &[subject])?.pop().flatten())
+    }
+
+    /// The same of several subjects, in their order.
+    pub fn latest_of(
+        &self,
+        kind: KeyKind,
+        subjects: &[impl AsRef<str>],
+    ) -> Result<Vec<Option<Record>>, StoreError> {
         let sql =
             format!("SELECT {COLUMNS} FROM keys WHERE kind = ?1 AND subject = ?2 ORDER BY id DESC LIMIT 1");
         self.store.database.read(|connection| {
+            let _view = view(connection, subjects.len())?;
             let mut statement = connection.prepare_cached(&sql)?;
-            let found = statement.query_row(params![kind.name(), subject], decode).optional()?;
-            Ok(found.map(|(_, record)| record))
+            let latest = subjects.iter().map(|subject| {
+                let found = statement.query_row(params![kind.name(), subject.as_ref()], decode).optional()?;
+                Ok(found.map(|(_, record)| record))
+            });
+            latest.collect()
         })
     }
 
@@ -239,10 +252,16 @@ fn select(
     keys: &[Digest],
 ) -> rusqlite::Result<Vec<Option<(i64, Record)>>> {
     let sql = format!("SELECT {COLUMNS} FROM keys WHERE kind = ?1 AND key = ?2");
+    let _view = view(connection, keys.len())?;
     let mut statement = connection.prepare_cached(&sql)?;
     keys.iter()
         .map(|key| statement.query_row(params![kind.name(), key.as_bytes()], decode).optional())
         .collect()
+}
+
+/// One state of the database for several questions, each of which would lock it by itself.
+fn view(connection: &Connection, questions: usize) -> rusqlite::Result<Option<Transaction<'_>>> {
+    (questions > 1).then(|| connection.unchecked_transaction()).transpose()
 }
 
 fn decode(row: &Row<'_>) -> rusqlite::Result<(i64, Record)> {

@@ -94,8 +94,10 @@ fn the_latest_record_of_a_subject_tells_its_parts() {
     assert_eq!((latest.key, latest.parts()), (second, Some(parts)));
     store.keys().put(&record(&first, "again", &[])).unwrap();
     let latest = store.keys().latest(KeyKind::Step, "api linux/arm64").unwrap().unwrap();
-    assert_eq!((latest.key, latest.parts(), latest.value), (first, None, b"again".to_vec()));
+    assert_eq!((latest.key, latest.parts(), &latest.value[..]), (first, None, &b"again"[..]));
     assert_eq!(store.keys().latest(KeyKind::Step, "web linux/arm64").unwrap(), None);
+    let subjects = ["web linux/arm64", "api linux/arm64"];
+    assert_eq!(store.keys().latest_of(KeyKind::Step, &subjects).unwrap(), [None, Some(latest)]);
 }
 
 #[test]
