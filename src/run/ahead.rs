@@ -124,12 +124,23 @@ impl<E: Engine> PlanWorker<E> {
                     exported = self.exported_as_it_is(image, &node.export).ok().flatten();
                     is_noted = self.is_noted(node, &prepared);
                 }
-                None => self.try_access_ahead(node),
+                None => {
+                    self.expect_records();
+                    self.try_access_ahead(node);
+                }
             }
             let found = Ahead { prepared, known, exported, is_noted };
             self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(id, found);
         }
         waiting
+    }
+
+    /// What is built will be written down.
+    fn expect_records(&self) {
+        self.first_build.call_once(|| {
+            let store = self.tools.store.clone();
+            drop(tokio::task::spawn_blocking(move || store.expect_records()));
+        });
     }
 
     /// `None` where something has to be waited for.

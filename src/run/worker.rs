@@ -86,6 +86,8 @@ pub struct PlanWorker<E> {
     pub(super) other_looks: Once,
     /// The repositories of a target that is to be built are being tried.
     pub(super) first_try: Once,
+    /// It is certain that something is built.
+    pub(super) first_build: Once,
     /// Turns at what this machine does itself for a node; while a worker builds, the turn is somebody else's.
     pub(super) turns: Semaphore,
     /// What repositories have against being pushed to.
@@ -145,6 +147,7 @@ impl<E: Engine> PlanWorker<E> {
             names,
             other_looks: Once::new(),
             first_try: Once::new(),
+            first_build: Once::new(),
             turns,
             access,
             early: EarlyBlobs::default(),
@@ -257,11 +260,16 @@ impl<E: Engine> PlanWorker<E> {
     /// the next run.
     pub async fn save(&self) -> Result<(), Box<Problem>> {
         let (contexts, explainer) = (self.builder.contexts.clone(), self.explainer.clone());
-        blocking(move || contexts.save()).await.map_err(|error| Box::new(error.problem()))?;
         let store = self.tools.store.clone();
-        self.builder.contexts.clear();
-        let saved = blocking(move || explainer.save().and_then(|()| store.sync())).await;
-        saved.map_err(|error| Box::new(error.problem()))
+        blocking(move || {
+            contexts.save().map_err(|error| Box::new(error.problem()))?;
+            contexts.clear();
+            let synced = explainer.save().and_then(|()| store.sync());
+            synced.map_err(|error| Box::new(error.problem()))?;
+            store.rest();
+            Ok(())
+        })
+        .await
     }
 
     /// What a target's merge node made, once it is done.

@@ -45,7 +45,8 @@ CREATE TABLE stat_caches (
 pub(super) struct Database {
     store: PathBuf,
     path: PathBuf,
-    opened: Mutex<Opened>,
+    /// `None` while nobody needs it.
+    opened: Mutex<Option<Opened>>,
     /// Where damaged ones were moved to.
     moved: Mutex<Vec<PathBuf>>,
     /// Records used and not yet written down as used.
@@ -61,24 +62,12 @@ struct Opened {
 impl Database {
     pub(super) fn open(store: &Path) -> Result<Self, StoreError> {
         let path = store.join("db.sqlite");
-        let (opened, moved) = match connect(&path) {
-            Ok(Some(opened)) if !rebuild_mark(&path).exists() => (opened, None),
-            Err(error) if !is_damage(&error) => return Err(open_error(store, &path, error)),
-            _ => exclusively(store, || create_or_replace(store, &path))?,
-        };
-        let found: i64 = opened
-            .connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(|error| open_error(store, &path, error))?;
-        if found > VERSION {
-            return Err(StoreError::Newer { path: store.to_path_buf(), found, supported: VERSION });
-        }
-        let moved = Mutex::new(moved.into_iter().collect());
+        let (opened, moved) = open(store, &path)?;
         Ok(Self {
             store: store.to_path_buf(),
             path,
-            opened: Mutex::new(opened),
-            moved,
+            opened: Mutex::new(Some(opened)),
+            moved: Mutex::new(moved.into_iter().collect()),
             used: Mutex::default(),
         })
     }
@@ -94,8 +83,9 @@ impl Database {
     }
 
     /// Reads from the database as it is, damaged or not.
-    pub(super) fn look<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        work(&locked(&self.opened).connection)
+    pub(super) fn look<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let done = work(&self.again(&mut locked(&self.opened))?.connection);
+        done.map_err(|error| StoreError::database(&self.path, error))
     }
 
     /// Everything in `work` happens, or nothing. Where that shows damage, it happens to a new database.
@@ -113,6 +103,7 @@ impl Database {
 
     fn work<T>(&self, work: impl Fn(&mut Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let mut opened = locked(&self.opened);
+        let opened = self.again(&mut opened)?;
         let done = match work(&mut opened.connection) {
             Err(error) if is_damage(&error) => {
                 *opened = self.replace(opened.file)?;
@@ -121,6 +112,18 @@ impl Database {
             done => done,
         };
         done.map_err(|error| StoreError::database(&self.path, error))
+    }
+
+    /// The open database, which may have been closed in the meantime.
+    fn again<'o>(&self, opened: &'o mut Option<Opened>) -> Result<&'o mut Opened, StoreError> {
+        match opened {
+            Some(opened) => Ok(opened),
+            closed => {
+                let (opened, moved) = open(&self.store, &self.path)?;
+                locked(&self.moved).extend(moved);
+                Ok(closed.insert(opened))
+            }
+        }
     }
 
     /// A new database in the place of a damaged one, unless somebody else has put one there.
@@ -138,7 +141,23 @@ impl Database {
     /// Moves what was written from the log into the database, which makes it durable. What others are at is left to
     /// them.
     pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
+        if locked(&self.opened).is_none() {
+            return Ok(());
+        }
         self.work(|connection| connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())))
+    }
+
+    /// Begins the log, for whose first bytes the disk is waited for, beside whoever reads.
+    pub(super) fn begin_log(&self) -> Result<(), StoreError> {
+        let failed = |error| StoreError::database(&self.path, error);
+        let Some(Opened { connection, .. }) = connect(&self.path).map_err(failed)? else { return Ok(()) };
+        // It is that already; what is written is that it is.
+        connection.pragma_update(None, "user_version", VERSION).map_err(failed)
+    }
+
+    /// Closes it until somebody asks again.
+    pub(super) fn close(&self) {
+        *locked(&self.opened) = None;
     }
 
     pub(super) fn note_used(&self, ids: &[i64]) {
@@ -163,6 +182,24 @@ fn exclusively<T>(store: &Path, work: impl FnOnce() -> Result<T, StoreError>) ->
     let file = open_lock(&path).map_err(|source| StoreError::unusable(store, source))?;
     wait_for(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
     work()
+}
+
+/// Opens a database of this version, a new one where there is none that can be used. Where a damaged one was moved to
+/// comes with it.
+fn open(store: &Path, path: &Path) -> Result<(Opened, Option<PathBuf>), StoreError> {
+    let (opened, moved) = match connect(path) {
+        Ok(Some(opened)) if !rebuild_mark(path).exists() => (opened, None),
+        Err(error) if !is_damage(&error) => return Err(open_error(store, path, error)),
+        _ => exclusively(store, || create_or_replace(store, path))?,
+    };
+    let found: i64 = opened
+        .connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| open_error(store, path, error))?;
+    if found > VERSION {
+        return Err(StoreError::Newer { path: store.to_path_buf(), found, supported: VERSION });
+    }
+    Ok((opened, moved))
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

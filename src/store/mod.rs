@@ -229,6 +229,17 @@ impl Store {
         self.inner.database.checkpoint()
     }
 
+    /// Has the disk ready for records that are sure to come. Nobody has to wait for it, and who writes sees what is wrong.
+    pub fn expect_records(&self) {
+        let _ = self.inner.database.begin_log();
+    }
+
+    /// Lets go of the database until somebody needs it again: closing it takes its time, and so is done where nobody
+    /// waits for it.
+    pub fn rest(&self) {
+        self.inner.database.close();
+    }
+
     /// What there is, by kind.
     pub fn holdings(&self) -> Result<BTreeMap<Kind, Holding>, StoreError> {
         holding::all(&self.inner)

@@ -411,6 +411,41 @@ fn a_damaged_database_is_moved_aside() {
 }
 
 #[test]
+fn a_store_at_rest_has_no_database_open_and_goes_on_where_it_was() {
+    let (_folder, store) = store();
+    let (first, second) = (Digest::of("1"), Digest::of("2"));
+    let log = store.path().join("db.sqlite-wal");
+    store.keys().put(&record(&first, "one", &[])).unwrap();
+    assert!(log.exists());
+    store.rest();
+    assert!(!log.exists(), "who closes a database last leaves no log behind");
+    store.sync().unwrap();
+    assert!(!log.exists(), "there is nothing to be synced, and so nothing to be opened");
+    store.keys().put(&record(&second, "two", &[])).unwrap();
+    let found = store.keys().get_many(KeyKind::Step, &[first, second]).unwrap();
+    let values: Vec<Vec<u8>> = found.into_iter().flatten().map(|record| record.value).collect();
+    assert_eq!(values, [b"one", b"two"]);
+
+    store.rest();
+    fs::write(store.path().join("db.sqlite"), "what a fault of the disk left of a database").unwrap();
+    assert_eq!(store.keys().get(KeyKind::Step, &first).unwrap(), None);
+    assert!(matches!(&store.notices()[..], [Notice::DatabaseRebuilt { .. }]));
+}
+
+#[test]
+fn who_expects_records_has_their_log_begun() {
+    let (_folder, store) = store();
+    let (key, log) = (Digest::of("1"), store.path().join("db.sqlite-wal"));
+    assert_eq!(store.keys().get(KeyKind::Step, &key).unwrap(), None);
+    assert_eq!(fs::metadata(&log).unwrap().len(), 0, "reading writes nothing");
+    store.expect_records();
+    assert!(fs::metadata(&log).unwrap().len() > 0);
+    store.keys().put(&record(&key, "one", &[])).unwrap();
+    assert!(store.keys().get(KeyKind::Step, &key).unwrap().is_some());
+    assert_eq!(store.notices(), []);
+}
+
+#[test]
 fn damage_found_late_is_repaired_at_once_and_by_one() {
     let folder = TempDir::new().unwrap();
     let store = Store::open(folder.path()).unwrap();
