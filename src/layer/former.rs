@@ -3,12 +3,11 @@
 //! Many small files cost more to open than their bytes cost to read: a layer has them side by side. What is found is
 //! held to its digest, so that a damaged layer gives nothing rather than something else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
-
-use rayon::prelude::*;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::compress::BLOCK_BYTES;
 use super::decompress::Decompressor;
@@ -17,6 +16,9 @@ use super::index::Index;
 use crate::base::{Digest, processors};
 use crate::oci::media_type;
 
+/// More blocks than this are not read ahead: a layer is hashed slower than so many processors read it.
+const MOST_AHEAD: usize = 8;
+
 /// The contents that lie within one block of a layer.
 pub struct FormerContents {
     blob: Arc<Extents>,
@@ -24,18 +26,21 @@ pub struct FormerContents {
     index: Index,
     /// Entries with content of known digest, by their paths.
     positions: HashMap<Vec<u8>, usize>,
-    /// The number of the first block in `read`.
-    first: usize,
-    /// The blocks that were read last, several since entries come in the order that they had; `None` for a damaged one.
-    read: Vec<Option<Vec<u8>>>,
+    /// The block that was asked for last, and its number; nothing for a damaged one.
+    read: Option<(usize, Option<Vec<u8>>)>,
+    /// Those that follow, since entries come in the order that they had.
+    ahead: VecDeque<(usize, Receiver<Option<Vec<u8>>>)>,
 }
 
 impl FormerContents {
+    /// Begins to read at once.
     pub fn new(blob: Arc<Extents>, media_type: &'static str, index: Index) -> Self {
         let entries = index.entries.iter().enumerate();
         let known = entries.filter(|(_, entry)| entry.content.is_some() && entry.entry.size() > 0);
         let positions = known.map(|(position, entry)| (entry.entry.path.clone(), position)).collect();
-        Self { blob, media_type, index, positions, first: 0, read: Vec::new() }
+        let mut former = Self { blob, media_type, index, positions, read: None, ahead: VecDeque::new() };
+        former.read_ahead(0);
+        former
     }
 
     /// What is at `path`, if that is content of this digest and size, and whole in one block.
@@ -55,36 +60,56 @@ impl FormerContents {
     }
 
     fn block(&mut self, number: usize) -> Option<&[u8]> {
-        if !(self.first..self.first + self.read.len()).contains(&number) {
-            let next = number..(number + processors()).min(self.index.blocks.len());
-            self.read = next.into_par_iter().map(|number| self.read(number).ok()).collect();
-            self.first = number;
+        if self.read.as_ref().is_none_or(|(last, _)| *last != number) {
+            self.ahead.retain(|(ahead, _)| *ahead >= number);
+            if self.ahead.front().is_some_and(|(ahead, _)| *ahead != number) {
+                self.ahead.clear();
+            }
+            self.read_ahead(number);
+            let (_, block) = self.ahead.pop_front()?;
+            self.read_ahead(number + 1);
+            self.read = Some((number, block.recv().ok().flatten()));
         }
-        self.read[number - self.first].as_deref()
+        self.read.as_ref()?.1.as_deref()
     }
 
-    fn read(&self, number: usize) -> io::Result<Vec<u8>> {
-        let Range { start, end } = self.compressed(number);
-        let length = usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?;
-        let mut compressed = vec![0; length];
-        self.blob.read_exact_at(&mut compressed, start)?;
-        if self.media_type == media_type::OCI_LAYER_GZIP {
-            // A block is one member, whose length is bounded: that takes half the time of reading it as a stream.
-            let mut bytes = vec![0; BLOCK_BYTES];
-            let inflated = libdeflater::Decompressor::new().gzip_decompress(&compressed, &mut bytes);
-            bytes.truncate(inflated.map_err(io::Error::other)?);
-            return Ok(bytes);
+    /// Has blocks read from `number` on, as far as they are not.
+    fn read_ahead(&mut self, number: usize) {
+        let begin = self.ahead.back().map_or(number, |(last, _)| last + 1);
+        let end = (number + processors().min(MOST_AHEAD)).min(self.index.blocks.len());
+        for number in begin..end {
+            let (blob, media_type, range) = (self.blob.clone(), self.media_type, self.compressed(number));
+            let (sender, block) = sync_channel(1);
+            rayon::spawn(move || {
+                // Nobody waits for it where entries have another order than they had.
+                let _ = sender.send(read(&blob, media_type, range).ok());
+            });
+            self.ahead.push_back((number, block));
         }
-        let mut bytes = Vec::with_capacity(BLOCK_BYTES);
-        let block = Decompressor::new(&compressed[..], self.media_type).map_err(io::Error::other)?;
-        block.take(BLOCK_BYTES as u64).read_to_end(&mut bytes)?;
-        Ok(bytes)
     }
 
     fn compressed(&self, number: usize) -> Range<u64> {
         let next = self.index.blocks.get(number + 1);
         self.index.blocks[number].compressed..next.map_or(self.blob.len(), |next| next.compressed)
     }
+}
+
+/// A block that has its compressed bytes there.
+fn read(blob: &Extents, media_type: &str, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(range.end.saturating_sub(range.start)).map_err(io::Error::other)?;
+    let mut compressed = vec![0; length];
+    blob.read_exact_at(&mut compressed, range.start)?;
+    if media_type == media_type::OCI_LAYER_GZIP {
+        // A block is one member, whose length is bounded: that takes half the time of reading it as a stream.
+        let mut bytes = vec![0; BLOCK_BYTES];
+        let inflated = libdeflater::Decompressor::new().gzip_decompress(&compressed, &mut bytes);
+        bytes.truncate(inflated.map_err(io::Error::other)?);
+        return Ok(bytes);
+    }
+    let mut bytes = Vec::with_capacity(BLOCK_BYTES);
+    let block = Decompressor::new(&compressed[..], media_type).map_err(io::Error::other)?;
+    block.take(BLOCK_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
