@@ -154,6 +154,12 @@ impl<E: Engine> PlanWorker<E> {
         self.plan.dependencies(id).into_iter().all(is_known).then(|| self.prepare(node).now_or_never())?
     }
 
+    /// Whether a node was found out ahead, and has its image.
+    pub(super) fn is_found_ahead(&self, id: NodeId) -> bool {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.get(&id).is_some_and(|ahead| ahead.known.is_some() && ahead.exported.is_some())
+    }
+
     /// Whether all nodes of a target were found out ahead, and have their images.
     pub(super) fn is_known_ahead(&self, target: &str) -> bool {
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);

@@ -21,7 +21,7 @@ use crate::plan::Plan;
 /// How much at once, and how far after a failure.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Nodes running at one time.
+    /// Nodes running at one time, besides those of which is known what comes of them.
     pub jobs: usize,
     pub keep_going: bool,
 }
@@ -96,8 +96,10 @@ async fn turned_true(cancel: &mut watch::Receiver<bool>) {
 
 impl<W: Worker> EventLoop<W> {
     fn start_ready(&mut self, jobs: usize) {
-        while self.running.len() < jobs {
-            let Some(node) = self.schedule.start_next() else { return };
+        loop {
+            let is_full = self.running.len() >= jobs;
+            let next = self.schedule.start_next(|node| !is_full || self.worker.is_known(node));
+            let Some(node) = next else { return };
             self.events.emit(Event::NodeStarted { node });
             let (worker, begin) = (self.worker.clone(), Instant::now());
             let mut work = Box::pin(async move { (node, worker.work(node).await) });

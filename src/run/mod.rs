@@ -44,6 +44,12 @@ use crate::diag::Problem;
 pub trait Worker: Send + Sync + 'static {
     fn work(&self, node: NodeId) -> impl Future<Output = Result<Outcome, Box<Problem>>> + Send;
 
+    /// Whether it is known already what comes of a node that is ready. It is soon done, and takes no place among those that
+    /// run.
+    fn is_known(&self, _node: NodeId) -> bool {
+        false
+    }
+
     /// Waits for what goes on beside the nodes. Called once, after the last of them.
     fn settle(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())

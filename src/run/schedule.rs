@@ -46,10 +46,9 @@ impl Schedule {
         Self { states, dependents, unfinished, keep_going }
     }
 
-    /// The ready node with the lowest id, now running.
-    pub fn start_next(&mut self) -> Option<NodeId> {
-        let index = self.states.iter().position(|state| *state == State::Ready)?;
-        let id = NodeId(u32::try_from(index).expect("node ids are u32"));
+    /// The ready node with the lowest id among those that may run, now running.
+    pub fn start_next(&mut self, may_run: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let id = self.ids().find(|id| self.state(*id) == State::Ready && may_run(*id))?;
         self.set(id, State::Running);
         Some(id)
     }
@@ -93,13 +92,16 @@ impl Schedule {
     }
 
     fn stop_unstarted(&mut self, end: State) -> Vec<NodeId> {
-        let ids = (0..self.states.len()).map(|index| NodeId(u32::try_from(index).expect("node ids are u32")));
-        let unstarted: Vec<NodeId> =
-            ids.filter(|id| matches!(self.state(*id), State::Waiting | State::Ready)).collect();
+        let is_unstarted = |id: &NodeId| matches!(self.state(*id), State::Waiting | State::Ready);
+        let unstarted: Vec<NodeId> = self.ids().filter(is_unstarted).collect();
         for id in &unstarted {
             self.set(*id, end);
         }
         unstarted
+    }
+
+    fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.states.len()).map(|index| NodeId(u32::try_from(index).expect("node ids are u32")))
     }
 
     pub fn state(&self, id: NodeId) -> State {

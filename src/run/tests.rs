@@ -60,7 +60,7 @@ proptest! {
         let mut failed = None;
         let mut order = order.into_iter();
         loop {
-            while running.len() < jobs && let Some(node) = schedule.start_next() {
+            while running.len() < jobs && let Some(node) = schedule.start_next(|_| true) {
                 prop_assert!(keep_going || failed.is_none(), "{} started after a failure", node);
                 prop_assert!(needs[&node].iter().all(|need| done.contains(need)), "{} started early", node);
                 running.push(node);
@@ -98,6 +98,8 @@ proptest! {
 #[derive(Clone)]
 enum Act {
     Succeed,
+    /// What is known already.
+    Known,
     Fail,
     /// At once, or after it has waited.
     Panic {
@@ -112,7 +114,7 @@ struct Scripted(BTreeMap<u32, Act>);
 impl Worker for Scripted {
     async fn work(&self, node: NodeId) -> Result<Outcome, Box<Problem>> {
         match self.0.get(&node.0).cloned().unwrap_or(Act::Succeed) {
-            Act::Succeed => Ok(Outcome::Built),
+            Act::Succeed | Act::Known => Ok(Outcome::Built),
             Act::Fail => Err(Box::new(Problem::new(Kind::Build, "test::fail", format!("{node} fails")))),
             Act::Panic { waits } => {
                 if waits {
@@ -125,6 +127,10 @@ impl Worker for Scripted {
                 std::future::pending().await
             }
         }
+    }
+
+    fn is_known(&self, node: NodeId) -> bool {
+        matches!(self.0.get(&node.0), Some(Act::Known))
     }
 }
 
@@ -187,6 +193,20 @@ async fn an_interruption_drops_what_runs_and_starts_nothing() {
     let ((result, lines), ()) = tokio::join!(played(&plan, &acts, true, cancel), stop);
     assert_eq!(result.end, RunEnd::Interrupted);
     assert_eq!(lines, ["n0 starts", "n1 cancelled", "n2 cancelled", "n0 cancelled"]);
+}
+
+#[tokio::test]
+async fn what_is_known_waits_for_no_place() {
+    let (sender, cancel) = watch::channel(false);
+    let started = Arc::new(Notify::new());
+    let stop = async {
+        started.notified().await;
+        sender.send(true).unwrap();
+    };
+    let acts = [(0, Act::Hang(started.clone())), (2, Act::Known), (3, Act::Known)];
+    let plan = plan(4, &[(1, 3)]);
+    let ((_, lines), ()) = tokio::join!(played(&plan, &acts, true, cancel), stop);
+    assert_eq!(lines, ["n0 starts", "n2 starts", "n2 done", "n1 cancelled", "n3 cancelled", "n0 cancelled"]);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use crate::engine::forwarded::Environment;
 use crate::engine::{BuildOutcome, Engine, JobEvents, blocking};
 use crate::event::EventSink;
 use crate::lock::Pins;
+use crate::model::Output;
 use crate::plan::{BuildNode, Node, Plan, ResolveNode};
 use crate::publish::about::About;
 use crate::publish::access::Access;
@@ -178,6 +179,12 @@ impl<E: Engine> PlanWorker<E> {
         images.get(&(target.to_string(), platform.clone())).map(|built| built.image.counts)
     }
 
+    /// Whether the image of a target was there before this run.
+    fn is_as_it_was(&self, target: &str, platform: &Platform) -> bool {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.get(&(target.to_string(), platform.clone())).is_some_and(|built| !built.is_made)
+    }
+
     /// The caches that the build file declares.
     pub fn named_caches(&self) -> &NamedCaches {
         &self.tools.named_caches
@@ -302,6 +309,20 @@ impl<E: Engine> Worker for PlanWorker<E> {
             Node::Test(node) => test::work(self, id, node).await,
             Node::Merge(node) => merge::work(self, id, node).await,
             Node::Publish(node) => publish::work(self, id, node).await,
+        }
+    }
+
+    fn is_known(&self, id: NodeId) -> bool {
+        match self.plan.node(id) {
+            Node::Build(_) => self.is_found_ahead(id),
+            Node::Verify(node) => self.is_as_it_was(&node.target, &node.platform),
+            Node::Merge(node) => {
+                let writes = |output: &Output| !matches!(output, Output::Image { .. } | Output::CacheOnly);
+                let mut platforms = node.platforms.iter();
+                !node.outputs.iter().any(writes)
+                    && platforms.all(|platform| self.is_as_it_was(&node.target, platform))
+            }
+            Node::Resolve(_) | Node::Test(_) | Node::Publish(_) => false,
         }
     }
 
