@@ -150,9 +150,8 @@ impl Database {
     /// Begins the log, for whose first bytes the disk is waited for, beside whoever reads.
     pub(super) fn begin_log(&self) -> Result<(), StoreError> {
         let failed = |error| StoreError::database(&self.path, error);
-        let Some(Opened { connection, .. }) = connect(&self.path).map_err(failed)? else { return Ok(()) };
-        // It is that already; what is written is that it is.
-        connection.pragma_update(None, "user_version", VERSION).map_err(failed)
+        let Some(opened) = connect(&self.path).map_err(failed)? else { return Ok(()) };
+        rewrite_version(opened).map_err(failed)
     }
 
     /// Closes it until somebody asks again.
@@ -200,6 +199,14 @@ fn open(store: &Path, path: &Path) -> Result<(Opened, Option<PathBuf>), StoreErr
         return Err(StoreError::Newer { path: store.to_path_buf(), found, supported: VERSION });
     }
     Ok((opened, moved))
+}
+
+/// Changes nothing: whatever version it is of, a newer one by now perhaps, it is of that version.
+fn rewrite_version(mut opened: Opened) -> rusqlite::Result<()> {
+    let transaction = opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

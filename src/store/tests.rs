@@ -473,10 +473,13 @@ fn damage_found_late_is_repaired_at_once_and_by_one() {
 #[test]
 fn a_newer_store_is_left_alone() {
     let folder = TempDir::new().unwrap();
-    drop(Store::open(folder.path()).unwrap());
+    let open = Store::open(folder.path()).unwrap();
     let connection = rusqlite::Connection::open(folder.path().join("db.sqlite")).unwrap();
     connection.pragma_update(None, "user_version", 9).unwrap();
-    drop(connection);
+    open.expect_records();
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 9, "who had it open before leaves it at that");
+    drop((open, connection));
     let error = Store::open(folder.path()).err().unwrap();
     assert!(matches!(error, StoreError::Newer { found: 9, .. }), "{error}");
     assert!(error.problem().help.is_some());
