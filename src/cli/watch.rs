@@ -27,6 +27,9 @@ pub fn bake(options: &BakeOptions, facts: &Facts, progress: Progress) -> ExitCod
         loop {
             let mut facts = watch.facts();
             let baked = bake_once(options, &mut facts, progress, cancel.clone()).await;
+            if let Ok(baked) = &baked {
+                watch.learn(&baked.lowered).await;
+            }
             let code = end_of(baked, &facts, progress);
             if *cancel.borrow() {
                 return code;

@@ -1,6 +1,6 @@
 //! `mab bake`: build, merge, write, publish.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
@@ -33,6 +33,7 @@ use crate::publish::merge::Merged;
 use crate::report::metadata::{self, TargetResult};
 use crate::report::test_results::TestResult;
 use crate::run::{Limits, PlanWorker, RunResult, SaidOnce, Tools, run};
+use crate::steps::Lowered;
 use crate::store::Notice;
 
 #[derive(Clone, Debug)]
@@ -87,6 +88,8 @@ pub struct Baked {
     pub images: Vec<BakedImage>,
     /// What came of tests.
     pub tests: Vec<TestResult>,
+    /// The steps of the images, those of their bases' triggers among them.
+    pub lowered: BTreeMap<(String, Platform), Arc<Lowered>>,
     /// The part that was written, of a run that makes one.
     pub part: Option<WrittenPart>,
     /// What is told at the end: what of the store had to be repaired, and what emulation cost.
@@ -211,6 +214,7 @@ pub async fn bake(
     let late = store.notices().into_iter().filter(|notice| !told.contains(notice));
     let afterwards = late.map(|notice| notice.problem()).chain(emulation::advice(&plan, counts)).collect();
     let rehearsed = worker.rehearsed().map(release::moves_text);
+    let lowered = worker.all_lowered();
     Ok(Baked {
         checked,
         described,
@@ -222,6 +226,7 @@ pub async fn bake(
         rehearsed,
         images,
         tests,
+        lowered,
         part,
         afterwards,
     })

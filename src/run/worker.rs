@@ -235,6 +235,12 @@ impl<E: Engine> PlanWorker<E> {
         images.get(&(target.to_string(), platform.clone())).map(|built| built.lowered.clone())
     }
 
+    /// The steps of all images, as far as their nodes are done.
+    pub fn all_lowered(&self) -> BTreeMap<(String, Platform), Arc<Lowered>> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.iter().map(|(key, built)| (key.clone(), built.lowered.clone())).collect()
+    }
+
     /// The key of a target's build for a platform, once its node is done.
     pub fn key(&self, target: &str, platform: &Platform) -> Option<Digest> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);

@@ -99,7 +99,7 @@ pub struct Script {
 }
 
 /// `COPY` and `ADD` from files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyOp {
     pub input: StepId,
     pub from: CopyFrom,

@@ -114,6 +114,29 @@ fn a_change_during_a_bake_is_baked_after_it() {
 }
 
 #[test]
+fn what_triggers_of_a_base_take_is_watched_once_it_is_known() {
+    let Some(base) = base() else { return };
+    let project = Project::native_app(&base, "FROM parent\nCOPY a /seen\n")
+        .file("a", "1")
+        .file("package.json", "{}")
+        .file("beside", "nobody takes this")
+        .file("parent/Dockerfile", "FROM busybox\nONBUILD COPY package.json /\n");
+    let file = project.read("multiarch.toml");
+    let parent = file.replace("[target.app]\ncontext = \".\"", "[target.parent]\ncontext = \"parent\"");
+    let app = file.replace("contexts = {", "contexts = { parent = \"target:parent\",");
+    project.write("multiarch.toml", format!("{app}{parent}"));
+    let mut running = start(&project, &["app"]);
+    project.write("beside", "still nobody");
+    project.write("package.json", "{ \"name\": \"app\" }");
+    baked(&mut running, "package.json");
+    let image = Layout::open(&project.path("image.tar")).only_image();
+    assert_eq!(image.text("package.json"), "{ \"name\": \"app\" }");
+    running.signal(Signal::INT);
+    let ran = running.finish().succeeded();
+    assert_eq!(ran.lines_with("changed: "), ["changed: `package.json`"]);
+}
+
+#[test]
 fn outputs_among_the_inputs_wake_nobody() {
     let Some(base) = base() else { return };
     let project = Project::native_app(&base, "FROM busybox\nCOPY . /all/\nCOPY a /seen\n").file("a", "1");

@@ -62,8 +62,12 @@ pub(in crate::command) fn copies(
     variant: &Variant,
     build: &Platform,
 ) -> Option<Vec<CopyOp>> {
-    let lowered = lowered(dockerfile, variant, build, &Triggers::default())?;
-    Some(copying(&lowered).map(|(_, copy)| copy.clone()).collect())
+    Some(copies_of(&lowered(dockerfile, variant, build, &Triggers::default())?))
+}
+
+/// The same of a Dockerfile whose bases are known.
+pub(in crate::command) fn copies_of(lowered: &Lowered) -> Vec<CopyOp> {
+    copying(lowered).map(|(_, copy)| copy.clone()).collect()
 }
 
 /// What of the changes a target's steps reach, and which files they take that git ignores.

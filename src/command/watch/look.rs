@@ -2,7 +2,7 @@
 //! Dockerfiles, ignore files, secrets, layouts and archives, and of contexts what steps reach.
 //!
 //! What outputs write is not looked at, or a bake would be the reason of the next. What comes from elsewhere is looked
-//! up in every bake and wakes none. Triggers of base images are not known here; what only they reach wakes none either.
+//! up in every bake and wakes none. What the triggers of base images take is known once a bake has found it out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::recorder::Recorder;
+use crate::base::Platform;
 use crate::command::bake::BakeOptions;
 use crate::command::build_files::{self, BuildFiles};
 use crate::command::changed::reach::{Reach, copies};
@@ -44,6 +45,9 @@ pub struct Look {
     pub stdin: Option<&'static str>,
 }
 
+/// What the steps of images take, by target and platform.
+pub type Learnt = BTreeMap<(String, Platform), Vec<CopyOp>>;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Absent,
@@ -58,13 +62,23 @@ enum Seen {
 pub const TICK: Duration = Duration::from_millis(20);
 
 impl Look {
-    pub fn take(options: &BakeOptions, facts: &mut Facts) -> Self {
+    pub fn take(options: &BakeOptions, facts: &mut Facts, learnt: &Learnt) -> Self {
         let begin = now();
-        let look = Self::take_parts(options, facts);
+        let look = Self::take_parts(options, facts, learnt);
         Self { span: (begin, now()), ..look }
     }
 
-    fn take_parts(options: &BakeOptions, facts: &mut Facts) -> Self {
+    /// Takes over what a later look saw for the first time, as far as it has not changed in between.
+    pub fn adopt(&mut self, later: Self) {
+        let doubtful = self.doubtful();
+        let is_as_it_was = |seen: &Seen| !matches!(seen, Seen::There(stamp) if stamp.ctime >= doubtful);
+        for (path, seen) in later.seen.into_iter().filter(|(_, seen)| is_as_it_was(seen)) {
+            self.seen.entry(path).or_insert(seen);
+        }
+        self.folders.extend(later.folders);
+    }
+
+    fn take_parts(options: &BakeOptions, facts: &mut Facts, learnt: &Learnt) -> Self {
         let mut look = Self::default();
         let current = facts.directories.current.clone();
         let files = match build_files::find(&options.project, facts) {
@@ -85,7 +99,7 @@ impl Look {
         asked.files.iter().for_each(|path| look.file(path));
         asked.directories.iter().for_each(|path| look.directory(path));
         if let Ok(loaded) = loaded {
-            look.project(&loaded, options, facts);
+            look.project(&loaded, options, facts, learnt);
         }
         look.git = facts.git.clone();
         if look.git.is_some() {
@@ -155,13 +169,16 @@ impl Look {
         self.seen.insert(path.join("*"), Seen::Names(names));
     }
 
-    fn project(&mut self, loaded: &Loaded, options: &BakeOptions, facts: &Facts) {
+    fn project(&mut self, loaded: &Loaded, options: &BakeOptions, facts: &Facts, learnt: &Learnt) {
         self.file(&loaded.folder.join(lock::FILE_NAME));
         let names = project::names_or_all(&loaded.project, &loaded.names);
         let Ok(selection) = plan::select(&loaded.project, &names) else { return };
         let mut trees = Trees::default();
         for target in selection.all() {
-            target.variants.iter().for_each(|variant| self.variant(variant, facts, &mut trees));
+            for variant in &target.variants {
+                let learnt = learnt.get(&(target.name.clone(), variant.platform.value.clone()));
+                self.variant(variant, facts, learnt.map_or(&[], Vec::as_slice), &mut trees);
+            }
         }
         let targets = selection.all().flat_map(|target| target.outputs.iter().map(|output| &output.value));
         let outputs = options.request.outputs.iter().flatten().chain(targets).filter_map(written);
@@ -173,7 +190,7 @@ impl Look {
         }
     }
 
-    fn variant(&mut self, variant: &Variant, facts: &Facts, trees: &mut Trees) {
+    fn variant(&mut self, variant: &Variant, facts: &Facts, learnt: &[CopyOp], trees: &mut Trees) {
         for context in std::iter::once(&variant.context).chain(variant.contexts.values()) {
             match &context.value {
                 Context::Archive(path) => self.file(path),
@@ -205,7 +222,7 @@ impl Look {
         // What is wrong with it is the bake's to say, and mended in the file.
         let Ok(dockerfile) = Dockerfile::parse(&Source::new("Dockerfile", text)) else { return };
         let copies = copies(&dockerfile, variant, &session::build_platform(facts)).unwrap_or_default();
-        for copy in copies {
+        for copy in copies.iter().chain(learnt) {
             trees.add(copy, variant, path.as_deref());
         }
     }
@@ -252,7 +269,7 @@ struct Trees(BTreeMap<(PathBuf, Option<PathBuf>), BTreeMap<ReachKey, Reach>>);
 type ReachKey = (Vec<String>, Vec<String>, bool, bool);
 
 impl Trees {
-    fn add(&mut self, copy: CopyOp, variant: &Variant, dockerfile: Option<&Path>) {
+    fn add(&mut self, copy: &CopyOp, variant: &Variant, dockerfile: Option<&Path>) {
         let (context, dockerfile) = match &copy.from {
             CopyFrom::MainContext => (Some(&variant.context), dockerfile),
             CopyFrom::Context(name) => (variant.contexts.get(name), None),
@@ -261,7 +278,7 @@ impl Trees {
         let Some(Context::Directory(root)) = context.map(|context| &context.value) else { return };
         let reaches = self.0.entry((root.clone(), dockerfile.map(Path::to_path_buf))).or_default();
         let key = (copy.sources.clone(), copy.exclude.clone(), copy.parents, copy.is_mounted);
-        reaches.entry(key).or_insert_with(|| Reach::of(&copy, root));
+        reaches.entry(key).or_insert_with(|| Reach::of(copy, root));
     }
 }
 

@@ -8,6 +8,7 @@ mod hints;
 mod look;
 mod recorder;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +18,14 @@ use tokio::sync::watch;
 
 use super::Failure;
 use super::bake::BakeOptions;
+use super::changed::reach::copies_of;
+use crate::base::Platform;
 use crate::diag::{Kind, Problem};
 use crate::facts::Facts;
+use crate::steps::Lowered;
 
 use hints::Hints;
-use look::{Look, TICK};
+use look::{Learnt, Look, TICK};
 
 /// So long nothing must happen before a change counts as made.
 const QUIET: Duration = Duration::from_millis(200);
@@ -36,6 +40,8 @@ pub struct Watch {
     facts: Facts,
     hints: Hints,
     last: Look,
+    /// What the triggers of bases take as well, as bakes found it out.
+    learnt: Arc<Learnt>,
 }
 
 impl Watch {
@@ -49,6 +55,7 @@ impl Watch {
             facts: facts.clone(),
             hints: Hints::new(),
             last: Look::default(),
+            learnt: Arc::default(),
         };
         watch.last = watch.look().await;
         match watch.last.stdin {
@@ -60,6 +67,18 @@ impl Watch {
     /// The facts for the next bake: those of the program's start, at this time.
     pub fn facts(&self) -> Facts {
         Facts { now: Timestamp::now(), git: None, ..self.facts.clone() }
+    }
+
+    /// Takes over which files the steps of the last bake take: what the triggers of their bases do was not known before.
+    pub async fn learn(&mut self, lowered: &BTreeMap<(String, Platform), Arc<Lowered>>) {
+        let taken = lowered.iter().map(|(image, lowered)| (image.clone(), copies_of(lowered)));
+        let learnt = self.learnt.iter().map(|(image, copies)| (image.clone(), copies.clone())).chain(taken);
+        let learnt = learnt.collect();
+        if *self.learnt != learnt {
+            self.learnt = Arc::new(learnt);
+            let look = self.look().await;
+            self.last.adopt(look);
+        }
     }
 
     /// How many files and folders are watched.
@@ -128,8 +147,8 @@ impl Watch {
     }
 
     async fn look_once(&self) -> Look {
-        let (options, mut facts) = (self.options.clone(), self.facts());
-        let looked = tokio::task::spawn_blocking(move || Look::take(&options, &mut facts)).await;
+        let (options, mut facts, learnt) = (self.options.clone(), self.facts(), self.learnt.clone());
+        let looked = tokio::task::spawn_blocking(move || Look::take(&options, &mut facts, &learnt)).await;
         // A look that panicked saw nothing, which differs from whatever was seen before.
         looked.unwrap_or_default()
     }
