@@ -68,8 +68,10 @@ impl Look {
         Self { span: (begin, now()), ..look }
     }
 
-    /// Takes over what a later look saw for the first time, as far as it has not changed in between.
+    /// Takes over which files a later look saw, as far as they have not changed in between.
     pub fn adopt(&mut self, later: Self) {
+        // What is gone has changed, whoever takes it.
+        self.seen.retain(|path, _| later.seen.contains_key(path) || fs::symlink_metadata(path).is_err());
         let doubtful = self.doubtful();
         let is_as_it_was = |seen: &Seen| !matches!(seen, Seen::There(stamp) if stamp.ctime >= doubtful);
         for (path, seen) in later.seen.into_iter().filter(|(_, seen)| is_as_it_was(seen)) {
@@ -324,4 +326,35 @@ fn stamp(metadata: &fs::Metadata) -> Stamp {
 fn now() -> i64 {
     let passed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_nanos());
     i64::try_from(passed).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_taken_from_now_on_or_no_more_have_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [taken, dropped, new, gone, changed] =
+            ["taken", "dropped", "new", "gone", "changed"].map(|name| folder.path().join(name));
+        for path in [&taken, &dropped, &new, &changed] {
+            fs::write(path, "").unwrap();
+        }
+        let begin = 1_000_000_000;
+        let stamp = |ctime| Seen::There(Stamp { device: 1, inode: 1, size: 0, mtime: 0, ctime, mode: 0 });
+        let look = |span: i64, seen: &[(&PathBuf, i64)]| Look {
+            span: (span, span),
+            seen: seen.iter().map(|(path, ctime)| ((*path).clone(), stamp(*ctime))).collect(),
+            ..Look::default()
+        };
+        let mut last = look(begin, &[(&taken, 1), (&dropped, 1)]);
+        let later = look(2 * begin, &[(&taken, 1), (&new, 1)]);
+        last.adopt(later.clone());
+        assert_eq!(later.differences(&last), Vec::<PathBuf>::new());
+
+        let mut last = look(begin, &[(&taken, 1), (&gone, 1)]);
+        let later = look(2 * begin, &[(&taken, 1), (&changed, begin + 1)]);
+        last.adopt(later.clone());
+        assert_eq!(later.differences(&last), [changed, gone]);
+    }
 }

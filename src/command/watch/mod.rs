@@ -40,7 +40,7 @@ pub struct Watch {
     facts: Facts,
     hints: Hints,
     last: Look,
-    /// What the triggers of bases take as well, as bakes found it out.
+    /// As bakes found it out, which know the triggers of bases as well.
     learnt: Arc<Learnt>,
 }
 
